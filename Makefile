@@ -1,0 +1,55 @@
+# Every target installs what it needs first, so each works on a fresh machine.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DATA ?= .dormouse
+SQL_PORT ?= 5433
+API_PORT ?= 8080
+PYTEST_ARGS ?=
+
+.PHONY: up test check fmt bench proto install install-dev system clean
+
+up: $(VENV)/.installed
+	$(BIN)/dormouse up --data $(DATA) --sql-port $(SQL_PORT) --api-port $(API_PORT) --demo
+
+test: check system
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m proto.generate --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+fmt: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+proto: $(VENV)/.installed-dev
+	$(BIN)/python -m proto.generate
+
+# NAME is one of the benchmarks that `python -m bench --help` lists.
+bench: $(VENV)/.installed-dev system
+	$(BIN)/python -m bench $(or $(NAME),all)
+
+install: $(VENV)/.installed
+install-dev: $(VENV)/.installed-dev
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@ $(VENV)/.installed
+
+# PostgreSQL 15 is the oracle of the tests, and node-postgres one of their clients.
+system:
+	sh tests/install-system.sh
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

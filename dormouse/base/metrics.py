@@ -1,0 +1,15 @@
+"""Prometheus metrics of a role: a registry of its own and one HTTP page.
+
+Roles declare their metrics in a `metrics.py` of their own on this registry and never label by
+anything a stranger can choose freely.
+"""
+
+from prometheus_client import CollectorRegistry, start_http_server
+
+REGISTRY = CollectorRegistry(auto_describe=True)
+
+
+def serve(host: str, port: int) -> tuple[int, "object"]:
+    """Serve `/metrics` on a thread; port 0 takes a free one. Returns the port and the server."""
+    server, _thread = start_http_server(port, addr=host, registry=REGISTRY)
+    return int(server.server_address[1]), server

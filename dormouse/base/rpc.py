@@ -1,0 +1,165 @@
+"""gRPC with a deny-by-default table: who may call what, decided by the caller's certificate.
+
+A server is built with an explicit `Access` for every method it offers. A method without an entry is
+refused, a caller whose certificate names nobody is refused, and both are counted. Where a request
+carries a tenant, the method's entry names the field that must equal the tenant of the certificate.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+import grpc
+import grpc.aio
+from prometheus_client import Counter
+
+from dormouse.base.metrics import REGISTRY
+from dormouse.base.tls import Credentials, Identity, Role
+
+_log = logging.getLogger(__name__)
+
+REFUSED = Counter(
+    "dormouse_rpc_refused_total",
+    "Calls refused by the access table, by method and reason.",
+    ["method", "reason"],
+    registry=REGISTRY,
+)
+
+CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
+    ("grpc.max_receive_message_length", 64 << 20),
+    ("grpc.max_send_message_length", 64 << 20),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    # Each channel keeps connections of its own: two tenants' pods in one test process must not
+    # share a subchannel by accident.
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+SERVER_OPTIONS: tuple[tuple[str, int | str], ...] = (
+    ("grpc.max_receive_message_length", 64 << 20),
+    ("grpc.max_send_message_length", 64 << 20),
+    ("grpc.so_reuseport", 0),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.max_ping_strikes", 0),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may call a method.
+
+    `roles` may call it for any tenant. With `tenant_field`, a tenant's pods may call it too, where
+    that field of the request equals their certificate's tenant. With `any_tenant`, a tenant's pods
+    may call it and the handler itself confines them (a stream that names no tenant up front).
+    """
+
+    roles: frozenset[Role] = field(default_factory=frozenset)
+    tenant_field: str | None = None
+    any_tenant: bool = False
+
+
+def caller(context: grpc.aio.ServicerContext[Any, Any]) -> Identity | None:
+    """Who is calling, from the certificate of the connection."""
+    names = list(context.auth_context().get("x509_common_name", ()))
+    return Identity.parse(bytes(names[0]).decode("utf-8", "replace")) if len(names) == 1 else None
+
+
+if TYPE_CHECKING:  # generic for the type checker only
+    _Interceptor = grpc.aio.ServerInterceptor[Any, Any]
+else:
+    _Interceptor = grpc.aio.ServerInterceptor
+
+
+class AccessInterceptor(_Interceptor):
+    """Refuses every call that the table does not allow, before its handler sees it."""
+
+    def __init__(self, table: Mapping[str, Access]) -> None:
+        self._table = table
+
+    async def intercept_service(
+        self,
+        continuation: Callable[
+            [grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]
+        ],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        """See `grpc.aio.ServerInterceptor.intercept_service`."""
+        handler: Any = await continuation(handler_call_details)
+        method = str(handler_call_details.method)
+        if handler is None:
+            return cast("grpc.RpcMethodHandler[Any, Any]", handler)
+        access = self._table.get(method)
+
+        if handler.request_streaming:
+
+            async def guarded_stream(requests: Any, context: Any) -> Any:
+                await self._check(method, access, None, context)
+                async for reply in handler.stream_stream(requests, context):
+                    yield reply
+
+            return grpc.stream_stream_rpc_method_handler(
+                guarded_stream, handler.request_deserializer, handler.response_serializer
+            )
+
+        if handler.response_streaming:
+
+            async def guarded_replies(request: Any, context: Any) -> Any:
+                await self._check(method, access, request, context)
+                async for reply in handler.unary_stream(request, context):
+                    yield reply
+
+            return grpc.unary_stream_rpc_method_handler(
+                guarded_replies, handler.request_deserializer, handler.response_serializer
+            )
+
+        async def guarded(request: Any, context: Any) -> Any:
+            await self._check(method, access, request, context)
+            return await handler.unary_unary(request, context)
+
+        return grpc.unary_unary_rpc_method_handler(
+            guarded, handler.request_deserializer, handler.response_serializer
+        )
+
+    async def _check(self, method: str, access: Access | None, request: Any, context: Any) -> None:
+        who = caller(context)
+        reason = _refusal(access, who, request)
+        if reason is None:
+            return
+        REFUSED.labels(method, reason).inc()
+        _log.warning("call refused", extra={"method": method, "caller": str(who), "reason": reason})
+        code = grpc.StatusCode.UNAUTHENTICATED if who is None else grpc.StatusCode.PERMISSION_DENIED
+        await context.abort(code, "not allowed")
+
+
+def _refusal(access: Access | None, who: Identity | None, request: Any) -> str | None:
+    if access is None:
+        return "no_entry"
+    if who is None:
+        return "no_identity"
+    if who.role is not None:
+        return None if who.role in access.roles else "role"
+    if access.any_tenant:
+        return None
+    if access.tenant_field is None:
+        return "tenant_caller"
+    return None if getattr(request, access.tenant_field) == who.tenant else "other_tenant"
+
+
+def make_server(table: Mapping[str, Access]) -> grpc.aio.Server:
+    """A server that answers only what `table` allows; the caller adds services and a port."""
+    return grpc.aio.server(interceptors=[AccessInterceptor(table)], options=SERVER_OPTIONS)
+
+
+def make_channel(address: str, credentials: Credentials, server: Identity) -> grpc.aio.Channel:
+    """A channel to `server` at `address` (host:port) that shows the given certificate."""
+    return grpc.aio.secure_channel(
+        address,
+        credentials.for_grpc_client(),
+        options=[*CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", server.server_name)],
+    )
