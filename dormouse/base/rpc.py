@@ -5,6 +5,8 @@ refused, a caller whose certificate names nobody is refused, and both are counte
 carries a tenant, the method's entry names the field that must equal the tenant of the certificate.
 """
 
+from __future__ import annotations  # the gRPC types are generic for the type checker only
+
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
