@@ -1,0 +1,81 @@
+"""Descriptors: immutable pictures of a tenant's objects, as the catalog keeps them.
+
+A table's rows live under (`table_id`, primary index's `index_id`); the value holds all columns that
+`sqlnode.rows` lays out by `layout_version`. A table without a primary key is keyed by a hidden
+64-bit row id that no statement sees. A secondary index entry's key is (indexed columns, and for a
+non-unique index the row's key suffix); its value is the row's key suffix.
+"""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column. `number` is its attnum: 1-based, never reused within the table."""
+
+    name: str
+    number: int
+    type: int
+    typmod: int = -1
+    not_null: bool = False
+    default: str | None = None
+    """SQL text of the DEFAULT expression."""
+    dropped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class IndexColumn:
+    """One key column of an index."""
+
+    number: int
+    descending: bool = False
+    nulls_first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An index. `index_id` names its key range; rewriting the index gives it a new one."""
+
+    oid: int
+    name: str
+    index_id: int
+    columns: tuple[IndexColumn, ...]
+    unique: bool = False
+    primary: bool = False
+    constraint_oid: int = 0
+    """pg_constraint's OID where a PRIMARY KEY or UNIQUE constraint stands behind it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table, whether a tenant's own or one of the system's (`virtual`)."""
+
+    oid: int
+    name: str
+    schema: str
+    table_id: int
+    columns: tuple[Column, ...]
+    heap_index_id: int = 1
+    """Key range of the rows where there is no primary key."""
+    indexes: tuple[Index, ...] = ()
+    owner: str = ""
+    options: tuple[str, ...] = ()
+    """Storage parameters as given (fillfactor=100): kept and shown, without effect."""
+    virtual: bool = False
+    """Rows come from the catalog instead of storage (pg_catalog, information_schema)."""
+    version: int = 0
+    """Commit time of the descriptor: what a writer's commit is guarded by."""
+    live: tuple[Column, ...] = field(init=False)
+    """The columns that are not dropped, in order."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "live", tuple(c for c in self.columns if not c.dropped))
+
+    @property
+    def primary(self) -> Index | None:
+        """The primary key's index, which is where the rows themselves live."""
+        return next((index for index in self.indexes if index.primary), None)
+
+    def column(self, name: str) -> Column | None:
+        """The live column called `name`."""
+        return next((column for column in self.live if column.name == name), None)

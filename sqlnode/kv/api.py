@@ -1,0 +1,108 @@
+"""A transaction as the executor sees it: reads at a snapshot, buffered writes, row locks.
+
+The transaction's own uncommitted writes are visible to its reads. Nothing reaches storage before
+the commit except locks and, for large transactions, staged writes. Isolation is READ COMMITTED (a
+new snapshot for every statement) or REPEATABLE READ (one snapshot).
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(slots=True)
+class Page:
+    """Part of a range: keys (without the stripped prefix) and values, in scan order.
+
+    `keys` is empty where only values were asked for, and the other way round.
+    """
+
+    keys: list[bytes]
+    values: list[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """A key after its lock was taken: its newest value, and whether that is what the statement's
+    snapshot saw (`changed` False). `locked` is False where SKIP LOCKED left it out."""
+
+    value: bytes | None
+    changed: bool
+    locked: bool = True
+
+
+class Transaction(Protocol):
+    """One transaction of one session.
+
+    Methods raise SqlError: 40001 conflict or lost locks, 40P01 deadlock, 55P03 lock not available,
+    54000 too large, 57014 cancelled, 57P03 storage does not answer.
+    """
+
+    @property
+    def read_only(self) -> bool:
+        """Whether writes are refused (25006)."""
+        ...
+
+    async def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Values at the statement's snapshot, None where there is no row."""
+        ...
+
+    def scan(
+        self,
+        start: bytes,
+        end: bytes,
+        *,
+        reverse: bool = False,
+        strip: int = 0,
+        keys: bool = True,
+        values: bool = True,
+        rows_hint: int = 0,
+    ) -> AsyncIterator[Page]:
+        """Pages of the range [start, end) at the statement's snapshot.
+
+        `rows_hint` is how many rows the caller expects to want (LIMIT); it sizes the first page.
+        """
+        ...
+
+    async def lock(
+        self, keys: Sequence[bytes], *, strength: str = "update", wait: str = "wait"
+    ) -> list[Locked]:
+        """Take row locks in this order (`strength`, `wait` as in tree.RowLock) and answer the
+        newest values. Under REPEATABLE READ a newer version than the snapshot raises 40001."""
+        ...
+
+    async def insert(
+        self, keys: Sequence[bytes], values: Sequence[bytes], *, unique: Sequence[bool]
+    ) -> int | None:
+        """Buffer new keys. Those marked `unique` must not exist: they are locked and checked.
+        Answers the position of the first key that exists already, or None; nothing is buffered
+        where one does."""
+        ...
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Buffer a write of a key that is locked, or that nobody else can write."""
+        ...
+
+    def delete(self, key: bytes) -> None:
+        """Buffer a deletion of a key that is locked."""
+        ...
+
+    def guard(self, key: bytes, version: int) -> None:
+        """Let the commit fail with 40001 unless the newest version of `key` is `version`."""
+        ...
+
+    def retire(self, start: bytes, end: bytes) -> None:
+        """At commit, give up a range that no later snapshot reads (DROP, TRUNCATE)."""
+        ...
+
+    def change_catalog(self) -> None:
+        """Let the commit give the tenant's catalog a new version."""
+        ...
+
+    async def flush(self) -> None:
+        """Stage buffered writes if they have grown large; call between batches of a bulk write."""
+        ...
+
+    async def row_ids(self, count: int) -> range:
+        """`count` hidden row ids, greater than those given before by this pod."""
+        ...
