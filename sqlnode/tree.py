@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from sqlnode.catalog.descriptors import Table
     from sqlnode.functions.base import Function
 
-# --- expressions -------------------------------------------------------------------------------
-
 
 @dataclass(frozen=True, slots=True)
 class Const:
@@ -381,8 +379,6 @@ Expr = (
     | Default
 )
 
-# --- range table and join tree -----------------------------------------------------------------
-
 
 @dataclass(frozen=True, slots=True)
 class OutputColumn:
@@ -483,8 +479,6 @@ class Join:
 
 
 FromItem = Leaf | Join
-
-# --- queries -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
