@@ -1,0 +1,71 @@
+"""The pod host: a process that has everything imported, of which pods are forked.
+
+                 import, warm up, freeze
+    python ──────────────────────────────▶ host ──fork──▶ warm pod ──stamp──▶ tenant's pod
+      0.5 s                                  │    ~10 ms
+                                             └──fork──▶ warm pod         pages shared until written
+
+A pod shares the host's pages until one of the two writes them. Python writes a reference count
+whenever it looks at an object, and the garbage collector writes a header into every container it
+visits: `gc.freeze` takes all that exists out of its sight, which keeps most pages shared.
+
+The host must be fit to fork at any time: it runs one thread and owns no gRPC object and no event
+loop (both keep threads and locks that would be broken in the child). Hence the selector loop and
+the Unix socket of `proto/podhost.proto`.
+"""
+
+import argparse
+import functools
+import json
+import logging
+import os
+from pathlib import Path
+
+from dormouse.base import config, logs
+from dormouse.base.clock import SystemClock
+from sqlnode.podhost_child import freeze
+from sqlnode.podhost_config import PodHostSettings
+from sqlnode.podhost_link import listen
+from sqlnode.podhost_loop import PodHost
+
+_log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Run the pod host until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(prog="python -m sqlnode.podhost")
+    parser.add_argument("--config", type=Path, required=True, help="settings, a JSON file")
+    parser.add_argument("--ready-fd", type=int, help="write one JSON line here when answering")
+    arguments = parser.parse_args()
+    settings = config.load(PodHostSettings, arguments.config)
+    logs.configure("podhost", os.environ.get("DORMOUSE_LOG_LEVEL", "info"))
+    _serve(settings, arguments.ready_fd)
+
+
+def _serve(settings: PodHostSettings, ready_fd: int | None) -> None:
+    from sqlnode import pod  # here, for it takes half a second: a usage error answers at once
+
+    host = PodHost(
+        listen(settings.socket),
+        functools.partial(pod.run, settings.pod),
+        SystemClock(),
+        pods_max=settings.pods_max,
+        start_timeout_seconds=settings.start_timeout_seconds,
+        stop_timeout_seconds=settings.stop_timeout_seconds,
+    )
+    freeze()
+
+    def ready() -> None:
+        line = {"socket": str(settings.socket), "pid": os.getpid()}
+        if ready_fd is not None:
+            os.write(ready_fd, json.dumps(line).encode() + b"\n")
+            os.close(ready_fd)
+        _log.info("ready", extra={"ready": line})
+
+    host.serve(ready)
+    settings.socket.unlink(missing_ok=True)
+    _log.info("ended")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""Settings of the pod host."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlnode.config import PodSettings
+
+
+@dataclass(frozen=True, slots=True)
+class PodHostSettings:
+    """What the pod host is told at its start."""
+
+    socket: Path
+    """The Unix socket the autoscaler connects to; made with mode 0600. Any length is fine."""
+
+    pod: PodSettings
+    """Handed to every pod as it is."""
+
+    pods_max: int = 256
+    """Living pods; a fork beyond it is refused."""
+
+    start_timeout_seconds: float = 15.0
+    """From the fork until the pod's control port answers; a slower pod is killed."""
+
+    stop_timeout_seconds: float = 10.0
+    """From SIGTERM until the pods that still live are killed."""
