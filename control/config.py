@@ -1,0 +1,70 @@
+"""Settings of the control role."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlSettings:
+    """Where control keeps its state, where it listens, and whom it asks."""
+
+    registry: Path
+    """The SQLite file of tenants, keys and usage; created on the first start."""
+
+    authority: Path
+    """Folder of the certificate authority: `ca.key` (mode 0600) and `ca.crt`."""
+
+    certificates: Path
+    """Folder with this role's own `control.key`, `control.crt` and `ca.crt`."""
+
+    rpc_address: str
+    """host:port of the internal gRPC service."""
+
+    autoscaler_address: str
+    storage_address: str
+
+    api_fds: list[int] = field(default_factory=list)
+    """Inherited listening sockets of the HTTP API. They outlive this process, so a restart refuses
+    no connection. Empty: bind `api_host` and `api_port`."""
+
+    api_host: str = "127.0.0.1"
+    api_port: int = 0
+
+    admin_key_hash: str = ""
+    """SHA-256 (hex) of the operator's key; registered at every start. Empty: keys are those that
+    the registry has."""
+
+    sql_host: str = "localhost"
+    """The host in connection URLs."""
+
+    sql_port: int = 5433
+    """The port in connection URLs: the proxy's."""
+
+    sql_domain: str = "dormouse.localhost"
+    """Tenants are `<name>-<id>.<sql_domain>` to clients that send the server name."""
+
+    ca_file: Path | None = None
+    """What clients verify the proxy with, as an absolute path in connection URLs. None: the proxy's
+    certificate is of a public authority, and the URLs name no file."""
+
+    status_file: Path | None = None
+    """What the supervisor writes about every role. None: nobody supervises on this machine."""
+
+    pod_certificate_days: int = 7
+    """Life of a tenant pod's certificate, which is also the longest life of a pod."""
+
+    tenant_connections_max: int = 1_000
+    """Client connections of one tenant that the proxy lets in at a time."""
+
+    peer_timeout_seconds: float = 2.0
+    """How long the API waits for the autoscaler's live picture; then states read `unknown`."""
+
+    requests_max: int = 256
+    """HTTP requests in work at a time; one more is answered 503."""
+
+    body_bytes_max: int = 64 * 1024
+    """A larger request body is answered 413."""
+
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = 0
+    """Port of `/metrics`; 0 takes a free one."""

@@ -1,0 +1,96 @@
+"""The registry's SQLite file: opened durable, brought to the newest schema, one writer.
+
+A write is durable when its call returns (WAL with synchronous=FULL). Writes share one connection
+and queue on its lock; reads go through another one, so that no wake waits for somebody's fsync.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiosqlite
+
+from control.schema import STEPS
+
+_log = logging.getLogger(__name__)
+
+Row = tuple[Any, ...]
+
+
+class RegistryError(Exception):
+    """The registry's file cannot be used by this release."""
+
+
+class Database:
+    """One open SQLite file."""
+
+    def __init__(self, writer: aiosqlite.Connection, reader: aiosqlite.Connection) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._writing = asyncio.Lock()
+
+    async def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """The rows of a query; it sees every write that has returned."""
+        found = await self._reader.execute_fetchall(sql, parameters)
+        return [tuple(row) for row in found]
+
+    async def read_one(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
+        """The first row of a query, or None."""
+        found = await self.read(sql, parameters)
+        return found[0] if found else None
+
+    async def write(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
+        """Run one statement, durably; its first RETURNING row, if there is one."""
+        async with self._writing:
+            found = await self._writer.execute_fetchall(sql, parameters)
+        return next((tuple(row) for row in found), None)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[aiosqlite.Connection]:
+        """All statements of the block take effect together, or none."""
+        async with self._writing:
+            await self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._writer
+            except BaseException:
+                await self._writer.execute("ROLLBACK")
+                raise
+            await self._writer.execute("COMMIT")
+
+
+@asynccontextmanager
+async def open_database(file: Path) -> AsyncIterator[Database]:
+    """Open the registry at `file`, making or upgrading it.
+
+    Raises RegistryError for a file that a newer release has written.
+    """
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+    async with (
+        aiosqlite.connect(file, isolation_level=None) as writer,
+        aiosqlite.connect(file, isolation_level=None) as reader,
+    ):
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000"):
+            await writer.execute(f"PRAGMA {pragma}")
+        for pragma in ("query_only=ON", "busy_timeout=5000"):
+            await reader.execute(f"PRAGMA {pragma}")
+        database = Database(writer, reader)
+        await _upgrade(database, file)
+        yield database
+
+
+async def _upgrade(database: Database, file: Path) -> None:
+    found = await database.write("PRAGMA user_version")
+    version = int(found[0]) if found else 0
+    if version > len(STEPS):
+        raise RegistryError(f"{file} has schema {version}; this release knows up to {len(STEPS)}")
+    for number, step in enumerate(STEPS[version:], start=version + 1):
+        async with database.transaction() as connection:
+            for statement in step:
+                await connection.execute(statement)
+            await connection.execute(f"PRAGMA user_version = {number}")
+        _log.info("registry upgraded", extra={"schema": number})

@@ -1,0 +1,37 @@
+"""What control counts."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from dormouse.base.metrics import REGISTRY
+
+HTTP_REQUESTS = Counter(
+    "dormouse_control_http_requests_total",
+    "API requests by route and status.",
+    ["method", "route", "status"],
+    registry=REGISTRY,
+)
+
+HTTP_SECONDS = Histogram(
+    "dormouse_control_http_seconds",
+    "How long API requests took, by route.",
+    ["method", "route"],
+    buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+    registry=REGISTRY,
+)
+
+PODS_ISSUED = Counter(
+    "dormouse_control_pods_issued_total", "Pod certificates issued.", registry=REGISTRY
+)
+
+USAGE_REPORTS = Counter(
+    "dormouse_control_usage_reports_total",
+    "Usage reports by what became of them: added, repeated, contradicted.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+
+TENANTS_TO_PURGE = Gauge(
+    "dormouse_control_tenants_to_purge",
+    "Deleted tenants whose data is not gone yet.",
+    registry=REGISTRY,
+)

@@ -1,0 +1,160 @@
+"""Tenants and API keys: what exists, in SQLite.
+
+A tenant goes through three states here, each one durable write:
+
+    registered ──delete──▶ deleted (a tombstone, its name free) ──purge──▶ purged (its data is gone)
+
+Whether a tenant is awake is not the registry's to know; that is the autoscaler's.
+"""
+
+import hashlib
+import secrets
+import sqlite3
+from dataclasses import dataclass
+
+from control.database import Database, Row
+from dormouse.base.clock import Clock
+from dormouse.base.ids import TenantId
+
+_COLUMNS = (
+    "id, name, owner, database, scram_verifier, connections_max, idle_timeout_seconds, created_ns"
+)
+_KEY_BYTES = 32
+KEY_PREFIX = "dm_"
+"""API keys start with this, so that a leaked one is found by a scanner."""
+
+
+class NameTaken(Exception):
+    """A living tenant has the name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A registered tenant."""
+
+    id: TenantId
+    name: str
+    owner: str
+    database: str
+    scram_verifier: str
+    connections_max: int
+    idle_timeout_seconds: int
+    created_ns: int
+
+    def __repr__(self) -> str:
+        return f"Tenant({self.name}-{self.id})"
+
+
+@dataclass(frozen=True, slots=True)
+class TenantCounts:
+    """How many tenants there are, and how many there ever were."""
+
+    registered: int
+    ever: int
+
+
+class Registry:
+    """The tables of tenants and API keys."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def add(
+        self, *, name: str, owner: str, database: str, scram_verifier: str, connections_max: int
+    ) -> Tenant:
+        """Register a tenant under a new id; durable on return. Raises NameTaken."""
+        try:
+            row = await self._database.write(
+                "INSERT INTO tenants"
+                " (name, owner, database, scram_verifier, connections_max, created_ns)"
+                f" VALUES (?, ?, ?, ?, ?, ?) RETURNING {_COLUMNS}",
+                (name, owner, database, scram_verifier, connections_max, self._clock.wall_ns()),
+            )
+        except sqlite3.IntegrityError as error:
+            if "tenants.name" in str(error):
+                raise NameTaken(name) from error
+            raise
+        if row is None:
+            raise RuntimeError("an insert returned no row")
+        return _tenant(row)
+
+    async def get(self, tenant: TenantId) -> Tenant | None:
+        """The living tenant with this id."""
+        row = await self._database.read_one(
+            f"SELECT {_COLUMNS} FROM tenants WHERE id = ? AND deleted_ns IS NULL", (tenant,)
+        )
+        return _tenant(row) if row is not None else None
+
+    async def page(self, *, after: int, limit: int, name: str | None = None) -> list[Tenant]:
+        """Living tenants by id, those above `after`, at most `limit`; only `name` if given."""
+        condition = "id > ?" if name is None else "id > ? AND name = ?"
+        rows = await self._database.read(
+            f"SELECT {_COLUMNS} FROM tenants WHERE deleted_ns IS NULL AND {condition}"
+            " ORDER BY id LIMIT ?",
+            (after, limit) if name is None else (after, name, limit),
+        )
+        return [_tenant(row) for row in rows]
+
+    async def counts(self) -> TenantCounts:
+        """See TenantCounts."""
+        row = await self._database.read_one(
+            "SELECT (SELECT count(*) FROM tenants WHERE deleted_ns IS NULL),"
+            " (SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'tenants')"
+        )
+        return TenantCounts(*row) if row is not None else TenantCounts(0, 0)
+
+    async def mark_deleted(self, tenant: TenantId) -> bool:
+        """Turn a living tenant into a tombstone; False where there is none."""
+        row = await self._database.write(
+            "UPDATE tenants SET deleted_ns = ?, scram_verifier = ''"
+            " WHERE id = ? AND deleted_ns IS NULL RETURNING id",
+            (self._clock.wall_ns(), tenant),
+        )
+        return row is not None
+
+    async def mark_purged(self, tenant: TenantId) -> None:
+        """Note that a deleted tenant's data is gone."""
+        await self._database.write(
+            "UPDATE tenants SET purged_ns = ? WHERE id = ? AND deleted_ns IS NOT NULL",
+            (self._clock.wall_ns(), tenant),
+        )
+
+    async def to_purge(self, limit: int) -> list[TenantId]:
+        """Deleted tenants whose data may still be there, oldest id first."""
+        rows = await self._database.read(
+            "SELECT id FROM tenants WHERE deleted_ns IS NOT NULL AND purged_ns IS NULL"
+            " ORDER BY id LIMIT ?",
+            (limit,),
+        )
+        return [TenantId(row[0]) for row in rows]
+
+    async def add_key_hash(self, key_hash: bytes, *, scope: str, label: str) -> None:
+        """Register the hash of an API key; nothing happens if it is there."""
+        await self._database.write(
+            "INSERT INTO api_keys (hash, scope, label, created_ns) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (hash) DO NOTHING",
+            (key_hash, scope, label, self._clock.wall_ns()),
+        )
+
+    async def key_scope(self, key: str) -> str | None:
+        """What the API key may do, or None for a key that is unknown or revoked."""
+        row = await self._database.read_one(
+            "SELECT scope FROM api_keys WHERE hash = ? AND revoked_ns IS NULL", (hash_key(key),)
+        )
+        return str(row[0]) if row is not None else None
+
+
+def generate_key(scope: str = "admin") -> str:
+    """A new API key of 256 random bits."""
+    return f"{KEY_PREFIX}{scope}_{secrets.token_urlsafe(_KEY_BYTES)}"
+
+
+def hash_key(key: str) -> bytes:
+    """What is stored of a key. One round: 256 random bits cannot be guessed at any speed."""
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+
+
+def _tenant(row: Row) -> Tenant:
+    tenant, *others = row
+    return Tenant(TenantId(tenant), *others)

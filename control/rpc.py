@@ -1,0 +1,107 @@
+"""The internal gRPC service of proto/control.proto."""
+
+from dataclasses import fields
+from typing import Any, NoReturn
+
+import grpc
+import grpc.aio
+
+from control.authority import Authority, AuthorityError
+from control.ledger import AMOUNT_MAX, Ledger, Report
+from control.metrics import PODS_ISSUED
+from control.registry import Registry
+from dormouse.base.ids import TenantId
+from dormouse.base.rpc import Access
+from dormouse.base.tls import Role
+from proto import control_pb2, control_pb2_grpc
+
+PROTOCOL_VERSION = 1
+
+_SERVICE = "/dormouse.control.v1.Control"
+ACCESS = {
+    f"{_SERVICE}/ResolveTenant": Access(frozenset({Role.PROXY, Role.AUTOSCALER})),
+    f"{_SERVICE}/IssuePod": Access(frozenset({Role.AUTOSCALER})),
+    f"{_SERVICE}/ReportUsage": Access(frozenset({Role.AUTOSCALER}), tenant_field="tenant_id"),
+}
+
+_Context = Any
+
+
+class ControlService(control_pb2_grpc.ControlServicer):
+    """Answers the proxy, the autoscaler and pods from the registry."""
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        ledger: Ledger,
+        authority: Authority,
+        pod_certificate_days: int,
+    ) -> None:
+        self._registry = registry
+        self._ledger = ledger
+        self._authority = authority
+        self._pod_certificate_days = pod_certificate_days
+
+    async def ResolveTenant(  # noqa: N802 - the contract's name
+        self, request: control_pb2.ResolveTenantRequest, context: _Context
+    ) -> control_pb2.Tenant:
+        """See proto/control.proto."""
+        await _check_version(request.protocol_version, context)
+        tenant = await self._registry.get(_tenant_id(request.tenant_id))
+        if tenant is None or tenant.name != request.name:
+            await _abort(context, grpc.StatusCode.NOT_FOUND, "no such tenant")
+        return control_pb2.Tenant(
+            tenant_id=tenant.id, name=tenant.name, connections_max=tenant.connections_max
+        )
+
+    async def IssuePod(  # noqa: N802
+        self, request: control_pb2.IssuePodRequest, context: _Context
+    ) -> control_pb2.IssuePodReply:
+        """See proto/control.proto."""
+        await _check_version(request.protocol_version, context)
+        tenant = await self._registry.get(_tenant_id(request.tenant_id))
+        if tenant is None:
+            await _abort(context, grpc.StatusCode.NOT_FOUND, "no such tenant")
+        try:
+            certificate = self._authority.issue_pod(
+                tenant.id, request.public_key, days=self._pod_certificate_days
+            )
+        except AuthorityError as error:
+            await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        PODS_ISSUED.inc()
+        return control_pb2.IssuePodReply(
+            certificate=certificate,
+            authority=self._authority.certificate_pem,
+            owner=tenant.owner,
+            scram_verifier=tenant.scram_verifier,
+            database=tenant.database,
+            connections_max=tenant.connections_max,
+            idle_timeout_seconds=tenant.idle_timeout_seconds,
+        )
+
+    async def ReportUsage(  # noqa: N802
+        self, request: control_pb2.UsageReport, context: _Context
+    ) -> control_pb2.UsageAck:
+        """See proto/control.proto."""
+        values = {field.name: int(getattr(request, field.name)) for field in fields(Report)}
+        amounts = [value for name, value in values.items() if name != "pod_id"]
+        if values["tenant_id"] == 0 or max(amounts) > AMOUNT_MAX:
+            await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, "an amount is out of range")
+        return control_pb2.UsageAck(sequence=await self._ledger.add(Report(**values)))
+
+
+def _tenant_id(number: int) -> TenantId:
+    # SQLite knows no larger integer, and no tenant has one.
+    return TenantId(min(number, AMOUNT_MAX))
+
+
+async def _check_version(version: int, context: _Context) -> None:
+    if version != PROTOCOL_VERSION:
+        text = f"protocol version {version}; this side speaks {PROTOCOL_VERSION}"
+        await _abort(context, grpc.StatusCode.FAILED_PRECONDITION, text)
+
+
+async def _abort(context: _Context, code: grpc.StatusCode, text: str) -> NoReturn:
+    await context.abort(code, text)
+    raise RuntimeError("abort returned")

@@ -1,0 +1,62 @@
+"""The registry's tables, as the steps that made them.
+
+A step, once released, never changes; a new one is added at the end. `PRAGMA user_version` counts
+the steps a file has been through.
+
+Tenant ids are AUTOINCREMENT: SQLite keeps the highest one ever given apart from the rows, so an id
+never comes back, and a deleted tenant's row stays as a tombstone besides. Ids count up from 1
+instead of being random: an id alone opens nothing (the proxy wants the name with it, and then the
+password), while a short one keeps host names short and is exact in every JSON parser.
+"""
+
+STEPS: tuple[tuple[str, ...], ...] = (
+    (
+        """
+        CREATE TABLE tenants (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            name TEXT NOT NULL,
+            owner TEXT NOT NULL,
+            database TEXT NOT NULL,
+            scram_verifier TEXT NOT NULL,
+            connections_max INTEGER NOT NULL,
+            idle_timeout_seconds INTEGER NOT NULL DEFAULT 0,
+            created_ns INTEGER NOT NULL,
+            deleted_ns INTEGER,
+            purged_ns INTEGER,
+            CHECK (purged_ns IS NULL OR deleted_ns IS NOT NULL)
+        ) STRICT
+        """,
+        "CREATE UNIQUE INDEX tenants_by_name ON tenants (name) WHERE deleted_ns IS NULL",
+        """
+        CREATE INDEX tenants_to_purge ON tenants (id)
+        WHERE deleted_ns IS NOT NULL AND purged_ns IS NULL
+        """,
+        """
+        CREATE TABLE api_keys (
+            hash BLOB PRIMARY KEY,
+            scope TEXT NOT NULL CHECK (scope IN ('admin')),
+            label TEXT NOT NULL,
+            created_ns INTEGER NOT NULL,
+            revoked_ns INTEGER
+        ) STRICT, WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE usage (
+            tenant_id INTEGER NOT NULL,
+            pod_id INTEGER NOT NULL,
+            sequence INTEGER NOT NULL,
+            received_ns INTEGER NOT NULL,
+            sql_cpu_micros INTEGER NOT NULL,
+            read_batches INTEGER NOT NULL,
+            read_requests INTEGER NOT NULL,
+            read_bytes INTEGER NOT NULL,
+            write_batches INTEGER NOT NULL,
+            write_requests INTEGER NOT NULL,
+            write_bytes INTEGER NOT NULL,
+            egress_bytes INTEGER NOT NULL,
+            pod_millis INTEGER NOT NULL,
+            PRIMARY KEY (tenant_id, pod_id, sequence)
+        ) STRICT, WITHOUT ROWID
+        """,
+    ),
+)

@@ -1,0 +1,175 @@
+"""Brings control up: registry, authority, gRPC service, HTTP API, in this order, and down again."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterator
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from control.api.app import make_app
+from control.api.routes import make_router
+from control.authority import Authority
+from control.config import ControlSettings
+from control.database import Database, open_database
+from control.ledger import Ledger
+from control.peers import Peers
+from control.registry import Registry
+from control.rpc import ACCESS, ControlService
+from control.status import StatusFile
+from control.tenants import Tenants
+from control.urls import Endpoint
+from dormouse.base import metrics, rpc, tasks
+from dormouse.base.clock import SystemClock
+from dormouse.base.role import Ready
+from dormouse.base.tls import Credentials, Identity, Role
+from proto import control_pb2_grpc
+
+_GRACE_SECONDS = 5
+_RESOLVE_SECONDS = 1.0
+_BACKLOG = 1024
+
+
+@contextlib.asynccontextmanager
+async def serve(settings: ControlSettings) -> AsyncIterator[Ready]:
+    """Run control; yields where it answers."""
+    clock = SystemClock()
+    credentials = Credentials.read(settings.certificates, str(Role.CONTROL))
+    async with contextlib.AsyncExitStack() as stack:
+        database = await stack.enter_async_context(open_database(settings.registry))
+        registry = Registry(database, clock)
+        if settings.admin_key_hash:
+            key_hash = bytes.fromhex(settings.admin_key_hash)
+            await registry.add_key_hash(key_hash, scope="admin", label="operator")
+        service = ControlService(
+            registry=registry,
+            ledger=Ledger(database, clock),
+            authority=Authority.open(settings.authority, clock),
+            pod_certificate_days=settings.pod_certificate_days,
+        )
+        await stack.enter_async_context(_grpc(settings, credentials, service))
+        peers = await stack.enter_async_context(_peers(settings, credentials))
+        tenants = Tenants(registry, peers, connections_max=settings.tenant_connections_max)
+        purging = tasks.spawn(tenants.purge_forever(), name="purge deleted tenants")
+        stack.push_async_callback(tasks.cancel, purging)
+        app = make_app(
+            settings,
+            router=make_router(
+                tenants=tenants,
+                registry=registry,
+                endpoint=await _endpoint(settings),
+                status_file=StatusFile(settings.status_file),
+            ),
+            registry=registry,
+            is_ready=lambda: _answers(database),
+        )
+        sockets = _listeners(settings)
+        api_port = int(sockets[0].getsockname()[1])
+        await stack.enter_async_context(_http(app, sockets))
+        metrics_port, _ = metrics.serve(settings.metrics_host, settings.metrics_port)
+        yield {
+            "api": f"http://{settings.api_host}:{api_port}",
+            "rpc": settings.rpc_address,
+            "metrics": f"{settings.metrics_host}:{metrics_port}",
+        }
+
+
+@contextlib.asynccontextmanager
+async def _grpc(
+    settings: ControlSettings, credentials: Credentials, service: ControlService
+) -> AsyncIterator[None]:
+    server = rpc.make_server(ACCESS)
+    control_pb2_grpc.add_ControlServicer_to_server(service, server)
+    server.add_secure_port(settings.rpc_address, credentials.for_grpc_server())
+    await server.start()
+    try:
+        yield
+    finally:
+        await server.stop(_GRACE_SECONDS)
+
+
+@contextlib.asynccontextmanager
+async def _peers(settings: ControlSettings, credentials: Credentials) -> AsyncIterator[Peers]:
+    async with (
+        rpc.make_channel(
+            settings.autoscaler_address, credentials, Identity(role=Role.AUTOSCALER)
+        ) as autoscaler,
+        rpc.make_channel(
+            settings.storage_address, credentials, Identity(role=Role.STORAGE)
+        ) as storage,
+    ):
+        yield Peers(
+            autoscaler=autoscaler,
+            storage=storage,
+            picture_timeout_seconds=settings.peer_timeout_seconds,
+        )
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn that leaves the signals to the role."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """See `uvicorn.Server.capture_signals`."""
+        yield
+
+
+@contextlib.asynccontextmanager
+async def _http(app: ASGIApp, sockets: list[socket.socket]) -> AsyncIterator[None]:
+    server = _Server(
+        uvicorn.Config(
+            app,
+            lifespan="off",
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+    )
+    serving = tasks.spawn(server.serve(sockets=sockets), name="HTTP API")
+    try:
+        while not server.started:
+            if serving.done():
+                raise RuntimeError("the HTTP server ended at once")
+            await asyncio.sleep(0.005)
+        yield
+    finally:
+        server.should_exit = True
+        await serving
+
+
+def _listeners(settings: ControlSettings) -> list[socket.socket]:
+    if settings.api_fds:
+        return [socket.socket(fileno=number) for number in settings.api_fds]
+    address = (settings.api_host, settings.api_port)
+    return [socket.create_server(address, backlog=_BACKLOG)]
+
+
+async def _endpoint(settings: ControlSettings) -> Endpoint:
+    unresolved = settings.sql_domain.endswith("localhost") and not await _resolves(
+        f"any.{settings.sql_domain}"
+    )
+    return Endpoint(
+        host=settings.sql_host,
+        port=settings.sql_port,
+        domain=settings.sql_domain,
+        ca_file=settings.ca_file,
+        host_address="127.0.0.1" if unresolved else None,
+    )
+
+
+async def _resolves(host: str) -> bool:
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(_RESOLVE_SECONDS):
+            return bool(await loop.getaddrinfo(host, None))
+    except (OSError, TimeoutError):
+        return False
+
+
+async def _answers(database: Database) -> bool:
+    return await database.read_one("SELECT 1") is not None

@@ -1,0 +1,52 @@
+"""Connection URLs: what a user pastes into a client.
+
+`connection_url` names the tenant in the user name, which every client sends. `connection_url_sni`
+names it in the host name. Both verify the server in full, so nobody is asked to lower a guard.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+from control.registry import Tenant
+from dormouse.base.ids import TenantAddress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where clients reach the proxy."""
+
+    host: str
+    port: int
+    domain: str
+    """Tenants are `<name>-<id>.<domain>` in server names."""
+
+    ca_file: Path | None
+    """Absolute; None: the public authorities verify the server."""
+
+    host_address: str | None
+    """For a domain that this machine does not resolve (`*.localhost` without systemd-resolved):
+    the address that libpq is told in `hostaddr`, which other clients do not know."""
+
+
+def connection_url(endpoint: Endpoint, tenant: Tenant, password: str) -> str:
+    """Works as it stands in psql, psycopg, asyncpg and node-postgres."""
+    user = f"{tenant.owner}.{TenantAddress(tenant.name, tenant.id)}"
+    return _url(endpoint, tenant, user=user, password=password, host=endpoint.host)
+
+
+def connection_url_sni(endpoint: Endpoint, tenant: Tenant, password: str) -> str:
+    """For clients that send the server name in TLS (libpq 14 and later, asyncpg, node-postgres)."""
+    host = f"{TenantAddress(tenant.name, tenant.id)}.{endpoint.domain}"
+    url = _url(endpoint, tenant, user=tenant.owner, password=password, host=host)
+    return url if endpoint.host_address is None else f"{url}&hostaddr={endpoint.host_address}"
+
+
+def _url(endpoint: Endpoint, tenant: Tenant, *, user: str, password: str, host: str) -> str:
+    options = {"sslmode": "verify-full"}
+    if endpoint.ca_file is not None:
+        options["sslrootcert"] = str(endpoint.ca_file)
+    query = urlencode(options, safe="/", quote_via=quote)
+    login = f"{quote(user, safe='')}:{quote(password, safe='')}"
+    database = quote(tenant.database, safe="")
+    return f"postgresql://{login}@{host}:{endpoint.port}/{database}?{query}"
