@@ -80,6 +80,15 @@ class Function:
     aggregate: "Aggregate | None" = None
     result_columns: tuple[tuple[str, int], ...] = ()
     """Names and types of the columns of a function that returns records with OUT parameters."""
+    needs_types: bool = False
+    """`call` takes a tuple of the OIDs of its actual argument types before its arguments (after
+    the context, if it takes that too): array_to_string, format, concat, to_json …"""
+    argument_names: tuple[str, ...] = ()
+    """Names of the input arguments for named notation; empty if they have none."""
+    default_expressions: tuple[str, ...] = ()
+    """SQL text of the last `defaults` arguments' defaults."""
+    namespace: int = 11
+    """OID of its schema."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,6 +104,8 @@ class Operator:
     """OID of the function behind it."""
     commutator: int
     negator: int
+    can_hash: bool = False
+    can_merge: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,4 +139,67 @@ class Aggregate(Protocol):
 
     def result(self, state: Any) -> Value:
         """The aggregate's value; does not consume the state."""
+        ...
+
+
+class CatalogFunctions(Protocol):
+    """What system information functions and the reg* types ask `FunctionContext.catalog`.
+
+    A relation is a table, an index or a view, a tenant's own or one of the system's. An OID that
+    names nothing gives None.
+    """
+
+    def relation_oid(
+        self, name: str, schema: str | None, search_path: Sequence[str]
+    ) -> int | None:
+        """pg_class OID of a relation; `schema` None looks along `search_path`."""
+        ...
+
+    def relation_name(self, oid: int) -> tuple[str, str] | None:
+        """(schema, name) of a relation."""
+        ...
+
+    def schema_oid(self, name: str) -> int | None:
+        """pg_namespace OID."""
+        ...
+
+    def schema_name(self, oid: int) -> str | None:
+        """Name of a schema."""
+        ...
+
+    def role_oid(self, name: str) -> int | None:
+        """pg_authid OID."""
+        ...
+
+    def role_name(self, oid: int) -> str | None:
+        """Name of a role."""
+        ...
+
+    def index_definition(self, oid: int) -> str | None:
+        """CREATE INDEX statement of an index, as pg_get_indexdef(oid) gives it."""
+        ...
+
+    def index_column_definition(self, oid: int, column: int) -> str | None:
+        """Key column or expression `column` (1-based) of an index, as SQL."""
+        ...
+
+    def constraint_definition(self, oid: int) -> str | None:
+        """A constraint as SQL, such as `PRIMARY KEY (a, b)`."""
+        ...
+
+    def comment(self, oid: int, class_oid: int, column: int) -> str | None:
+        """COMMENT ON the object `oid` of the system table `class_oid` (column 0: the object)."""
+        ...
+
+    def default_sequence(self, relation: int, column: str) -> str | None:
+        """Qualified name of the sequence a column owns (pg_get_serial_sequence)."""
+        ...
+
+    def has_column(self, relation: int, column: str | int) -> bool:
+        """Whether a relation has a column of that name or number."""
+        ...
+
+    def has_privilege(self, role: int, kind: str, oid: int, privilege: str) -> bool:
+        """Whether a role holds `privilege` (SELECT, USAGE …) on the object of `kind` (table,
+        schema, database, sequence, function)."""
         ...
