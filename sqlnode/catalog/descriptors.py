@@ -1,12 +1,13 @@
 """Descriptors: immutable pictures of a tenant's objects, as the catalog keeps them.
 
 A table's rows live under (`table_id`, primary index's `index_id`); the value holds all columns that
-`sqlnode.rows` lays out by `layout_version`. A table without a primary key is keyed by a hidden
+`sqlnode.rows` lays out by the last of `layouts`. A table without a primary key is keyed by a hidden
 64-bit row id that no statement sees. A secondary index entry's key is (indexed columns, and for a
 non-unique index the row's key suffix); its value is the row's key suffix.
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,8 @@ class Column:
     default: str | None = None
     """SQL text of the DEFAULT expression."""
     dropped: bool = False
+    missing: Any = None
+    """The value (in its runtime representation) of rows written before the column was added."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,18 @@ class Index:
 
 
 @dataclass(frozen=True, slots=True)
+class Constraint:
+    """A constraint of a table that is not an index of its own: CHECK (`kind` c)."""
+
+    oid: int
+    name: str
+    kind: str
+    expression: str
+    """SQL text of the condition."""
+    columns: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """A table, whether a tenant's own or one of the system's (`virtual`)."""
 
@@ -64,7 +79,17 @@ class Table:
     virtual: bool = False
     """Rows come from the catalog instead of storage (pg_catalog, information_schema)."""
     version: int = 0
-    """Commit time of the descriptor: what a writer's commit is guarded by."""
+    """How often the shape that writers rely on has changed. A writer's commit demands that this
+    version was not ended (`sqlnode.catalog.store.guard_table`)."""
+    tenant: int = 0
+    """Whose keyspace the rows are in."""
+    layouts: tuple[tuple[int, ...], ...] = ()
+    """Column numbers in each layout that stored rows may have; rows are written in the last one,
+    which is that of the live columns. Empty: there is only that one."""
+    constraints: tuple["Constraint", ...] = ()
+    comment: str | None = None
+    rows_estimate: float = -1.0
+    """pg_class.reltuples: rows at the last ANALYZE, -1 before the first."""
     live: tuple[Column, ...] = field(init=False)
     """The columns that are not dropped, in order."""
 
