@@ -14,7 +14,7 @@ class ControlSettings:
     authority: Path
     """Folder of the certificate authority: `ca.key` (mode 0600) and `ca.crt`."""
 
-    certificates: Path
+    certs: Path
     """Folder with this role's own `control.key`, `control.crt` and `ca.crt`."""
 
     rpc_address: str

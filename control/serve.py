@@ -35,7 +35,7 @@ _BACKLOG = 1024
 async def serve(settings: ControlSettings) -> AsyncIterator[Ready]:
     """Run control; yields where it answers."""
     clock = SystemClock()
-    credentials = Credentials.read(settings.certificates, str(Role.CONTROL))
+    credentials = Credentials.read(settings.certs, str(Role.CONTROL))
     async with contextlib.AsyncExitStack() as stack:
         database = await stack.enter_async_context(open_database(settings.registry))
         registry = Registry(database, clock)
@@ -62,6 +62,7 @@ async def serve(settings: ControlSettings) -> AsyncIterator[Ready]:
                 status_file=StatusFile(settings.status_file),
             ),
             registry=registry,
+            clock=clock,
             is_ready=lambda: _answers(database),
         )
         sockets = _listeners(settings)

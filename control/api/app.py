@@ -13,6 +13,7 @@ from control.api.gate import Gate
 from control.api.problems import unavailable
 from control.config import ControlSettings
 from control.registry import Registry
+from dormouse.base.clock import Clock
 
 _DOCS_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
@@ -22,6 +23,7 @@ def make_app(
     *,
     router: APIRouter,
     registry: Registry,
+    clock: Clock,
     is_ready: Callable[[], Awaitable[bool]],
 ) -> ASGIApp:
     """The application for uvicorn."""
@@ -46,6 +48,7 @@ def make_app(
     return Gate(
         app,
         key_scope=registry.key_scope,
+        clock=clock,
         requests_max=settings.requests_max,
         body_bytes_max=settings.body_bytes_max,
     )

@@ -6,7 +6,6 @@ around it by mistake.
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
@@ -15,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from control.api.problems import Problem, unavailable
 from control.metrics import HTTP_REQUESTS, HTTP_SECONDS
+from dormouse.base.clock import Clock
 
 _BODY_SECONDS = 10.0
 KeyScope = Callable[[str], Awaitable[str | None]]
@@ -29,9 +29,16 @@ class Gate:
     """Wraps the application; see the module."""
 
     def __init__(
-        self, app: ASGIApp, *, key_scope: KeyScope, requests_max: int, body_bytes_max: int
+        self,
+        app: ASGIApp,
+        *,
+        key_scope: KeyScope,
+        clock: Clock,
+        requests_max: int,
+        body_bytes_max: int,
     ) -> None:
         self._app = app
+        self._clock = clock
         self._key_scope = key_scope
         self._requests_max = requests_max
         self._body_bytes_max = body_bytes_max
@@ -52,7 +59,7 @@ class Gate:
                 message["headers"] = [*message["headers"], (b"cache-control", b"no-store")]
             await send(message)
 
-        started = time.monotonic()
+        started = self._clock.monotonic()
         self._in_work += 1
         try:
             body = await self._admit(scope, receive)
@@ -67,7 +74,7 @@ class Gate:
             route = getattr(scope.get("route"), "path", "none")
             method = scope["method"] if route != "none" else "any"
             HTTP_REQUESTS.labels(method, route, status).inc()
-            HTTP_SECONDS.labels(method, route).observe(time.monotonic() - started)
+            HTTP_SECONDS.labels(method, route).observe(self._clock.monotonic() - started)
 
     async def _admit(self, scope: Scope, receive: Receive) -> bytes:
         if self._in_work > self._requests_max:

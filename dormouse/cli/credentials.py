@@ -1,0 +1,35 @@
+"""Connection URLs of tenants that were made from this machine.
+
+The gateway keeps no password, so whoever creates a tenant has it for good or never again. For the
+operator at his own machine the command keeps the URL in the data folder, in a file that only this
+user can read; it goes when the tenant is deleted from here. Whoever can read it could also make
+new tenants with the key beside it. With `--api` nothing is kept.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from dormouse.cli.folder import DataFolder, write_private
+
+
+def _file(folder: DataFolder, tenant: dict[str, Any]) -> Path:
+    return folder.credentials / f"{tenant['name']}-{tenant['id']}"
+
+
+def keep(folder: DataFolder, tenant: dict[str, Any]) -> None:
+    """Keep the URL of a tenant just created."""
+    folder.credentials.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_private(_file(folder, tenant), tenant["connection_url"] + "\n")
+
+
+def find(folder: DataFolder, tenant: dict[str, Any]) -> str | None:
+    """The URL of a tenant, if it is kept here."""
+    try:
+        return _file(folder, tenant).read_text(encoding="ascii").strip() or None
+    except OSError:
+        return None
+
+
+def forget(folder: DataFolder, tenant: dict[str, Any]) -> None:
+    """Remove the URL of a tenant that is gone."""
+    _file(folder, tenant).unlink(missing_ok=True)

@@ -1,0 +1,31 @@
+"""The tenant `demo` of a first start."""
+
+import asyncio
+
+from dormouse.cli import credentials
+from dormouse.cli.client import Client, Target
+from dormouse.cli.folder import DataFolder
+
+_NAME = "demo"
+
+
+async def introduce(folder: DataFolder, api: str, key: str) -> str:
+    """What to tell a newcomer. Makes the tenant if the installation never had one."""
+    return await asyncio.to_thread(_introduce, folder, Target(api, key, folder))
+
+
+def _introduce(folder: DataFolder, target: Target) -> str:
+    with Client(target) as client:
+        if client.status()["tenants"]["ever"] == 0:
+            tenant = client.create(_NAME)
+            credentials.keep(folder, tenant)
+            return _lines(tenant["connection_url"])
+        for tenant in client.tenants():
+            url = credentials.find(folder, tenant)
+            if tenant["name"] == _NAME and url is not None:
+                return _lines(url)
+    return f"Make a tenant:  dormouse tenant create NAME --data {folder.root}\n"
+
+
+def _lines(url: str) -> str:
+    return f'The tenant `{_NAME}` sleeps; this wakes it:\n\n  psql "{url}"\n'

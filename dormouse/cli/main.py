@@ -1,0 +1,251 @@
+"""The command `dormouse`."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import TypeAlias
+
+from dormouse.cli.folder import CommandError
+
+_DESCRIPTION = """\
+A multi-tenant serverless SQL gateway: every tenant a PostgreSQL-compatible database that costs
+nothing while nobody uses it."""
+
+_EXAMPLES = """\
+examples:
+  dormouse up                         start the gateway here, data in ./.dormouse
+  dormouse tenant create shop         a new database; prints its connection URL
+  dormouse sql shop                   open psql on it
+  dormouse sql shop -- -c 'SELECT 1'  everything after -- goes to psql
+  dormouse status                     the roles and the tenants
+
+A gateway is found by its data folder (--data, $DORMOUSE_DATA, ./.dormouse), or by URL with
+--api and --api-key ($DORMOUSE_API, $DORMOUSE_API_KEY)."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+    except CommandError as error:
+        print(f"dormouse: {error.message}", file=sys.stderr)
+        if error.hint:
+            print(f"hint: {error.hint}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader had enough; nothing more may be written at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dormouse",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_up(commands)
+    _add_tenant(commands)
+    _add_sql(commands)
+    status = commands.add_parser("status", help="show the roles and how many tenants there are")
+    _add_target(status)
+    status.set_defaults(run=_status)
+    version = commands.add_parser("version", help="show the version")
+    version.add_argument("--json", action="store_true", help="print JSON")
+    version.set_defaults(run=_version)
+    return parser
+
+
+_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def _add_up(commands: _Commands) -> None:
+    up = commands.add_parser(
+        "up",
+        help="run the whole gateway on this machine, in the foreground",
+        description="Run the whole gateway on this machine until Ctrl-C or SIGTERM.",
+        epilog="example:\n  dormouse up --data /var/lib/dormouse --sql-port 5432 --demo",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_data(up)
+    up.add_argument(
+        "--sql-port",
+        type=_port,
+        default=5433,
+        metavar="N",
+        help="port for SQL clients; 0 takes a free one (default: %(default)s)",
+    )
+    up.add_argument(
+        "--api-port",
+        type=_port,
+        default=8080,
+        metavar="N",
+        help="port of the HTTP API; 0 takes a free one (default: %(default)s)",
+    )
+    up.add_argument(
+        "--ready-file",
+        type=Path,
+        metavar="FILE",
+        help="write addresses, admin key and pids here, as JSON, when all roles answer",
+    )
+    up.add_argument(
+        "--idle-timeout",
+        type=_seconds,
+        default=300.0,
+        metavar="SECONDS",
+        help="a tenant without sessions sleeps after this (default: 300)",
+    )
+    up.add_argument(
+        "--warm-pods",
+        type=_count,
+        default=2,
+        metavar="N",
+        help="SQL pods kept ready for the next wake (default: %(default)s)",
+    )
+    up.add_argument(
+        "--demo",
+        action="store_true",
+        help="make a tenant `demo` on the first start and print its psql line",
+    )
+    up.set_defaults(run=_up)
+
+
+def _add_tenant(commands: _Commands) -> None:
+    tenant = commands.add_parser("tenant", help="create, list, show, suspend, delete tenants")
+    actions = tenant.add_subparsers(title="actions", metavar="ACTION", required=True)
+    for name, text in (
+        ("create", "make a tenant and print its connection URL, this once"),
+        ("list", "list all tenants"),
+        ("show", "show one tenant"),
+        ("suspend", "put a tenant to sleep at once; its sessions end"),
+        ("delete", "delete a tenant and its data, for good"),
+    ):
+        action = actions.add_parser(name, help=text, description=text.capitalize() + ".")
+        if name != "list":
+            action.add_argument(
+                "name",
+                metavar="NAME",
+                help="its name" if name == "create" else "its name, its id or name-id",
+            )
+        if name == "delete":
+            action.add_argument("--yes", action="store_true", help="do not ask")
+        _add_target(action)
+        action.set_defaults(run=_tenant, action=name)
+
+
+def _add_sql(commands: _Commands) -> None:
+    sql = commands.add_parser(
+        "sql",
+        help="open psql on a tenant, or a simple prompt where psql is not installed",
+        description="Open psql on a tenant, or a simple prompt where psql is not installed. The "
+        "password is the one kept when the tenant was created from here; else $PGPASSWORD; "
+        "else it is asked for.",
+    )
+    sql.add_argument("name", metavar="NAME", help="its name, its id or name-id")
+    sql.add_argument("psql", nargs="*", metavar="-- PSQL-ARGUMENT", help="handed to psql")
+    _add_target(sql)
+    sql.set_defaults(run=_sql)
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    default = Path(os.environ.get("DORMOUSE_DATA", ".dormouse"))
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=default,
+        metavar="DIR",
+        help="the data folder (default: $DORMOUSE_DATA, or ./.dormouse)",
+    )
+
+
+def _add_target(parser: argparse.ArgumentParser) -> None:
+    _add_data(parser)
+    parser.add_argument("--api", metavar="URL", help="a gateway elsewhere (default: $DORMOUSE_API)")
+    parser.add_argument(
+        "--api-key",
+        metavar="KEY",
+        help="its key; better in $DORMOUSE_API_KEY, which other users of the machine do not see",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _port(text: str) -> int:
+    return _bounded(text, 0, 65_535)
+
+
+def _count(text: str) -> int:
+    return _bounded(text, 0, 1_000)
+
+
+def _bounded(text: str, low: int, high: int) -> int:
+    if not text.isdecimal() or not low <= int(text) <= high:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from {low} to {high}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 7 * 86_400:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds up to 7 days")
+    return value
+
+
+def _up(options: argparse.Namespace) -> int:
+    import uvloop
+
+    from dormouse.cli.up import UpOptions, up
+
+    uvloop.run(
+        up(
+            UpOptions(
+                data=options.data,
+                sql_port=options.sql_port,
+                api_port=options.api_port,
+                ready_file=options.ready_file,
+                idle_timeout_seconds=options.idle_timeout,
+                warm_pods=options.warm_pods,
+                demo=options.demo,
+            )
+        )
+    )
+    return 0
+
+
+def _tenant(options: argparse.Namespace) -> int:
+    from dormouse.cli import tenants
+
+    return tenants.run(options)
+
+
+def _status(options: argparse.Namespace) -> int:
+    from dormouse.cli import tenants
+
+    return tenants.status(options)
+
+
+def _sql(options: argparse.Namespace) -> int:
+    from dormouse.cli import sql
+
+    return sql.run(options)
+
+
+def _version(options: argparse.Namespace) -> int:
+    version = metadata.version("dormouse")
+    print(f'{{"version": "{version}"}}' if options.json else f"dormouse {version}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""`dormouse tenant …` and `dormouse status`."""
+
+import argparse
+import sys
+from typing import Any
+
+from dormouse.cli import credentials
+from dormouse.cli.client import Client, Target, find_target
+from dormouse.cli.folder import CommandError
+from dormouse.cli.output import fields, print_json, table
+
+_SHOWN = (
+    "id",
+    "name",
+    "state",
+    "awake_because",
+    "pods",
+    "connections",
+    "user",
+    "database",
+    "created_at",
+)
+
+
+def target_of(options: argparse.Namespace) -> Target:
+    """The installation that a command's flags name."""
+    return find_target(data=options.data, api=options.api, key=options.api_key)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run `dormouse tenant ACTION`."""
+    target = target_of(options)
+    with Client(target) as client:
+        match options.action:
+            case "create":
+                _create(client, target, options)
+            case "list":
+                _list(client, options)
+            case "delete":
+                _delete(client, target, options)
+            case "suspend":
+                _print(client.suspend(client.find(options.name)["id"]), options)
+            case _:
+                _print(client.find(options.name), options)
+    return 0
+
+
+def status(options: argparse.Namespace) -> int:
+    """Run `dormouse status`; exit code 1 while a role does not run."""
+    with Client(target_of(options)) as client:
+        document = client.status()
+    roles: dict[str, dict[str, Any]] = document["roles"]
+    if options.json:
+        print_json(document)
+    else:
+        rows = [
+            (name, role["state"], role["pid"], role["restarts"], role["since"])
+            for name, role in roles.items()
+        ]
+        print(table(("ROLE", "STATE", "PID", "RESTARTS", "SINCE"), rows))
+        print(f"\n{document['tenants']['registered']} tenants; version {document['version']}")
+    return 0 if all(role["state"] == "running" for role in roles.values()) else 1
+
+
+def _create(client: Client, target: Target, options: argparse.Namespace) -> None:
+    tenant = client.create(options.name)
+    if target.folder is not None:
+        credentials.keep(target.folder, tenant)
+    if options.json:
+        print_json(tenant)
+        return
+    print(f"Tenant {tenant['name']} has the id {tenant['id']}. Its connection URL:\n")
+    print(f"  {tenant['connection_url']}\n")
+    print("The gateway does not keep the password: note the URL.")
+    if target.folder is not None:
+        print(f"This machine keeps it for `dormouse sql {tenant['name']}`.")
+
+
+def _list(client: Client, options: argparse.Namespace) -> None:
+    tenants = client.tenants()
+    if options.json:
+        print_json(tenants)
+        return
+    columns = ("id", "name", "state", "pods", "connections", "created_at")
+    rows = [tuple(tenant[column] for column in columns) for tenant in tenants]
+    print(table(("ID", "NAME", "STATE", "PODS", "CONNECTIONS", "CREATED"), rows))
+
+
+def _delete(client: Client, target: Target, options: argparse.Namespace) -> None:
+    tenant = client.find(options.name)
+    address = f"{tenant['name']}-{tenant['id']}"
+    if not options.yes:
+        if not sys.stdin.isatty():
+            raise CommandError("deleting is for good", hint="give --yes")
+        if input(f"Delete {address} and all its data? Type its name: ") != tenant["name"]:
+            raise CommandError("nothing was deleted")
+    pending = client.delete(tenant["id"])
+    if target.folder is not None:
+        credentials.forget(target.folder, tenant)
+    if options.json:
+        print_json(pending or {"id": tenant["id"], "state": "deleted"})
+    else:
+        print(f"{address} is deleted" + ("; its data is still being removed." if pending else "."))
+
+
+def _print(tenant: dict[str, Any], options: argparse.Namespace) -> None:
+    if options.json:
+        print_json(tenant)
+    else:
+        print(fields([(name, tenant[name]) for name in _SHOWN if tenant[name] not in (None, "")]))

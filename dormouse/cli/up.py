@@ -1,0 +1,202 @@
+"""`dormouse up`: the whole gateway on this machine, in the foreground."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import signal
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from control.registry import generate_key
+from dormouse.base import tasks
+from dormouse.base.clock import Clock, SystemClock
+from dormouse.base.logs import JsonFormatter
+from dormouse.cli import demo
+from dormouse.cli.folder import CommandError, DataFolder, Lock, write_private
+from dormouse.cli.roles import SQL_HOST, Plan, prepare_certificates, write_settings
+from dormouse.cli.sockets import listen_on_loopback
+from dormouse.cli.supervisor import RoleStatus, State, Supervisor
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpOptions:
+    """The flags of `dormouse up`."""
+
+    data: Path
+    sql_port: int
+    api_port: int
+    ready_file: Path | None
+    idle_timeout_seconds: float
+    warm_pods: int
+    demo: bool
+
+
+class Up:
+    """One run of the gateway: what is written for scripts, and what a person sees."""
+
+    def __init__(self, options: UpOptions, plan: Plan, clock: Clock) -> None:
+        self._options = options
+        self._plan = plan
+        self._folder = plan.folder
+        self._clock = clock
+        self._started = clock.monotonic()
+        self._is_ready = False
+        self._supervisor = Supervisor(
+            write_settings(plan),
+            logs=plan.folder.logs,
+            cwd=plan.folder.root,
+            clock=clock,
+            on_change=self._on_change,
+        )
+
+    async def run(self) -> None:
+        """Start everything, serve until a signal, end everything. Raises CommandError."""
+        stop = self._stop_on_signals()
+        starting = tasks.spawn(self._start(), name="start")
+        waiting = tasks.spawn(stop.wait(), name="wait for a signal")
+        try:
+            await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                if (failure := starting.result()) is not None:
+                    raise failure
+                await waiting
+            _say("Stopping …")
+        finally:
+            await tasks.cancel(starting, waiting)
+            for file in self._ready_files():
+                file.unlink(missing_ok=True)
+            await self._supervisor.stop()
+        _say("Stopped.")
+
+    async def _start(self) -> CommandError | None:
+        """Start and say so; a start that fails is an answer, not a defect to be logged."""
+        _say(f"Dormouse starts; its data is in {self._folder.root}")
+        try:
+            await self._supervisor.start()
+        except CommandError as failure:
+            return failure
+        self._is_ready = True
+        self._write_ready()
+        took = self._clock.monotonic() - self._started
+        _say(
+            f"Ready after {took:.1f} s.\n\n"
+            f"  SQL  {SQL_HOST}:{self._plan.sql_port} (TLS; certificates of "
+            f"{self._folder.client_ca})\n"
+            f"  API  {self._api} (docs at {self._api}/docs; key in {self._folder.admin_key})\n"
+        )
+        if self._options.demo:
+            _say(await demo.introduce(self._folder, self._api, self._plan.admin_key))
+        _say("Ctrl-C stops it.")
+        return None
+
+    @property
+    def _api(self) -> str:
+        return f"http://127.0.0.1:{self._plan.api_port}"
+
+    def _stop_on_signals(self) -> asyncio.Event:
+        """Set at the first signal; a second one kills what has not ended by then."""
+        stop = asyncio.Event()
+
+        def on_signal() -> None:
+            if stop.is_set():
+                self._supervisor.kill()
+            stop.set()
+
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, on_signal)
+        return stop
+
+    def _on_change(self, name: str, status: RoleStatus) -> None:
+        took = self._clock.monotonic() - self._started
+        if status.state is State.RUNNING:
+            _log.info("role %s runs", name, extra={"pid": status.pid})
+            _say(f"  {name:<11}ready  {took:5.1f} s")
+        elif status.state is State.BACKOFF:
+            _say(f"  {name:<11}died; it is started again (see {self._folder.logs}/{name}.log)")
+        roles = {each: one.document() for each, one in self._supervisor.statuses.items()}
+        write_private(self._folder.run / "status.json", json.dumps({"roles": roles}))
+        if self._is_ready and status.state is State.RUNNING:
+            self._write_ready()
+
+    def _ready_files(self) -> list[Path]:
+        given = self._options.ready_file
+        return [self._folder.ready, *([given] if given is not None else [])]
+
+    def _write_ready(self) -> None:
+        document: dict[str, Any] = {
+            "sql": {"host": SQL_HOST, "port": self._plan.sql_port},
+            "api": self._api,
+            "admin_key": self._plan.admin_key,
+            "ca_file": str(self._folder.client_ca),
+            "roles": {
+                name: {"pid": status.pid} for name, status in self._supervisor.statuses.items()
+            },
+        }
+        for file in self._ready_files():
+            write_private(file, json.dumps(document) + "\n")
+
+
+async def up(options: UpOptions) -> None:
+    """Run the gateway until SIGTERM or SIGINT. Raises CommandError where it cannot start."""
+    clock = SystemClock()
+    folder = DataFolder.at(options.data)
+    folder.make()
+    with contextlib.ExitStack() as stack:
+        lock = Lock(folder)
+        stack.callback(lock.release)
+        _log_to(folder)
+        for stale in (folder.ready, options.ready_file):
+            if stale is not None:
+                stale.unlink(missing_ok=True)
+        sql_sockets = stack.enter_context(_closing(options.sql_port, "--sql-port"))
+        api_sockets = stack.enter_context(_closing(options.api_port, "--api-port"))
+        prepare_certificates(folder, clock)
+        plan = Plan(
+            folder=folder,
+            admin_key=_admin_key(folder),
+            sql_sockets=sql_sockets,
+            api_sockets=api_sockets,
+            idle_timeout_seconds=options.idle_timeout_seconds,
+            warm_pods=options.warm_pods,
+        )
+        await Up(options, plan, clock).run()
+
+
+@contextlib.contextmanager
+def _closing(port: int, flag: str) -> Iterator[list[socket.socket]]:
+    sockets = listen_on_loopback(port, flag)
+    try:
+        yield sockets
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def _admin_key(folder: DataFolder) -> str:
+    """The operator's key, made on the first start."""
+    if not folder.admin_key.exists():
+        write_private(folder.admin_key, generate_key() + "\n")
+    key = folder.admin_key.read_text(encoding="ascii").strip()
+    if not key:
+        raise CommandError(f"{folder.admin_key} is empty", hint="remove it to get a new key")
+    return key
+
+
+def _log_to(folder: DataFolder) -> None:
+    """The supervisor's own log goes to a file; the terminal is for the person."""
+    handler = logging.FileHandler(folder.logs / "supervisor.log", encoding="utf-8")
+    handler.setFormatter(JsonFormatter("supervisor"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+
+def _say(text: str) -> None:
+    # A terminal that is gone is no reason to end the gateway.
+    with contextlib.suppress(OSError):
+        print(text, flush=True)
