@@ -1,0 +1,250 @@
+"""The commit path: from a pod's message to one atomic durable write.
+
+    lock ──▶ look ──▶ judge ──▶ time ──▶ queue ──▶ durable ──▶ publish ──▶ unlock, reply
+    └ may wait ┘      └── one synchronous step ──┘ └ group ┘   └── one synchronous step ──┘
+
+*Lock*: a key the transaction holds is its own; for any other the commit takes the lock, waiting
+in the same queue as everybody. *Look*: the newest versions of all keys concerned, from memory or
+the engine. *Judge*: guards, keys that must be absent, versions younger than the snapshot. Between
+judging and queueing nothing can intervene, and what is queued before is either published or holds
+its locks, which `Versions.newest` waits for. So the judgement still holds at the write.
+
+A key that is required to be absent is exempt from the snapshot check: that it was there and went
+away since is no conflict for an insertion (PostgreSQL sees it the same way).
+
+A refused commit leaves its transaction open, with the locks it took: the pod may look again, decide
+anew and commit, or end it.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from dormouse.base import blocks
+from proto import kv_pb2 as kv
+from storage.cache import Record
+from storage.committer import Submission
+from storage.engines.interface import EngineError, Write
+from storage.layout import TIME, catalog_key, history_key, record_key, retired_key
+from storage.locks import NO_KEY_UPDATE, SHARE, UPDATE, Outcome
+from storage.metrics import COMMITS
+from storage.refusals import Refusal, transaction_ended
+from storage.shard import Shard
+from storage.tenants import Tenant, Transaction
+from storage.waiting import InFlight, lock
+
+CACHED_BYTES_MAX = 64 << 10
+"""Larger payloads are not kept in memory."""
+
+
+@dataclass(slots=True)
+class Intent:
+    """What a Commit asks for, checked against the tenant's span."""
+
+    writes: dict[bytes, bytes | None]
+    snapshot: int
+    guards: dict[bytes, int]
+    absent: frozenset[bytes]
+    retired: list[tuple[bytes, bytes]]
+    changes_catalog: bool
+    catalog_version: int
+    size: int
+    strange: list[bytes] = field(default_factory=list)
+    """Keys written without a lock of the transaction's own."""
+
+    @property
+    def keys(self) -> list[bytes]:
+        """Every key whose newest version matters."""
+        return list({**self.writes, **self.guards, **dict.fromkeys(self.absent)})
+
+
+def parse(tenant: Tenant, request: kv.Request) -> Intent:
+    """Check a Commit; raises Refusal (OUTSIDE_TENANT, BAD_REQUEST)."""
+    commit, span = request.commit, tenant.span
+    return Intent(
+        writes=dict(span.writes(commit.writes)),
+        snapshot=commit.snapshot,
+        guards={span.key(guard.key): guard.version for guard in commit.guards},
+        absent=frozenset(span.keys_or_none(commit.absent)),
+        retired=[span.range(each.start, each.end) for each in commit.retired],
+        changes_catalog=commit.changes_catalog,
+        catalog_version=request.catalog_version,
+        size=len(commit.writes.keys) + len(commit.writes.values),
+    )
+
+
+def judge(intent: Intent, tenant: Tenant, records: dict[bytes, Record]) -> None:
+    """Decide on the newest versions whether the commit may go ahead; raises Refusal."""
+    if intent.catalog_version and intent.catalog_version != tenant.catalog_next:
+        raise Refusal(
+            kv.Error.CATALOG_STALE, "the catalog has changed", version=tenant.catalog_next
+        )
+    for key, version in intent.guards.items():
+        since, payload = records[key]
+        if (since if payload is not None else 0) != version:
+            raise Refusal(kv.Error.CONFLICT, "a guard does not hold", key=key)
+    for key in intent.absent:
+        if records[key][1] is not None:
+            raise Refusal(kv.Error.KEY_EXISTS, "the key exists", key=key, version=records[key][0])
+    if not intent.snapshot:
+        return
+    for key in intent.strange:
+        since, payload = records[key]
+        if since > intent.snapshot and payload is not None:
+            raise Refusal(kv.Error.CONFLICT, "a younger version", key=key, version=since)
+
+
+def version_writes(
+    writes: Iterable[tuple[bytes, bytes | None]], records: dict[bytes, Record], time: int
+) -> list[Write]:
+    """The engine's writes for new versions: each old one moves to history."""
+    batch: list[Write] = []
+    stamp = TIME.pack(time)
+    for key, payload in writes:
+        since, old = records[key]
+        if old is not None:
+            batch.append((history_key(key, since), stamp + old))
+        elif payload is None:
+            continue
+        batch.append((key, None if payload is None else stamp + payload))
+    return batch
+
+
+class CommitPath:
+    """Takes commits through; `done(time, refusal)` is called once for each."""
+
+    def __init__(self, shard: Shard) -> None:
+        self._shard = shard
+
+    def try_now(
+        self, transaction: Transaction, intent: Intent, done: Callable[[int, Refusal | None], None]
+    ) -> bool:
+        """Commit without waiting for anything but the disk; False where `run` is needed."""
+        locks = self._shard.locks
+        intent.strange = [key for key in intent.writes if locks.mode_held(transaction, key) < SHARE]
+        if transaction.pieces or transaction.staging:
+            return False
+        for key in intent.writes:
+            if (
+                locks.mode_held(transaction, key) < NO_KEY_UPDATE
+                and locks.acquire(transaction, key, UPDATE) is not Outcome.GRANTED
+            ):
+                return False
+        keys = intent.keys
+        newest = self._shard.versions.newest_now(keys, transaction)
+        if newest is None:
+            return False
+        records = dict(zip(keys, newest, strict=True))
+        if self._maybe_removed(intent, transaction.tenant, records):
+            return False
+        self._submit(transaction, intent, records, done)
+        return True
+
+    async def run(
+        self,
+        transaction: Transaction,
+        intent: Intent,
+        request: InFlight,
+        done: Callable[[int, Refusal | None], None],
+    ) -> None:
+        """Commit, waiting for locks and reads as needed. Raises Refusal."""
+        shard, tenant = self._shard, transaction.tenant
+        for key in intent.writes:
+            if shard.locks.mode_held(transaction, key) < NO_KEY_UPDATE:
+                await lock(shard.locks, transaction, key, UPDATE, request=request)
+        newest = await shard.versions.newest(intent.strange, transaction)
+        records = dict(zip(intent.strange, newest, strict=True))
+        for key in self._maybe_removed(intent, tenant, records):
+            if time := await shard.versions.removed_at(tenant, key, intent.snapshot):
+                raise Refusal(kv.Error.CONFLICT, "a younger removal", key=key, version=time)
+        keys = intent.keys
+        newest = await shard.versions.newest(keys, transaction)
+        self._submit(transaction, intent, dict(zip(keys, newest, strict=True)), done)
+
+    def _maybe_removed(
+        self, intent: Intent, tenant: Tenant, records: dict[bytes, Record]
+    ) -> list[bytes]:
+        """Absent keys that may have been removed after the snapshot: history knows."""
+        if not intent.snapshot or intent.snapshot >= tenant.last_overwrite:
+            return []
+        return [
+            key
+            for key in intent.strange
+            if key not in intent.absent
+            and records[key][1] is None
+            and records[key][0] > intent.snapshot
+        ]
+
+    def _submit(
+        self,
+        transaction: Transaction,
+        intent: Intent,
+        records: dict[bytes, Record],
+        done: Callable[[int, Refusal | None], None],
+    ) -> None:
+        if transaction.ended:
+            raise transaction_ended()
+        tenant = transaction.tenant
+        judge(intent, tenant, records)
+        if not intent.writes and not intent.retired and not intent.changes_catalog:
+            self._shard.end(transaction)
+            done(self._shard.versions.visible, None)
+            return
+        time = self._shard.clock.next()
+        batch = version_writes(intent.writes.items(), records, time)
+        if any(records[key][1] is not None for key in intent.writes):
+            tenant.last_overwrite = time
+        batch += side_writes(tenant, intent, time)
+
+        def finished(error: EngineError | None) -> None:
+            if error is None:
+                self._publish(intent.writes.items(), time)
+            self.finish(transaction, intent, time, error, done)
+
+        record = record_key(tenant.id, transaction.pod, transaction.number)
+        self._shard.committer.submit(Submission(batch, finished, intent.size, time, record))
+        transaction.committing = True
+
+    def _publish(self, writes: Iterable[tuple[bytes, bytes | None]], time: int) -> None:
+        cache = self._shard.cache
+        for key, payload in writes:
+            if payload is not None and len(payload) > CACHED_BYTES_MAX:
+                cache.forget([key])
+            else:
+                cache.publish(key, (time, payload))
+
+    def finish(
+        self,
+        transaction: Transaction,
+        intent: Intent,
+        time: int,
+        error: EngineError | None,
+        done: Callable[[int, Refusal | None], None],
+    ) -> None:
+        """The commit is durable (its versions are published already), or failed as a whole."""
+        tenant = transaction.tenant
+        if error is not None:
+            tenant.catalog_next = tenant.catalog_version
+            transaction.decided(0)
+            if transaction.session not in tenant.sessions:
+                self._shard.end(transaction)
+            done(0, Refusal(kv.Error.IO, "the engine could not write the commit"))
+            return
+        COMMITS.inc()
+        self._shard.versions.visible = time
+        if intent.changes_catalog:
+            tenant.catalog_version = time
+        transaction.decided(time)
+        self._shard.end(transaction)
+        done(time, None)
+
+
+def side_writes(tenant: Tenant, intent: Intent, time: int) -> Sequence[Write]:
+    """What a commit writes beside rows; notes a catalog change that is on its way."""
+    batch: list[Write] = [
+        (retired_key(tenant.id, time, number), blocks.pack(span))
+        for number, span in enumerate(intent.retired)
+    ]
+    if intent.changes_catalog:
+        tenant.catalog_next = time
+        batch.append((catalog_key(tenant.id), TIME.pack(time)))
+    return batch

@@ -1,0 +1,163 @@
+"""Group commit: whatever wants to be durable at the same moment shares one write.
+
+    commit ─┐                     ┌─ publish, reply
+    commit ─┼─▶ queue ─▶ apply ───┼─ publish, reply        (in the order they were queued)
+    stage  ─┘   (one task)        └─ reply
+
+While one group is on its way to the disk the next one gathers, so the busier the shard, the larger
+the groups. The order of the queue is the order of commit times, of durability and of publication.
+
+When an apply fails, nothing of it is there. What is queued behind it may have been checked against
+what it would have written, so all of it fails with it; later submissions start afresh.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+
+from dormouse.base.tasks import spawn
+from storage.engines.interface import Engine, EngineError, Write
+from storage.layout import LAST_COMMIT, TIME, record_age_key, record_list
+from storage.metrics import APPLIES, APPLY_SECONDS
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False, slots=True)
+class Submission:
+    """Writes that become durable together. `done` is called once, with what went wrong or None."""
+
+    writes: Sequence[Write]
+    done: Callable[[EngineError | None], None]
+    size: int = 0
+    """Bytes, for the bounds of groups and queue."""
+    time: int = 0
+    """The commit time, if these are a transaction's writes."""
+    record: bytes = b""
+    """The key of the transaction's record."""
+    more: AsyncIterator[Sequence[Write]] | None = None
+    """Chunks of a transaction that is too large to hold; applied by itself."""
+
+
+class Committer:
+    """The queue to the engine and the one task that empties it."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        group_bytes_max: int,
+        queue_bytes_max: int,
+        after_group: Callable[[], None],
+    ) -> None:
+        self._engine = engine
+        self._group_bytes_max = group_bytes_max
+        self._queue_bytes_max = queue_bytes_max
+        self._after_group = after_group
+        self._queue: deque[Submission] = deque()
+        self._queued_bytes = 0
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._closing = False
+        self._task = spawn(self._run(), name="committer")
+
+    def submit(self, submission: Submission) -> None:
+        """Queue writes; `submission.done` tells the end. Raises EngineError once closed."""
+        if self._closing:
+            raise EngineError("storage is ending")
+        self._queue.append(submission)
+        self._queued_bytes += submission.size
+        if self._queued_bytes > self._queue_bytes_max:
+            self._room.clear()
+        self._wake.set()
+
+    async def write(self, writes: Sequence[Write]) -> None:
+        """Queue writes that belong to no transaction and wait until they are durable."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done(error: EngineError | None) -> None:
+            if future.done():
+                return
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
+
+        size = sum(len(key) + len(value or b"") for key, value in writes)
+        self.submit(Submission(writes, done, size))
+        await future
+
+    @property
+    def full(self) -> bool:
+        """Whether new work should wait for `room`."""
+        return not self._room.is_set()
+
+    async def room(self) -> None:
+        """Wait until the queue is below its bound."""
+        await self._room.wait()
+
+    async def close(self) -> None:
+        """Make durable what is queued, refuse anything later."""
+        self._closing = True
+        self._wake.set()
+        await self._task
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._queue:
+                await self._apply_group(self._take())
+            if self._closing:
+                return
+
+    def _take(self) -> list[Submission]:
+        group = [self._queue.popleft()]
+        size = group[0].size
+        while (
+            group[0].more is None
+            and self._queue
+            and self._queue[0].more is None
+            and size + self._queue[0].size <= self._group_bytes_max
+        ):
+            size += self._queue[0].size
+            group.append(self._queue.popleft())
+        self._queued_bytes -= size
+        if self._queued_bytes <= self._queue_bytes_max:
+            self._room.set()
+        return group
+
+    async def _apply_group(self, group: list[Submission]) -> None:
+        APPLIES.inc()
+        try:
+            with APPLY_SECONDS.time():
+                await self._engine.apply(_batch(group), group[0].more)
+        except EngineError as error:
+            _log.exception("a write to the engine failed", extra={"submissions": len(group)})
+            self._fail([*group, *self._queue], error)
+        else:
+            for submission in group:
+                submission.done(None)
+        self._after_group()
+
+    def _fail(self, submissions: list[Submission], error: EngineError) -> None:
+        self._queue.clear()
+        self._queued_bytes = 0
+        self._room.set()
+        for submission in submissions:
+            submission.done(error)
+
+
+def _batch(group: list[Submission]) -> list[Write]:
+    """The writes of a group and, where it holds commits, their records."""
+    batch = [write for submission in group for write in submission.writes]
+    commits = [submission for submission in group if submission.time]
+    if commits:
+        last = commits[-1].time
+        batch += [(each.record, TIME.pack(each.time)) for each in commits]
+        batch.append((record_age_key(last), record_list([each.record for each in commits])))
+        batch.append((LAST_COMMIT, TIME.pack(last)))
+    return batch

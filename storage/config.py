@@ -1,0 +1,76 @@
+"""Settings of the storage role."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dormouse.base.config import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds of queues, frames, transactions and caches."""
+
+    requests_max: int = 1024
+    """Requests in flight on one stream; more are refused with BUSY."""
+    frame_bytes_max: int = 4 << 20
+    """Bytes of one frame from a pod; a larger one ends the stream."""
+    request_bytes_max: int = 64 << 20
+    """Bytes of the requests of one stream that wait for something; more are refused with BUSY."""
+    txn_bytes_max: int = 1 << 30
+    """Bytes one transaction may stage and commit."""
+    txn_locks_max: int = 2_000_000
+    """Keys one transaction may lock, its staged writes included: each costs some 200 bytes."""
+    txns_max: int = 10_000
+    """Transactions open on one stream."""
+    fences_max: int = 10_000
+    """Undecided transactions of one tenant that may be resolved per `record_seconds`."""
+    scan_rows_max: int = 4096
+    """Rows in one page of a scan."""
+    scan_bytes_max: int = 1 << 20
+    """Bytes of one page of a scan, but for its last few rows."""
+    cache_bytes_max: int = 64 << 20
+    """Memory for newest versions of hot keys, of all tenants together."""
+    group_bytes_max: int = 8 << 20
+    """Bytes that share one durable write."""
+    queue_bytes_max: int = 64 << 20
+    """Bytes waiting for their durable write; beyond it streams are not read until there is room."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageSettings:
+    """All the storage role needs to know."""
+
+    data: Path
+    """Folder of the engine's files; made where it does not exist."""
+    certs: Path
+    """Folder with `storage.key`, `storage.crt` and `ca.crt`."""
+    engine: str = "sqlite"
+    """`sqlite`, or `memory`, which forgets everything at the end."""
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = 0
+    """Port for pods and control; 0 takes a free one."""
+    metrics_port: int = 0
+    """Port of the metrics page; 0 takes a free one."""
+    readers: int = 2
+    """Threads that read the SQLite file."""
+    page_cache_bytes: int = 32 << 20
+    """SQLite's page cache, of each of its connections."""
+    mmap_bytes: int = 1 << 30
+    """How much of the SQLite file is mapped into memory."""
+    history_seconds: float = 0.0
+    """How long superseded versions stay beyond what open transactions need."""
+    record_seconds: float = 3600.0
+    """How long it can be asked what became of a transaction."""
+    collect_seconds: float = 1.0
+    """Pause between two runs of the garbage collection."""
+    grace_seconds: float = 5.0
+    """How long streams may finish what is in flight when the role ends."""
+    limits: Limits = field(default_factory=Limits)
+    """Bounds; the defaults fit a small machine."""
+
+    def __post_init__(self) -> None:
+        if self.engine not in ("sqlite", "memory"):
+            raise ConfigError(f"engine: expected sqlite or memory, got {self.engine!r}")
+        if self.readers < 1:
+            raise ConfigError(f"readers: at least 1, got {self.readers}")

@@ -1,0 +1,97 @@
+"""The byte store under the KV service: ordered keys, atomic durable batches, nothing else.
+
+Who owns what: one storage process owns an engine's data exclusively; opening it a second time
+raises `EngineInUse` before a byte is touched. The engine owns no meaning: versions, tenants and
+locks are encoded in keys and values by the layers above.
+
+Durable when: `apply` returns after the whole batch is on stable storage. If it raises, or the
+process dies before it returns, the batch is there as a whole or not at all. After a raise the
+caller must treat the batch as not applied: the engine has rolled it back.
+
+Ordering: keys sort as bytes. Batches become visible in the order in which `apply` was called; calls
+may overlap. A read that starts after an `apply` returned sees that batch. The ranges of one `scan`
+call are read one after the other in the order given, each at a state not older than the one before.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+Write = tuple[bytes, bytes | None]
+"""A key and its new value; None removes the key. The last write of a key in a batch wins."""
+
+Row = tuple[bytes, bytes]
+
+
+class EngineError(Exception):
+    """The engine could not do what was asked: disk full, damaged file, closed."""
+
+
+class EngineInUse(EngineError):
+    """Another process owns the data."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScanRange:
+    """One range to scan, `start` inclusive, `end` exclusive.
+
+    At most `rows_max` rows are answered, and soon after `bytes_max` bytes of keys and values none
+    any more; at least one row is, where there is one.
+    """
+
+    start: bytes
+    end: bytes
+    rows_max: int
+    bytes_max: int
+    reverse: bool = False
+
+
+class Page(NamedTuple):
+    """Rows of a range; `exhausted` where the range holds no more."""
+
+    rows: list[Row]
+    exhausted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """How much a range holds: keys, and bytes of keys and values."""
+
+    keys: int
+    bytes: int
+
+
+class Engine(Protocol):
+    """See the module. Every method may raise EngineError."""
+
+    async def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The values of `keys`, in their order, all of one state; None where there is none."""
+        ...
+
+    async def scan(self, ranges: Sequence[ScanRange]) -> list[Page]:
+        """The first rows of each range, in key order (against it where `reverse`)."""
+        ...
+
+    async def apply(
+        self, batch: Iterable[Write], more: AsyncIterator[Sequence[Write]] | None = None
+    ) -> None:
+        """Apply `batch` and then every chunk of `more`, as one atomic durable write.
+
+        `batch` may be consumed on another thread. `more` is asked for a chunk at a time and only
+        one chunk is held, so a batch may be larger than memory; it may read the engine and then
+        sees the state before the batch.
+        """
+        ...
+
+    async def measure(self, start: bytes, end: bytes) -> Measure:
+        """Count a range. Costs a walk over it."""
+        ...
+
+    async def backup(self, target: Path) -> None:
+        """Write a consistent copy that the same engine can open to `target`, while in use."""
+        ...
+
+    async def close(self) -> None:
+        """Finish running calls and give up ownership. Later calls raise EngineError."""
+        ...

@@ -1,0 +1,267 @@
+"""The embedded engine: one SQLite file in WAL mode, one writer thread, a few reader threads.
+
+    event loop ──apply──▶ writer connection (thread) ──▶ write-ahead log, fsync at commit
+         └──────get, scan──▶ reader connections (threads, query_only) ──▶ page cache, mmap
+
+A hop to a thread costs as much as twenty point reads, so every call crosses once with everything it
+has. Readers have connections of their own: in WAL mode they go on while a large batch is being
+written, and see the state before it. Loading `more` of a huge batch hops once per chunk, and the
+transaction stays open on the writer in between; a failure anywhere rolls all of it back.
+
+Ownership: an `flock` on `<file>.lock`, which dies with the process however it dies.
+`synchronous=FULL` makes every commit wait for the disk. After a kill the log is replayed by SQLite
+itself at the next open.
+"""
+
+import asyncio
+import fcntl
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import aiosqlite
+
+from storage.engines.interface import (
+    EngineError,
+    EngineInUse,
+    Measure,
+    Page,
+    Row,
+    ScanRange,
+    Write,
+)
+
+T = TypeVar("T")
+
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS kv (k BLOB PRIMARY KEY NOT NULL, v BLOB NOT NULL) WITHOUT ROWID"
+)
+_PUT = "INSERT INTO kv (k, v) VALUES (?, ?) ON CONFLICT (k) DO UPDATE SET v = excluded.v"
+_DELETE = "DELETE FROM kv WHERE k = ?"
+_GET = "SELECT v FROM kv WHERE k = ?"
+_FORWARD = "SELECT k, v FROM kv WHERE k >= ? AND k < ? ORDER BY k LIMIT ?"
+_BACKWARD = "SELECT k, v FROM kv WHERE k >= ? AND k < ? ORDER BY k DESC LIMIT ?"
+_MEASURE = "SELECT count(*), coalesce(sum(length(k) + length(v)), 0) FROM kv WHERE k >= ? AND k < ?"
+
+_ROWS_AT_ONCE = 64
+"""Rows fetched between two looks at the size of a page."""
+
+
+class SqliteEngine:
+    """See `storage.engines.interface.Engine`; made by `open`."""
+
+    def __init__(
+        self, lock_fd: int, writer: aiosqlite.Connection, readers: Sequence[aiosqlite.Connection]
+    ) -> None:
+        self._lock_fd = lock_fd
+        self._writer = writer
+        self._readers = readers
+        self._next_reader = 0
+        self._writing = asyncio.Lock()
+        self._closed = False
+
+    @classmethod
+    async def open(
+        cls, path: Path, *, readers: int = 2, cache_bytes: int = 64 << 20, mmap_bytes: int = 1 << 30
+    ) -> Self:
+        """Open or create the file at `path` and own it; raises EngineInUse, EngineError.
+
+        `cache_bytes` is the page cache of each connection; `mmap_bytes` bounds what is mapped.
+        """
+        lock_fd = _own(path)
+        connections: list[aiosqlite.Connection] = []
+        try:
+            for number in range(readers + 1):
+                connect = partial(_connect, path, number > 0, cache_bytes, mmap_bytes)
+                connections.append(await aiosqlite.Connection(connect, iter_chunk_size=64))
+        except sqlite3.Error as error:
+            for connection in connections:
+                await connection.close()
+            os.close(lock_fd)
+            raise EngineError(f"{path}: {error}") from error
+        return cls(lock_fd, connections[0], connections[1:])
+
+    async def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """See `Engine.get`."""
+        return await self._hop(self._reader(), _get, keys)
+
+    async def scan(self, ranges: Sequence[ScanRange]) -> list[Page]:
+        """See `Engine.scan`."""
+        return await self._hop(self._reader(), _scan, ranges)
+
+    async def apply(
+        self, batch: Iterable[Write], more: AsyncIterator[Sequence[Write]] | None = None
+    ) -> None:
+        """See `Engine.apply`."""
+        async with self._writing:
+            if more is None:
+                await self._hop(self._writer, _apply, batch)
+            else:
+                await self._apply_chunks(batch, more)
+
+    async def measure(self, start: bytes, end: bytes) -> Measure:
+        """See `Engine.measure`."""
+        return await self._hop(self._reader(), _measure, start, end)
+
+    async def backup(self, target: Path) -> None:
+        """See `Engine.backup`."""
+        await self._hop(self._reader(), _backup, target)
+
+    async def close(self) -> None:
+        """See `Engine.close`."""
+        if self._closed:
+            return
+        async with self._writing:
+            self._closed = True
+            for connection in (*self._readers, self._writer):
+                await connection.close()
+            os.close(self._lock_fd)
+
+    async def _apply_chunks(
+        self, batch: Iterable[Write], more: AsyncIterator[Sequence[Write]]
+    ) -> None:
+        await self._hop(self._writer, _begin)
+        try:
+            await self._hop(self._writer, _write, batch)
+            async for chunk in more:
+                await self._hop(self._writer, _write, chunk)
+            await self._hop(self._writer, _commit)
+        except BaseException:
+            await self._hop(self._writer, _rollback)
+            raise
+
+    def _reader(self) -> aiosqlite.Connection:
+        self._next_reader = (self._next_reader + 1) % len(self._readers)
+        return self._readers[self._next_reader]
+
+    async def _hop(
+        self, connection: aiosqlite.Connection, function: Callable[..., T], *arguments: Any
+    ) -> T:
+        # aiosqlite's public calls cross to the thread once per statement. This is the call they
+        # are made of: it runs one function, with as many statements as that likes, on the thread.
+        if self._closed:
+            raise EngineError("the engine is closed")
+        execute: Any = connection._execute
+        try:
+            result: T = await execute(function, connection._conn, *arguments)
+        except (sqlite3.Error, ValueError) as error:
+            raise EngineError(f"SQLite: {error}") from error
+        return result
+
+
+def _own(path: Path) -> int:
+    lock_path = path.with_name(path.name + ".lock")
+    try:
+        lock_fd = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise EngineError(f"{lock_path}: {error.strerror}") from error
+    try:
+        fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock_fd)
+        raise EngineInUse(f"{path} belongs to another running storage process") from error
+    return lock_fd
+
+
+def _connect(path: Path, reads_only: bool, cache_bytes: int, mmap_bytes: int) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA journal_mode=WAL").fetchall()
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute(f"PRAGMA cache_size={-(cache_bytes >> 10)}")
+    connection.execute(f"PRAGMA mmap_size={mmap_bytes}").fetchall()
+    connection.execute("PRAGMA busy_timeout=10000").fetchall()
+    if reads_only:
+        connection.execute("PRAGMA query_only=ON")
+    else:
+        connection.execute(_SCHEMA)
+    return connection
+
+
+def _get(connection: sqlite3.Connection, keys: Sequence[bytes]) -> list[bytes | None]:
+    if len(keys) == 1:
+        row = connection.execute(_GET, (keys[0],)).fetchone()
+        return [None if row is None else row[0]]
+    execute = connection.execute
+    with _Snapshot(connection):
+        rows = [execute(_GET, (key,)).fetchone() for key in keys]
+    return [None if row is None else row[0] for row in rows]
+
+
+def _scan(connection: sqlite3.Connection, ranges: Sequence[ScanRange]) -> list[Page]:
+    return [_scan_one(connection, each) for each in ranges]
+
+
+def _scan_one(connection: sqlite3.Connection, wanted: ScanRange) -> Page:
+    statement = _BACKWARD if wanted.reverse else _FORWARD
+    cursor = connection.execute(statement, (wanted.start, wanted.end, wanted.rows_max))
+    rows: list[Row] = []
+    size = 0
+    while some := cursor.fetchmany(_ROWS_AT_ONCE):
+        rows += some
+        size += sum([len(key) + len(value) for key, value in some])
+        if size >= wanted.bytes_max:
+            cursor.close()
+            return Page(rows, exhausted=False)
+    return Page(rows, exhausted=len(rows) < wanted.rows_max)
+
+
+def _measure(connection: sqlite3.Connection, start: bytes, end: bytes) -> Measure:
+    keys, size = connection.execute(_MEASURE, (start, end)).fetchone()
+    return Measure(keys, size)
+
+
+def _backup(connection: sqlite3.Connection, target: Path) -> None:
+    copy = sqlite3.connect(target)
+    try:
+        connection.backup(copy)
+    finally:
+        copy.close()
+
+
+def _apply(connection: sqlite3.Connection, batch: Iterable[Write]) -> None:
+    _begin(connection)
+    try:
+        _write(connection, batch)
+        _commit(connection)
+    except BaseException:
+        _rollback(connection)
+        raise
+
+
+def _begin(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+
+
+def _commit(connection: sqlite3.Connection) -> None:
+    connection.execute("COMMIT")
+
+
+def _rollback(connection: sqlite3.Connection) -> None:
+    # A full disk makes SQLite roll back by itself.
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
+def _write(connection: sqlite3.Connection, batch: Iterable[Write]) -> None:
+    execute = connection.execute
+    for key, value in batch:
+        if value is None:
+            execute(_DELETE, (key,))
+        else:
+            execute(_PUT, (key, value))
+
+
+class _Snapshot:
+    """A read transaction: every statement inside sees one state."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        self._connection.execute("BEGIN")
+
+    def __exit__(self, *_exception: object) -> None:
+        self._connection.execute("COMMIT")

@@ -1,0 +1,277 @@
+"""The lock table: PostgreSQL's row locks as a pure, synchronous state machine.
+
+Four modes, in order of strength (PostgreSQL manual, 13.3.2). Two of them conflict exactly when
+their numbers add up to five or more:
+
+                        KEY_SHARE=1  SHARE=2  NO_KEY_UPDATE=3  UPDATE=4
+      KEY_SHARE=1                                                  ✗
+      SHARE=2                                       ✗              ✗
+      NO_KEY_UPDATE=3                    ✗          ✗              ✗
+      UPDATE=4               ✗           ✗          ✗              ✗
+
+A stronger mode conflicts with all that a weaker one conflicts with, so what an owner holds on a
+key is one number: the strongest mode it asked for.
+
+    key ──▶ holders {A: SHARE, B: SHARE}   queue [C: UPDATE, D: SHARE]
+                                                  ▲ waits for A, B  ▲ waits for C: no overtaking
+
+Fairness: a request waits behind every conflicting request that came before it, not only behind
+conflicting holders. The exception is an upgrade (the owner holds the key already): it waits for the
+other holders only, ahead of the queue, for those behind it wait for its owner anyway.
+
+Deadlocks are looked for at the moment of waiting, on the graph "waits for": who closes a circle is
+the victim and is not queued. As nothing else adds edges except a grant ahead in the queue to an
+owner the graph already knew as blocker, no later check is needed.
+
+Almost every lock is held by one owner with nobody waiting; such a key costs one dict slot and a
+tuple shared by all keys its owner holds in that mode.
+"""
+
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from itertools import takewhile
+from typing import NamedTuple
+
+KEY_SHARE, SHARE, NO_KEY_UPDATE, UPDATE = 1, 2, 3, 4
+_CONFLICT = 5
+
+Owner = Hashable
+
+
+class Outcome(Enum):
+    """What became of a request at once. (A request that waits is a `Ticket` instead.)"""
+
+    GRANTED = auto()
+    NOT_AVAILABLE = auto()
+    DEADLOCK = auto()
+
+
+@dataclass(eq=False, slots=True)
+class Ticket:
+    """A request in a queue; `on_grant` is called once if it gets the lock."""
+
+    owner: Owner
+    key: bytes
+    mode: int
+    on_grant: Callable[[], None]
+    upgrade: bool
+
+
+class _Sole(NamedTuple):
+    owner: Owner
+    mode: int
+
+
+@dataclass(slots=True)
+class _Shared:
+    holders: dict[Owner, int]
+    queue: deque[Ticket] = field(default_factory=deque)
+
+
+class _Held:
+    """What one owner holds: its keys, and one shared tuple per mode."""
+
+    __slots__ = ("keys", "soles")
+
+    def __init__(self, owner: Owner) -> None:
+        self.keys: dict[bytes, None] = {}
+        self.soles = tuple(_Sole(owner, mode) for mode in range(_CONFLICT))
+
+
+class LockTable:
+    """All row locks of a shard. Owners are any hashable objects; keys are byte strings."""
+
+    def __init__(self) -> None:
+        self._keys: dict[bytes, _Sole | _Shared] = {}
+        self._held: dict[Owner, _Held] = {}
+        self._waiting: dict[Owner, dict[Ticket, None]] = {}
+
+    def __repr__(self) -> str:
+        waiting = sum(map(len, self._waiting.values()))
+        return f"<LockTable {len(self._keys)} keys, {len(self._held)} owners, {waiting} waiting>"
+
+    def acquire(
+        self,
+        owner: Owner,
+        key: bytes,
+        mode: int,
+        on_grant: Callable[[], None] | None = None,
+    ) -> Outcome | Ticket:
+        """Take `key` in `mode` for `owner`; without `on_grant` it is now or never.
+
+        A ticket means the request waits: `on_grant` is called from within the call that makes way
+        for it, and must not call the table itself.
+        """
+        entry = self._keys.get(key)
+        if entry is None:
+            self._hold_alone(owner, key, mode)
+            return Outcome.GRANTED
+        if isinstance(entry, _Sole):
+            if entry.owner == owner:
+                if mode > entry.mode:
+                    self._hold_alone(owner, key, mode)
+                return Outcome.GRANTED
+            entry = _Shared({entry.owner: entry.mode})
+            self._keys[key] = entry
+        return self._acquire_shared(owner, key, mode, entry, on_grant)
+
+    def mode_held(self, owner: Owner, key: bytes) -> int:
+        """The mode in which `owner` holds `key`; 0 if it does not."""
+        entry = self._keys.get(key)
+        if entry is None:
+            return 0
+        if isinstance(entry, _Sole):
+            return entry.mode if entry.owner == owner else 0
+        return entry.holders.get(owner, 0)
+
+    def writer(self, key: bytes) -> Owner | None:
+        """Who alone may write `key` now: the holder of NO_KEY_UPDATE or UPDATE, if there is one."""
+        entry = self._keys.get(key)
+        if entry is None:
+            return None
+        if isinstance(entry, _Sole):
+            return entry.owner if entry.mode >= NO_KEY_UPDATE else None
+        writers = (owner for owner, mode in entry.holders.items() if mode >= NO_KEY_UPDATE)
+        return next(writers, None)
+
+    def held(self, owner: Owner) -> list[bytes]:
+        """The keys `owner` holds, in the order it got them."""
+        held = self._held.get(owner)
+        return [] if held is None else list(held.keys)
+
+    def count(self, owner: Owner) -> int:
+        """How many keys `owner` holds."""
+        held = self._held.get(owner)
+        return 0 if held is None else len(held.keys)
+
+    def cancel(self, ticket: Ticket) -> None:
+        """Take a waiting request out of its queue; a granted one stays held."""
+        waiting = self._waiting.get(ticket.owner)
+        if waiting is None or ticket not in waiting:
+            return
+        self._forget_waiting(ticket)
+        entry = self._keys[ticket.key]
+        if isinstance(entry, _Sole):
+            raise TypeError("a ticket waits on a key that has no queue")
+        entry.queue.remove(ticket)
+        self._settle(ticket.key, entry)
+
+    def release(self, owner: Owner) -> None:
+        """Drop all that `owner` holds and waits for, and grant what that makes way for."""
+        for ticket in list(self._waiting.get(owner, ())):
+            self.cancel(ticket)
+        held = self._held.pop(owner, None)
+        if held is None:
+            return
+        for key in held.keys:
+            entry = self._keys[key]
+            if isinstance(entry, _Sole):
+                del self._keys[key]
+            else:
+                del entry.holders[owner]
+                self._settle(key, entry)
+
+    def _hold_alone(self, owner: Owner, key: bytes, mode: int) -> None:
+        self._keys[key] = self._holding(owner, key).soles[mode]
+
+    def _holding(self, owner: Owner, key: bytes) -> _Held:
+        held = self._held.get(owner)
+        if held is None:
+            held = self._held[owner] = _Held(owner)
+        held.keys[key] = None
+        return held
+
+    def _acquire_shared(
+        self,
+        owner: Owner,
+        key: bytes,
+        mode: int,
+        entry: _Shared,
+        on_grant: Callable[[], None] | None,
+    ) -> Outcome | Ticket:
+        held_mode = entry.holders.get(owner, 0)
+        if mode <= held_mode:
+            return Outcome.GRANTED
+        ticket = Ticket(owner, key, mode, on_grant or _nobody, held_mode > 0)
+        ahead = [other for other in entry.queue if other.upgrade or not ticket.upgrade]
+        outcome: Outcome | Ticket = ticket
+        if not any(_blockers(entry.holders, ahead, ticket)):
+            entry.holders[owner] = mode
+            self._holding(owner, key)
+            return Outcome.GRANTED
+        if on_grant is None:
+            outcome = Outcome.NOT_AVAILABLE
+        else:
+            # Queued before the search: an upgrade makes those it stands before wait for it.
+            entry.queue.insert(len(ahead), ticket)
+            self._waiting.setdefault(owner, {})[ticket] = None
+            if self._closes_circle(ticket):
+                entry.queue.remove(ticket)
+                self._forget_waiting(ticket)
+                outcome = Outcome.DEADLOCK
+        self._settle(key, entry)
+        return outcome
+
+    def _closes_circle(self, ticket: Ticket) -> bool:
+        pending = list(self._waits_for(ticket))
+        seen: set[Owner] = set()
+        while pending:
+            owner = pending.pop()
+            if owner == ticket.owner:
+                return True
+            if owner not in seen:
+                seen.add(owner)
+                for other in self._waiting.get(owner, ()):
+                    pending.extend(self._waits_for(other))
+        return False
+
+    def _waits_for(self, ticket: Ticket) -> Iterator[Owner]:
+        entry = self._keys[ticket.key]
+        if isinstance(entry, _Shared):
+            ahead = takewhile(lambda other: other is not ticket, entry.queue)
+            for (owner,) in _blockers(entry.holders, ahead, ticket):
+                yield owner
+
+    def _settle(self, key: bytes, entry: _Shared) -> None:
+        """Grant what can be granted on `key`, then store it in its smallest form."""
+        granted: list[Ticket] = []
+        kept: deque[Ticket] = deque()
+        for ticket in entry.queue:
+            if any(_blockers(entry.holders, kept, ticket)):
+                kept.append(ticket)
+                continue
+            self._forget_waiting(ticket)
+            entry.holders[ticket.owner] = max(ticket.mode, entry.holders.get(ticket.owner, 0))
+            self._holding(ticket.owner, key)
+            granted.append(ticket)
+        entry.queue = kept
+        if not kept and len(entry.holders) <= 1:
+            del self._keys[key]
+            for owner, mode in entry.holders.items():
+                self._hold_alone(owner, key, mode)
+        for ticket in granted:
+            ticket.on_grant()
+
+    def _forget_waiting(self, ticket: Ticket) -> None:
+        waiting = self._waiting[ticket.owner]
+        del waiting[ticket]
+        if not waiting:
+            del self._waiting[ticket.owner]
+
+
+def _nobody() -> None:
+    """What a request that does not wait is told."""
+
+
+def _blockers(
+    holders: Mapping[Owner, int], ahead: Iterable[Ticket], ticket: Ticket
+) -> Iterator[tuple[Owner]]:
+    """The owners a request waits for (in tuples, so that `any` does not judge the owner)."""
+    for owner, mode in holders.items():
+        if mode + ticket.mode >= _CONFLICT and owner != ticket.owner:
+            yield (owner,)
+    for other in ahead:
+        if other.mode + ticket.mode >= _CONFLICT and other.owner != ticket.owner:
+            yield (other.owner,)

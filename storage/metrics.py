@@ -1,0 +1,39 @@
+"""What storage counts. No label can be chosen by a tenant."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from dormouse.base.metrics import REGISTRY
+
+REFUSED = Counter(
+    "dormouse_storage_refused_total",
+    "Requests and sessions refused, by reason.",
+    ["reason"],
+    registry=REGISTRY,
+)
+REQUESTS = Counter(
+    "dormouse_storage_requests_total",
+    "Requests received, by operation.",
+    ["operation"],
+    registry=REGISTRY,
+)
+COMMITS = Counter(
+    "dormouse_storage_commits_total", "Transactions committed with writes.", registry=REGISTRY
+)
+APPLIES = Counter(
+    "dormouse_storage_applies_total",
+    "Durable engine writes; commits per apply is the gain of group commit.",
+    registry=REGISTRY,
+)
+APPLY_SECONDS = Histogram(
+    "dormouse_storage_apply_seconds",
+    "Duration of durable engine writes.",
+    buckets=(0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5, 30),
+    registry=REGISTRY,
+)
+SESSIONS = Gauge("dormouse_storage_sessions", "Open session streams.", registry=REGISTRY)
+COLLECTED = Counter(
+    "dormouse_storage_collected_total",
+    "Rows removed in the background, by kind.",
+    ["kind"],
+    registry=REGISTRY,
+)

@@ -1,0 +1,345 @@
+"""What each operation of a session does.
+
+Every handler answers at once where memory has all it needs: the reply is returned. Otherwise it
+returns None after arranging for the reply to come later, in a task of its own (waiting, reading) or
+from the group commit (writing). Refusals are raised, here or in the task.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Protocol
+
+from dormouse.base import blocks
+from dormouse.base.ids import PodId
+from proto import kv_pb2 as kv
+from storage import commit as commits
+from storage.cache import Record
+from storage.engines.interface import EngineError
+from storage.layout import TIME
+from storage.locks import Outcome
+from storage.refusals import Refusal, bad_request, transaction_ended
+from storage.resolve import Resolver
+from storage.shard import Shard
+from storage.staging import Staging
+from storage.tenants import Session, Tenant, Transaction
+from storage.versions import Wanted
+from storage.waiting import InFlight, lock
+
+_ENDED_MAX = 4096
+"""Transactions of a session whose end is remembered, so that a late request is told."""
+
+
+class Stream(Session, Protocol):
+    """The session as its operations see it."""
+
+    def reply(self, reply: kv.Reply) -> None:
+        """Send a reply that was not ready at once."""
+        ...
+
+    def later(
+        self, request: kv.Request, work: Callable[[InFlight], Coroutine[Any, Any, kv.Reply | None]]
+    ) -> None:
+        """Run `work` in a task; a reply it returns and a Refusal it raises are sent."""
+        ...
+
+
+class Operations:
+    """The operations of one session."""
+
+    def __init__(self, shard: Shard, tenant: Tenant, pod: PodId, stream: Stream) -> None:
+        self._shard = shard
+        self._tenant = tenant
+        self._pod = pod
+        self._stream = stream
+        self._commits = commits.CommitPath(shard)
+        self._staging = Staging(shard, self._commits)
+        self._resolver = Resolver(shard)
+        self._ended: dict[int, None] = {}
+        self._handlers: dict[str, Callable[[kv.Request], kv.Reply | None]] = {
+            "get": self._get,
+            "scan": self._scan,
+            "lock": self._lock,
+            "stage": self._stage,
+            "commit": self._commit,
+            "end": self._end,
+            "resolve": self._resolve,
+            "increment": self._increment,
+        }
+
+    def handle(self, request: kv.Request) -> kv.Reply | None:
+        """Answer a request now, or see to it that it is answered. Raises Refusal."""
+        handler = self._handlers.get(request.WhichOneof("op") or "")
+        if handler is None:
+            raise bad_request("a request without an operation")
+        version = request.catalog_version
+        if version and version != self._tenant.catalog_version:
+            raise Refusal(
+                kv.Error.CATALOG_STALE,
+                "the catalog has changed",
+                version=self._tenant.catalog_version,
+            )
+        return handler(request)
+
+    def _transaction(self, number: int) -> Transaction:
+        if not number:
+            raise bad_request("this operation needs a transaction")
+        tenant = self._tenant
+        name = (self._pod, number)
+        transaction = tenant.transactions.get(name)
+        if transaction is None:
+            if number in self._ended or name in tenant.fenced:
+                raise transaction_ended()
+            if len(tenant.transactions) >= self._shard.limits.txns_max:
+                raise Refusal(kv.Error.BUSY, "too many open transactions")
+            transaction = Transaction(tenant, self._stream, self._pod, number)
+            tenant.transactions[name] = transaction
+        elif transaction.committing or transaction.session is not self._stream:
+            raise transaction_ended()
+        return transaction
+
+    def _remember_ended(self, number: int) -> None:
+        self._ended[number] = None
+        if len(self._ended) > _ENDED_MAX:
+            del self._ended[next(iter(self._ended))]
+
+    def _snapshot(self, request: kv.Request, asked: int, pin: bool) -> int:
+        snapshot = self._shard.versions.snapshot(self._tenant, asked)
+        if pin:
+            self._tenant.pins[self._transaction(request.txn)] = snapshot
+        return snapshot
+
+    def _get(self, request: kv.Request) -> kv.Reply | None:
+        get = request.get
+        keys = self._tenant.span.keys(get.keys)
+        snapshot = self._snapshot(request, get.snapshot, get.pin)
+        values = self._shard.versions.get_now(self._tenant, keys, snapshot)
+        if values is not None:
+            reply = kv.GetReply(snapshot=snapshot, values=blocks.pack(values))
+            return kv.Reply(id=request.id, get=reply)
+
+        async def read(_: InFlight) -> kv.Reply:
+            values = await self._shard.versions.get(self._tenant, keys, snapshot)
+            reply = kv.GetReply(snapshot=snapshot, values=blocks.pack(values))
+            return kv.Reply(id=request.id, get=reply)
+
+        self._stream.later(request, read)
+        return None
+
+    def _scan(self, request: kv.Request) -> None:
+        scan, limits = request.scan, self._shard.limits
+        start, end = self._tenant.span.range(scan.start, scan.end)
+        wanted = Wanted(
+            start=start,
+            end=end,
+            reverse=scan.reverse,
+            snapshot=self._snapshot(request, scan.snapshot, scan.pin),
+            rows_max=min(scan.rows_max or limits.scan_rows_max, limits.scan_rows_max),
+            bytes_max=min(scan.bytes_max or limits.scan_bytes_max, limits.scan_bytes_max),
+        )
+
+        async def read(_: InFlight) -> kv.Reply:
+            found = await self._shard.versions.scan(self._tenant, wanted)
+            strip = scan.strip
+            reply = kv.ScanReply(snapshot=wanted.snapshot, resume=found.resume)
+            if not scan.values_only:
+                reply.keys = blocks.pack([key[strip:] for key, _ in found.rows])
+            if not scan.keys_only:
+                reply.values = blocks.pack([payload for _, payload in found.rows])
+            return kv.Reply(id=request.id, scan=reply)
+
+        self._stream.later(request, read)
+
+    def _lock(self, request: kv.Request) -> kv.Reply | None:
+        wanted = request.lock
+        keys = self._tenant.span.keys(wanted.keys)
+        mode = int(wanted.mode)
+        if mode not in kv.LockMode.values() or not mode:
+            raise bad_request("an unknown lock mode")
+        transaction = self._transaction(request.txn)
+        self._check_locks(transaction, len(keys))
+        locks = self._shard.locks
+        locked = bytearray(b"\1" * len(keys))
+        for number, key in enumerate(keys):
+            if locks.acquire(transaction, key, mode) is Outcome.GRANTED:
+                continue
+            if wanted.wait == kv.NOWAIT:
+                raise Refusal(kv.Error.LOCK_NOT_AVAILABLE, "the lock is not available", key=key)
+            if wanted.wait == kv.SKIP_LOCKED:
+                locked[number] = 0
+                continue
+            rest = partial(self._lock_rest, request, transaction, keys, number)
+            self._stream.later(request, rest)
+            return None
+        return self._lock_answer(request, transaction, keys, locked)
+
+    def _check_locks(self, transaction: Transaction, more: int) -> None:
+        if self._shard.locks.count(transaction) + more > self._shard.limits.txn_locks_max:
+            raise Refusal(kv.Error.TOO_LARGE, "the transaction locks too many keys")
+
+    async def _lock_rest(
+        self,
+        request: kv.Request,
+        transaction: Transaction,
+        keys: list[bytes],
+        first: int,
+        flight: InFlight,
+    ) -> kv.Reply | None:
+        timeout = request.lock.timeout_ms
+        deadline = asyncio.get_running_loop().time() + timeout / 1000 if timeout else None
+        for key in keys[first:]:
+            await lock(
+                self._shard.locks,
+                transaction,
+                key,
+                int(request.lock.mode),
+                request=flight,
+                deadline=deadline,
+            )
+        locked = bytearray(b"\1" * len(keys))
+        return await self._lock_read(request, transaction, keys, locked, flight)
+
+    def _lock_answer(
+        self, request: kv.Request, transaction: Transaction, keys: list[bytes], locked: bytearray
+    ) -> kv.Reply | None:
+        """Answer from memory, or in a task where the engine must be read."""
+        snapshot, versions = request.lock.snapshot, self._shard.versions
+        got = _chosen(keys, locked)
+        records = versions.newest_now(got, transaction)
+        if records is None or (snapshot and _unsure(records, snapshot)):
+            read = partial(self._lock_read, request, transaction, keys, locked)
+            self._stream.later(request, read)
+            return None
+        if snapshot:
+            _check_young(got, [since for since, _ in records], snapshot)
+        return _lock_reply(request, versions.visible, records, locked)
+
+    async def _lock_read(
+        self,
+        request: kv.Request,
+        transaction: Transaction,
+        keys: list[bytes],
+        locked: bytearray,
+        _flight: InFlight,
+    ) -> kv.Reply:
+        versions, snapshot = self._shard.versions, request.lock.snapshot
+        got = _chosen(keys, locked)
+        records = await versions.newest(got, transaction)
+        visible = versions.visible
+        if snapshot:
+            times = [
+                await versions.removed_at(self._tenant, key, snapshot) if payload is None else since
+                for key, (since, payload) in zip(got, records, strict=True)
+            ]
+            _check_young(got, times, snapshot)
+        if transaction.ended:
+            raise transaction_ended()
+        return _lock_reply(request, visible, records, locked)
+
+    def _stage(self, request: kv.Request) -> None:
+        writes = self._tenant.span.writes(request.stage.writes)
+        transaction = self._transaction(request.txn)
+        staged = self._staging.add(transaction, request.stage.writes, writes)
+        self._stream.later(request, lambda _: self._staged(request, staged))
+
+    async def _staged(self, request: kv.Request, staged: "asyncio.Future[int]") -> kv.Reply:
+        return kv.Reply(id=request.id, stage=kv.StageReply(bytes_staged=await staged))
+
+    def _commit(self, request: kv.Request) -> kv.Reply | None:
+        intent = commits.parse(self._tenant, request)
+        transaction = self._transaction(request.txn)
+        if transaction.staged_bytes + intent.size > self._shard.limits.txn_bytes_max:
+            raise Refusal(kv.Error.TOO_LARGE, "the transaction writes too much")
+        self._check_locks(transaction, len(intent.writes))
+        reply, stream = kv.Reply(id=request.id), self._stream
+
+        def done(time: int, refusal: Refusal | None) -> None:
+            if refusal is None:
+                self._remember_ended(request.txn)
+                reply.commit.commit_time = time
+            stream.reply(refusal.reply(request.id) if refusal is not None else reply)
+
+        async def run(flight: InFlight) -> None:
+            if transaction.pieces or transaction.staging:
+                await self._staging.commit(transaction, intent, flight, done)
+            else:
+                await self._commits.run(transaction, intent, flight, done)
+
+        if not self._commits.try_now(transaction, intent, done):
+            stream.later(request, run)
+        return None
+
+    def _end(self, request: kv.Request) -> kv.Reply:
+        transaction = self._tenant.transactions.get((self._pod, request.txn))
+        if transaction is not None and transaction.session is self._stream:
+            if transaction.committing:
+                raise bad_request("the transaction is being committed")
+            self._shard.end(transaction)
+            self._remember_ended(request.txn)
+        return kv.Reply(id=request.id, end=kv.EndReply())
+
+    def _resolve(self, request: kv.Request) -> None:
+        number = request.resolve.txn
+        if not number:
+            raise bad_request("no transaction to resolve")
+
+        async def resolve(_: InFlight) -> kv.Reply:
+            time = await self._resolver.resolve(self._tenant, self._pod, number)
+            return kv.Reply(id=request.id, resolve=kv.ResolveReply(commit_time=time))
+
+        self._stream.later(request, resolve)
+
+    def _increment(self, request: kv.Request) -> None:
+        key, delta = self._tenant.span.key(request.increment.key), request.increment.delta
+        stream, counters = self._stream, self._shard.counters
+
+        def answer(previous: int, error: EngineError | None) -> None:
+            if error is not None:
+                refusal = Refusal(kv.Error.IO, "the engine could not write the counter")
+                stream.reply(refusal.reply(request.id))
+            else:
+                result = kv.IncrementReply(previous=previous)
+                stream.reply(kv.Reply(id=request.id, increment=result))
+
+        async def load(_: InFlight) -> None:
+            while not counters.add_now(key, delta, answer):
+                await counters.load(key)
+
+        if not counters.add_now(key, delta, answer):
+            stream.later(request, load)
+
+
+def _chosen(keys: list[bytes], locked: bytearray) -> list[bytes]:
+    """The keys that were not skipped."""
+    return (
+        [key for key, chosen in zip(keys, locked, strict=True) if chosen] if 0 in locked else keys
+    )
+
+
+def _unsure(records: list[Record], snapshot: int) -> bool:
+    """Whether history must tell if an absent key was removed after the snapshot."""
+    return any(payload is None and since > snapshot for since, payload in records)
+
+
+def _check_young(keys: list[bytes], times: list[int], snapshot: int) -> None:
+    for key, time in zip(keys, times, strict=True):
+        if time > snapshot:
+            raise Refusal(kv.Error.CONFLICT, "a younger version", key=key, version=time)
+
+
+def _lock_reply(
+    request: kv.Request, visible: int, records: list[Record], locked: bytearray
+) -> kv.Reply:
+    """Skipped keys, which have no record, are answered as absent."""
+    if 0 in locked:
+        found = iter(records)
+        records = [next(found) if chosen else (0, None) for chosen in locked]
+    reply = kv.LockReply(
+        snapshot=visible,
+        values=blocks.pack([payload for _, payload in records]),
+        versions=b"".join(
+            [TIME.pack(0 if payload is None else since) for since, payload in records]
+        ),
+        locked=bytes(locked),
+    )
+    return kv.Reply(id=request.id, lock=reply)

@@ -1,0 +1,38 @@
+"""Why a request is refused: the one exception the operations raise on purpose."""
+
+from proto import kv_pb2 as kv
+
+Code = kv.Error.Code
+
+
+class Refusal(Exception):
+    """An error reply in the making; `message` is for the log and for people."""
+
+    def __init__(
+        self, code: "kv.Error.Code.ValueType", message: str, *, key: bytes = b"", version: int = 0
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.key = key
+        self.version = version
+
+    def reply(self, request_id: int) -> kv.Reply:
+        """The reply to the request with this id."""
+        error = kv.Error(code=self.code, message=self.message, key=self.key, version=self.version)
+        return kv.Reply(id=request_id, error=error)
+
+
+def bad_request(message: str) -> Refusal:
+    """A request that no correct pod sends."""
+    return Refusal(kv.Error.BAD_REQUEST, message)
+
+
+def snapshot_too_old() -> Refusal:
+    """The versions visible at the snapshot may be gone."""
+    return Refusal(kv.Error.SNAPSHOT_TOO_OLD, "the snapshot is older than the history kept")
+
+
+def transaction_ended() -> Refusal:
+    """The transaction was ended or resolved before."""
+    return Refusal(kv.Error.TXN_ENDED, "the transaction has ended")

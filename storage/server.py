@@ -1,0 +1,90 @@
+"""The storage role: brings a shard and its gRPC server up, and down in order."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from dormouse.base import metrics
+from dormouse.base.clock import SystemClock
+from dormouse.base.role import Ready
+from dormouse.base.rpc import make_server
+from dormouse.base.tls import Credentials
+from proto import kv_pb2_grpc
+from storage.config import StorageSettings
+from storage.engines.interface import Engine
+from storage.engines.memory import MemoryEngine
+from storage.engines.sqlite import SqliteEngine
+from storage.service import ACCESS, AdminService, KvService
+from storage.shard import Retention, Shard
+
+_log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def serve(settings: StorageSettings) -> AsyncIterator[Ready]:
+    """Run storage; yields `address` (host:port) and `metrics` (a URL).
+
+    At the end commits that are on their way are made durable and answered, then the streams end.
+    """
+    engine = await open_engine(settings)
+    try:
+        shard = await Shard.open(
+            engine,
+            clock=SystemClock(),
+            limits=settings.limits,
+            retention=Retention(
+                history_seconds=settings.history_seconds,
+                record_seconds=settings.record_seconds,
+                collect_seconds=settings.collect_seconds,
+            ),
+        )
+        try:
+            async with _serving(shard, settings) as ready:
+                yield ready
+        finally:
+            await shard.close()
+    finally:
+        await engine.close()
+
+
+@asynccontextmanager
+async def _serving(shard: Shard, settings: StorageSettings) -> AsyncIterator[Ready]:
+    server = make_server(ACCESS)
+    kv_pb2_grpc.add_KvServicer_to_server(KvService(shard), server)
+    kv_pb2_grpc.add_StorageAdminServicer_to_server(AdminService(shard), server)
+    credentials = Credentials.read(settings.certs, "storage")
+    port = server.add_secure_port(f"{settings.host}:{settings.port}", credentials.for_grpc_server())
+    metrics_port, metrics_server = metrics.serve(settings.host, settings.metrics_port)
+    await server.start()
+    try:
+        yield {
+            "address": f"{settings.host}:{port}",
+            "metrics": f"http://{settings.host}:{metrics_port}/metrics",
+        }
+    finally:
+        shard.end_sessions("storage is ending")
+        await server.stop(settings.grace_seconds)
+        _stop(metrics_server)
+
+
+async def open_engine(settings: StorageSettings) -> Engine:
+    """The engine the settings name. Raises EngineError."""
+    if settings.engine == "memory":
+        return MemoryEngine()
+    _make_folder(settings.data)
+    return await SqliteEngine.open(
+        settings.data / "storage.sqlite",
+        readers=settings.readers,
+        cache_bytes=settings.page_cache_bytes,
+        mmap_bytes=settings.mmap_bytes,
+    )
+
+
+def _make_folder(folder: Path) -> None:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def _stop(server: object) -> None:
+    for name in ("shutdown", "server_close"):
+        getattr(server, name)()

@@ -1,0 +1,84 @@
+"""The gRPC face of a shard: the session stream for pods, administration for control."""
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from dormouse.base.ids import TENANT_ID_MAX, TenantId
+from dormouse.base.rpc import Access
+from dormouse.base.tls import Role
+from proto import kv_pb2 as kv
+from proto import kv_pb2_grpc
+from storage.layout import tenant_spans
+from storage.session import SessionStream
+from storage.shard import Shard
+
+ACCESS = {
+    "/dormouse.kv.v1.Kv/Session": Access(any_tenant=True),
+    "/dormouse.kv.v1.StorageAdmin/DropTenant": Access(roles=frozenset({Role.CONTROL})),
+    "/dormouse.kv.v1.StorageAdmin/TenantStats": Access(roles=frozenset({Role.CONTROL})),
+}
+"""Who may call what; the session itself confines a tenant's pods to their tenant."""
+
+if TYPE_CHECKING:
+    _Kv = kv_pb2_grpc.KvServicer
+    _Admin = kv_pb2_grpc.StorageAdminServicer
+else:
+    _Kv = object
+    _Admin = object
+
+
+class KvService(_Kv):
+    """Opens sessions."""
+
+    def __init__(self, shard: Shard) -> None:
+        self._shard = shard
+
+    async def Session(  # noqa: N802 (the name is the protocol's)
+        self, _requests: Any, context: Any
+    ) -> AsyncIterator[kv.ServerFrame]:
+        """Serve one stream; it reads and writes the context itself, a frame at a time."""
+        await SessionStream(self._shard, context).run()
+        nothing: tuple[kv.ServerFrame, ...] = ()
+        for frame in nothing:
+            yield frame
+
+
+class AdminService(_Admin):
+    """What control asks."""
+
+    def __init__(self, shard: Shard) -> None:
+        self._shard = shard
+
+    async def DropTenant(  # noqa: N802
+        self, request: kv.DropTenantRequest, context: Any
+    ) -> kv.DropTenantReply:
+        """End the tenant's sessions and remove all it has."""
+        number = await _tenant(request.tenant_id, context)
+        await self._shard.drop(number)
+        return kv.DropTenantReply()
+
+    async def TenantStats(  # noqa: N802
+        self, request: kv.TenantStatsRequest, context: Any
+    ) -> kv.TenantStatsReply:
+        """Count what a tenant has. Costs a walk over its data."""
+        number = await _tenant(request.tenant_id, context)
+        keys = size = 0
+        for span in tenant_spans(number):
+            measure = await self._shard.engine.measure(*span)
+            size += measure.bytes
+            keys += measure.keys if span[0].startswith(b"t") else 0
+        tenant = self._shard.tenants.find(number)
+        if tenant is None:
+            return kv.TenantStatsReply(keys=keys, bytes=size)
+        locks = sum(map(self._shard.locks.count, tenant.transactions.values()))
+        return kv.TenantStatsReply(
+            keys=keys, bytes=size, sessions=len(tenant.sessions), locks=locks
+        )
+
+
+async def _tenant(number: int, context: Any) -> TenantId:
+    if not 0 < number <= TENANT_ID_MAX:
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no such tenant id")
+    return TenantId(number)

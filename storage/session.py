@@ -1,0 +1,251 @@
+"""A session stream: frames in, frames out.
+
+    read ──▶ every request of the frame ──▶ replies ready at once ─┐
+                      │                                            ├─▶ outbox ─▶ one frame
+                      ├─▶ task (waits, reads) ──────▶ reply ───────┤
+                      └─▶ group commit ─────────────▶ reply ───────┘
+
+One coroutine reads and one writes. What is in the outbox when the writer comes round goes out as
+one frame, up to a bound; while the pod does not take frames the outbox stops growing, because the
+reader waits for it. Requests in flight are bounded in number and bytes, more are refused (BUSY).
+While the group commit is full nothing more is read.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from dormouse.base.ids import PodId
+from dormouse.base.rpc import caller
+from dormouse.base.tasks import cancel, spawn
+from proto import kv_pb2 as kv
+from storage.engines.interface import EngineError
+from storage.metrics import REFUSED, SESSIONS
+from storage.operations import Operations
+from storage.refusals import Refusal, bad_request
+from storage.shard import Shard
+from storage.tenants import Tenant
+from storage.waiting import InFlight
+
+PROTOCOL_VERSION = 1
+_OUTBOX_MAX = 4096
+_FRAME_BYTES = 1 << 20
+"""A frame of replies is closed once it has this many bytes; a single reply may have more."""
+_HELLO_SECONDS = 10
+
+_log = logging.getLogger(__name__)
+
+
+class SessionStream:
+    """One open stream of a pod."""
+
+    def __init__(self, shard: Shard, context: Any) -> None:
+        self._shard = shard
+        self._context = context
+        self._outbox: list[kv.Reply] = []
+        self._ready = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._drained.set()
+        self._in_flight: dict[int, InFlight] = {}
+        self._in_flight_bytes = 0
+        self._operations: Operations | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._ending = ""
+
+    def __repr__(self) -> str:
+        return f"<SessionStream {len(self._in_flight)} in flight, {len(self._outbox)} to send>"
+
+    async def run(self) -> None:
+        """Serve the stream to its end."""
+        frame = await self._first_frame()
+        identity = caller(self._context)
+        if identity is None or identity.tenant is None or identity.tenant != frame.hello.tenant_id:
+            await self._abort("outside_tenant", grpc.StatusCode.PERMISSION_DENIED)
+            return
+        try:
+            tenant = await self._shard.enter(identity.tenant, self)
+        except Refusal as refusal:
+            await self._context.abort(grpc.StatusCode.UNAVAILABLE, refusal.message)
+            return
+        SESSIONS.inc()
+        self._shard.after_group.add(self._wake_writer)
+        self._operations = Operations(self._shard, tenant, PodId(frame.hello.pod_id), self)
+        writer = spawn(self._write(), name="session writer")
+        try:
+            await self._context.write(kv.ServerFrame(hello=self._hello(tenant)))
+            self._take(frame.requests)
+            self._reader = spawn(self._read(), name="session reader")
+            await asyncio.wait([self._reader, writer], return_when=asyncio.FIRST_COMPLETED)
+            await self._finish()
+        finally:
+            SESSIONS.dec()
+            self._shard.after_group.discard(self._wake_writer)
+            self._shard.leave(tenant, self)
+            tasks = [flight.task for flight in self._in_flight.values()]
+            await cancel(*tasks, self._reader, writer)
+
+    def end(self, reason: str) -> None:
+        """See `storage.tenants.Session.end`."""
+        self._ending = reason
+        if self._reader is not None:
+            self._reader.cancel()
+
+    def reply(self, reply: kv.Reply) -> None:
+        """See `storage.operations.Stream.reply`. The writer is woken after the group commit."""
+        flight = self._in_flight.pop(reply.id, None)
+        if flight is not None:
+            self._in_flight_bytes -= flight.size
+            self._outbox.append(reply)
+
+    def later(
+        self, request: kv.Request, work: Callable[[InFlight], Coroutine[Any, Any, kv.Reply | None]]
+    ) -> None:
+        """See `storage.operations.Stream.later`."""
+        flight = self._in_flight[request.id]
+        flight.task = spawn(self._work(flight, work), name="session request")
+
+    def cancel(self, request_id: int) -> None:
+        """See `storage.operations.Stream.cancel`."""
+        flight = self._in_flight.get(request_id)
+        if flight is not None and flight.wait is not None:
+            flight.wait.fail(Refusal(kv.Error.CANCELLED, "the request was cancelled"))
+
+    async def _first_frame(self) -> kv.ClientFrame:
+        frame = None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_HELLO_SECONDS):
+                frame = await self._context.read()
+        if not isinstance(frame, kv.ClientFrame) or not frame.HasField("hello"):
+            await self._abort("no_hello", grpc.StatusCode.INVALID_ARGUMENT)
+            raise asyncio.CancelledError
+        if frame.hello.protocol_version != PROTOCOL_VERSION:
+            await self._abort("version", grpc.StatusCode.FAILED_PRECONDITION)
+        if frame.ByteSize() > self._shard.limits.frame_bytes_max:
+            await self._abort("frame", grpc.StatusCode.RESOURCE_EXHAUSTED)
+        return frame
+
+    async def _abort(self, reason: str, code: grpc.StatusCode) -> None:
+        REFUSED.labels(reason).inc()
+        _log.warning("session refused", extra={"reason": reason})
+        await self._context.abort(code, f"session refused: {reason}")
+
+    def _hello(self, tenant: Tenant) -> kv.HelloReply:
+        limits = self._shard.limits
+        return kv.HelloReply(
+            protocol_version=PROTOCOL_VERSION,
+            catalog_version=tenant.catalog_version,
+            frame_bytes_max=limits.frame_bytes_max,
+            txn_bytes_max=limits.txn_bytes_max,
+            requests_max=limits.requests_max,
+        )
+
+    async def _read(self) -> None:
+        read, frame_bytes_max = self._context.read, self._shard.limits.frame_bytes_max
+        committer = self._shard.committer
+        while isinstance(frame := await read(), kv.ClientFrame):
+            if frame.ByteSize() > frame_bytes_max:
+                REFUSED.labels("frame").inc()
+                self._ending = "a frame of too many bytes"
+                return
+            self._take(frame.requests)
+            if committer.full:
+                await committer.room()
+            if len(self._outbox) > _OUTBOX_MAX:
+                self._drained.clear()
+                await self._drained.wait()
+
+    def _take(self, requests: Iterable[kv.Request]) -> None:
+        for request in requests:
+            try:
+                reply = self._handle(request)
+            except Refusal as refusal:
+                reply = self._refused(request.id, refusal)
+            except EngineError as error:
+                reply = self._refused(request.id, _failed(error))
+            if reply is not None:
+                self._drop(request.id)
+                self._outbox.append(reply)
+        if self._outbox:
+            self._ready.set()
+
+    def _handle(self, request: kv.Request) -> kv.Reply | None:
+        operations, limits = self._operations, self._shard.limits
+        if operations is None:
+            raise bad_request("a request before the hello")
+        if request.HasField("cancel"):
+            self.cancel(request.cancel.request_id)
+            return None
+        if request.id in self._in_flight:
+            self.end("a request id that is in flight already")
+            return None
+        size = request.ByteSize()
+        if (
+            len(self._in_flight) >= limits.requests_max
+            or self._in_flight_bytes + size > limits.request_bytes_max
+        ):
+            raise Refusal(kv.Error.BUSY, "too many requests in flight")
+        self._in_flight[request.id] = InFlight(request.id, size)
+        self._in_flight_bytes += size
+        return operations.handle(request)
+
+    async def _work(
+        self, flight: InFlight, work: Callable[[InFlight], Coroutine[Any, Any, kv.Reply | None]]
+    ) -> None:
+        try:
+            reply = await work(flight)
+        except Refusal as refusal:
+            reply = self._refused(flight.id, refusal)
+        except EngineError as error:
+            reply = self._refused(flight.id, _failed(error))
+        if reply is not None:
+            self.reply(reply)
+        self._wake_writer()
+
+    def _refused(self, request_id: int, refusal: Refusal) -> kv.Reply:
+        REFUSED.labels(kv.Error.Code.Name(refusal.code).lower()).inc()
+        return refusal.reply(request_id)
+
+    def _drop(self, request_id: int) -> None:
+        flight = self._in_flight.pop(request_id, None)
+        if flight is not None:
+            self._in_flight_bytes -= flight.size
+
+    def _wake_writer(self) -> None:
+        if self._outbox:
+            self._ready.set()
+
+    async def _write(self) -> None:
+        while True:
+            await self._ready.wait()
+            self._ready.clear()
+            await self._flush()
+
+    async def _flush(self) -> None:
+        while self._outbox:
+            replies, size = [], 0
+            for reply in self._outbox:
+                replies.append(reply)
+                size += reply.ByteSize()
+                if size >= _FRAME_BYTES:
+                    break
+            del self._outbox[: len(replies)]
+            await self._context.write(kv.ServerFrame(replies=replies))
+        self._drained.set()
+
+    async def _finish(self) -> None:
+        """The stream is to end from this side: commits that are on their way are answered first."""
+        if not self._ending:
+            return
+        await self._shard.committer.write([])
+        await self._flush()
+        await self._context.abort(grpc.StatusCode.UNAVAILABLE, self._ending)
+
+
+def _failed(error: EngineError) -> Refusal:
+    _log.error("the engine failed a request", exc_info=error)
+    return Refusal(kv.Error.IO, "the engine failed")

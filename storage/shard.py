@@ -1,0 +1,199 @@
+"""A shard: one engine, its only writer, and everything the leader keeps in memory about it."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+from dormouse.base.clock import Clock
+from dormouse.base.ids import TenantId
+from dormouse.base.tasks import cancel, spawn
+from proto import kv_pb2 as kv
+from storage.cache import VersionCache
+from storage.clock import HybridClock
+from storage.committer import Committer
+from storage.config import Limits
+from storage.counters import Counters
+from storage.engines.interface import Engine, ScanRange
+from storage.garbage import Collector
+from storage.layout import (
+    FENCE_SPAN,
+    LAST_COMMIT,
+    STAGED_SPAN,
+    TIME,
+    catalog_key,
+    split_record,
+)
+from storage.locks import LockTable
+from storage.refusals import Refusal, transaction_ended
+from storage.tenants import Session, Tenant, Tenants, Transaction
+from storage.versions import Versions
+
+_log = logging.getLogger(__name__)
+_PAGE_ROWS = 1000
+_PAGE_BYTES = 8 << 20
+_DROP_POLL_SECONDS = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long what is no longer current is kept; seconds."""
+
+    history_seconds: float = 0.0
+    record_seconds: float = 3600.0
+    collect_seconds: float = 1.0
+
+
+class Shard:
+    """Made by `open`; the pieces are public to the operations that work on them."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock,
+        limits: Limits,
+        retention: Retention,
+        last_commit: int,
+    ) -> None:
+        self.engine = engine
+        self.limits = limits
+        self.clock = HybridClock(clock, last=last_commit)
+        self.cache = VersionCache(limits.cache_bytes_max)
+        self.locks = LockTable()
+        self.tenants = Tenants(last_commit=last_commit)
+        self.versions = Versions(engine, self.cache, self.locks, visible=last_commit)
+        self.after_group: set[Callable[[], None]] = set()
+        """Called after every group commit: sessions with replies to send."""
+        self.committer = Committer(
+            engine,
+            group_bytes_max=limits.group_bytes_max,
+            queue_bytes_max=limits.queue_bytes_max,
+            after_group=self._run_after_group,
+        )
+        self.counters = Counters(engine, self.committer)
+        self.collector = Collector(
+            engine,
+            self.committer,
+            self.cache,
+            self.tenants,
+            self.clock,
+            visible=lambda: self.versions.visible,
+            history_seconds=retention.history_seconds,
+            record_seconds=retention.record_seconds,
+        )
+        self._collecting = spawn(
+            self.collector.run(retention.collect_seconds), name="garbage collection"
+        )
+
+    @classmethod
+    async def open(
+        cls,
+        engine: Engine,
+        *,
+        clock: Clock,
+        limits: Limits | None = None,
+        retention: Retention | None = None,
+    ) -> Self:
+        """Take over an engine; its owner closes it after `close`. Raises EngineError."""
+        await _purge_staged(engine)
+        [value] = await engine.get([LAST_COMMIT])
+        last_commit = 0 if value is None else int(TIME.unpack(value)[0])
+        shard = cls(engine, clock, limits or Limits(), retention or Retention(), last_commit)
+        await shard._load_fences()
+        return shard
+
+    async def close(self) -> None:
+        """Make durable what is on its way, then stop."""
+        await cancel(self._collecting)
+        await self.committer.close()
+
+    async def enter(self, number: TenantId, session: Session) -> Tenant:
+        """A session of a tenant begins; see `leave`."""
+        tenant = self.tenants.open(number)
+        if tenant.dropping:
+            raise Refusal(kv.Error.BUSY, "the tenant is being dropped")
+        tenant.sessions.add(session)
+        [value] = await self.engine.get([catalog_key(number)])
+        if value is not None:
+            version = int(TIME.unpack(value)[0])
+            tenant.catalog_version = max(tenant.catalog_version, version)
+            tenant.catalog_next = max(tenant.catalog_next, version)
+        return tenant
+
+    def leave(self, tenant: Tenant, session: Session) -> None:
+        """A session ended: so do its transactions, but for those that are being committed."""
+        tenant.sessions.discard(session)
+        for transaction in list(tenant.transactions.values()):
+            if transaction.session is session and not transaction.committing:
+                self.end(transaction)
+        self.tenants.forget_if_idle(tenant)
+
+    def end(self, transaction: Transaction) -> None:
+        """Let go of everything a transaction has; it never comes back."""
+        transaction.ended = True
+        for wait in list(transaction.waits):
+            wait.fail(transaction_ended())
+        tenant = transaction.tenant
+        tenant.transactions.pop((transaction.pod, transaction.number), None)
+        tenant.pins.pop(transaction, None)
+        self.locks.release(transaction)
+        if transaction.pieces:
+            self.collector.drop_staged(transaction)
+        if not tenant.sessions:
+            self.tenants.forget_if_idle(tenant)
+
+    def end_sessions(self, reason: str) -> None:
+        """Ask every session to finish; commits that are on their way are answered first."""
+        for tenant in self.tenants:
+            for session in list(tenant.sessions):
+                session.end(reason)
+
+    async def drop(self, number: TenantId) -> None:
+        """End a tenant's sessions and remove everything it has. Raises EngineError."""
+        tenant = self.tenants.open(number)
+        tenant.dropping = True
+        try:
+            while tenant.sessions or tenant.transactions:
+                for session in list(tenant.sessions):
+                    session.end("the tenant is dropped")
+                for transaction in list(tenant.transactions.values()):
+                    if transaction.session not in tenant.sessions and not transaction.committing:
+                        self.end(transaction)
+                await asyncio.sleep(_DROP_POLL_SECONDS)
+            await self.committer.write([])
+            await self.collector.drop_tenant(number)
+            self.counters.forget(tenant.span.start)
+            tenant.fenced.clear()
+            tenant.catalog_version = tenant.catalog_next = 0
+        finally:
+            tenant.dropping = False
+            self.tenants.forget_if_idle(tenant)
+
+    async def _load_fences(self) -> None:
+        start, end = FENCE_SPAN
+        while True:
+            [page] = await self.engine.scan([ScanRange(start, end, _PAGE_ROWS, _PAGE_BYTES)])
+            for key, value in page.rows:
+                tenant, pod, txn = split_record(key)
+                fences = self.tenants.fences.setdefault(tenant, {})
+                fences[pod, txn] = int(TIME.unpack(value)[0])
+            if page.exhausted:
+                return
+            start = page.rows[-1][0] + b"\0"
+
+    def _run_after_group(self) -> None:
+        for call in list(self.after_group):
+            call()
+
+
+async def _purge_staged(engine: Engine) -> None:
+    """Staged writes belong to transactions; at start-up there are none."""
+    while True:
+        [page] = await engine.scan([ScanRange(*STAGED_SPAN, _PAGE_ROWS, _PAGE_BYTES)])
+        if page.rows:
+            await engine.apply([(key, None) for key, _ in page.rows])
+            _log.info("staged writes purged", extra={"pieces": len(page.rows)})
+        if page.exhausted:
+            return
+        await asyncio.sleep(0)

@@ -1,0 +1,200 @@
+"""Staged writes: a transaction larger than a message, kept in the engine until its commit.
+
+    stage ─▶ s/tenant/pod/txn/0 ─┐
+    stage ─▶ s/tenant/pod/txn/1 ─┼─ commit: one atomic batch, read and written a piece at a time
+    commit writes ───────────────┘          (never the whole transaction in memory)
+
+The commit goes over the pieces twice: once to lock their keys and look for conflicts, and once,
+while the engine's transaction is open, to turn them into versions. Both passes see the same
+versions, for by then all keys are locked. A later piece may write a key of an earlier one: it meets
+the same old version, so history gets the same entry again and the last write wins.
+
+A load into an empty range is the usual case. One scan between the smallest and the largest key of a
+piece then shows that there is nothing to supersede, in place of a point read per key.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from dormouse.base import blocks
+from proto import kv_pb2 as kv
+from storage.cache import Record
+from storage.commit import CommitPath, Intent, judge, side_writes, version_writes
+from storage.committer import Submission
+from storage.engines.interface import EngineError, ScanRange, Write
+from storage.layout import TIME, record_key, staged_key, time_of
+from storage.locks import NO_KEY_UPDATE, SHARE, UPDATE, Outcome
+from storage.refusals import Refusal, transaction_ended
+from storage.shard import Shard
+from storage.tenants import Tenant, Transaction
+from storage.waiting import InFlight, lock
+
+_PIECES_MAX = 100_000
+_SPARSE_ROWS = 64
+_YIELD_KEYS = 1024
+Writes = list[tuple[bytes, bytes | None]]
+
+
+class Staging:
+    """Takes staged pieces, and commits transactions that have any."""
+
+    def __init__(self, shard: Shard, commits: CommitPath) -> None:
+        self._shard = shard
+        self._commits = commits
+
+    def add(
+        self, transaction: Transaction, message: kv.Writes, writes: Writes
+    ) -> "asyncio.Future[int]":
+        """Queue a piece (`writes` is the message, checked); the bytes staged so far when durable.
+
+        Raises Refusal (TOO_LARGE).
+        """
+        limits = self._shard.limits
+        size = len(message.keys) + len(message.values)
+        staged_bytes = transaction.staged_bytes + size
+        if staged_bytes > limits.txn_bytes_max or transaction.pieces >= _PIECES_MAX:
+            raise Refusal(kv.Error.TOO_LARGE, "the transaction stages too much")
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[int] = loop.create_future()
+        durable: asyncio.Future[None] = loop.create_future()
+
+        def done(error: EngineError | None) -> None:
+            transaction.staging.discard(durable)
+            durable.set_result(None)
+            if answer.done():
+                return
+            if error is None:
+                answer.set_result(staged_bytes)
+            else:
+                answer.set_exception(error)
+                self._shard.end(transaction)
+
+        key = staged_key(
+            transaction.tenant.id, transaction.pod, transaction.number, transaction.pieces
+        )
+        keys = [key for key, _ in writes]
+        piece = blocks.pack([blocks.pack(keys), blocks.pack([value for _, value in writes])])
+        self._shard.committer.submit(Submission([(key, piece)], done, size))
+        transaction.staged_bytes = staged_bytes
+        transaction.pieces += 1
+        transaction.staging.add(durable)
+        return answer
+
+    async def commit(
+        self,
+        transaction: Transaction,
+        intent: Intent,
+        request: InFlight,
+        done: Callable[[int, Refusal | None], None],
+    ) -> None:
+        """Commit staged pieces and the intent's own writes. Raises Refusal."""
+        while transaction.staging:
+            await asyncio.wait(transaction.staging)
+        shard, tenant = self._shard, transaction.tenant
+        overwrites = False
+        async for writes in self._pieces(transaction):
+            overwrites |= await self._prepare(transaction, dict(writes), intent, request)
+        own = dict(intent.writes)
+        overwrites |= await self._prepare(transaction, own, intent, request)
+        keys = intent.keys
+        newest = await shard.versions.newest(keys, transaction)
+        if transaction.ended:
+            raise transaction_ended()
+        judge(intent, tenant, dict(zip(keys, newest, strict=True)))
+        time = shard.clock.next()
+        if overwrites:
+            tenant.last_overwrite = time
+        changed = shard.locks.held(transaction)
+
+        def finished(error: EngineError | None) -> None:
+            if error is None:
+                shard.cache.forget(changed)
+                transaction.pieces = 0
+            self._commits.finish(transaction, intent, time, error, done)
+
+        shard.committer.submit(
+            Submission(
+                side_writes(tenant, intent, time),
+                finished,
+                intent.size,
+                time,
+                record_key(tenant.id, transaction.pod, transaction.number),
+                self._chunks(transaction, intent, time),
+            )
+        )
+        transaction.committing = True
+
+    async def _prepare(
+        self,
+        transaction: Transaction,
+        writes: dict[bytes, bytes | None],
+        intent: Intent,
+        request: InFlight,
+    ) -> bool:
+        """Lock the keys of a piece and look for conflicts; whether it supersedes anything."""
+        shard, tenant = self._shard, transaction.tenant
+        if shard.locks.count(transaction) + len(writes) > shard.limits.txn_locks_max:
+            raise Refusal(kv.Error.TOO_LARGE, "the transaction locks too many keys")
+        strange = [key for key in writes if shard.locks.mode_held(transaction, key) < SHARE]
+        for number, key in enumerate(writes):
+            await self._lock(transaction, key, request)
+            if number % _YIELD_KEYS == _YIELD_KEYS - 1:
+                await asyncio.sleep(0)
+                if transaction.ended:
+                    raise transaction_ended()
+        records = await self._current(list(writes))
+        for key in strange if intent.snapshot else ():
+            since, payload = records[key]
+            if key in intent.absent:
+                continue
+            if payload is None:
+                since = await shard.versions.removed_at(tenant, key, intent.snapshot)
+            if since > intent.snapshot:
+                raise Refusal(kv.Error.CONFLICT, "a younger version", key=key, version=since)
+        return any(records[key][1] is not None for key in writes)
+
+    async def _lock(self, transaction: Transaction, key: bytes, request: InFlight) -> None:
+        locks = self._shard.locks
+        if locks.mode_held(transaction, key) >= NO_KEY_UPDATE:
+            return
+        if locks.acquire(transaction, key, UPDATE) is not Outcome.GRANTED:
+            await lock(locks, transaction, key, UPDATE, request=request)
+
+    async def _chunks(
+        self, transaction: Transaction, intent: Intent, time: int
+    ) -> AsyncIterator[Sequence[Write]]:
+        async for writes in self._pieces(transaction):
+            records = await self._current([key for key, _ in writes])
+            yield version_writes(writes, records, time)
+        records = await self._current(list(intent.writes))
+        yield version_writes(intent.writes.items(), records, time)
+        tenant: Tenant = transaction.tenant
+        yield [
+            (staged_key(tenant.id, transaction.pod, transaction.number, number), None)
+            for number in range(transaction.pieces)
+        ]
+
+    async def _pieces(self, transaction: Transaction) -> AsyncIterator[Writes]:
+        for number in range(transaction.pieces):
+            key = staged_key(transaction.tenant.id, transaction.pod, transaction.number, number)
+            [piece] = await self._shard.engine.get([key])
+            if piece is None:
+                raise transaction_ended()
+            keys, values = blocks.unpack_present(piece)
+            yield list(zip(blocks.unpack_present(keys), blocks.unpack(values), strict=True))
+
+    async def _current(self, keys: list[bytes]) -> dict[bytes, Record]:
+        """The newest versions of keys that are locked, past the cache: it is not worth filling."""
+        engine = self._shard.engine
+        if len(keys) > _SPARSE_ROWS:
+            span = ScanRange(min(keys), max(keys) + b"\0", _SPARSE_ROWS, 1 << 20)
+            [page] = await engine.scan([span])
+            if page.exhausted:
+                found = dict(page.rows)
+                return {key: _record(found.get(key)) for key in keys}
+        values = await engine.get(keys)
+        return {key: _record(value) for key, value in zip(keys, values, strict=True)}
+
+
+def _record(value: bytes | None) -> Record:
+    return (0, None) if value is None else (time_of(value), value[TIME.size :])

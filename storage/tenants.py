@@ -1,0 +1,175 @@
+"""What the leader remembers of tenants and their transactions: pins, fences, open transactions.
+
+A tenant's record is made when its first session opens and dropped with its last, so that a sleeping
+tenant costs nothing. The one thing that must outlive it, when its data was last overwritten, is
+then folded into a value for all forgotten tenants together.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from dormouse.base.ids import PodId, TenantId
+from storage.refusals import Refusal
+from storage.spans import TenantSpan
+
+
+class Session(Protocol):
+    """A session, as far as its tenant is concerned."""
+
+    def end(self, reason: str) -> None:
+        """End the stream soon."""
+        ...
+
+
+class Wait(Protocol):
+    """A wait for a lock on behalf of a transaction."""
+
+    def fail(self, refusal: Refusal) -> None:
+        """Give up waiting."""
+        ...
+
+
+class Transaction:
+    """A transaction of a pod; the owner of its locks and its pin.
+
+    Its identity is (pod, number). It lives in its tenant's `transactions` from the first request
+    that names it until it is ended, committed or resolved.
+    """
+
+    __slots__ = (
+        "committing",
+        "ended",
+        "finished",
+        "number",
+        "pieces",
+        "pod",
+        "session",
+        "staged_bytes",
+        "staging",
+        "tenant",
+        "waits",
+    )
+
+    def __init__(self, tenant: "Tenant", session: Session, pod: PodId, number: int) -> None:
+        self.tenant = tenant
+        self.session = session
+        self.pod = pod
+        self.number = number
+        self.committing = False
+        """Its commit is on its way to the engine: it can no longer be ended."""
+        self.ended = False
+        self.finished: asyncio.Future[int] | None = None
+        """Made by who wants to wait for a committing transaction: its commit time, 0 if failed."""
+        self.staged_bytes = 0
+        self.pieces = 0
+        self.waits: set[Wait] = set()
+        self.staging: set[asyncio.Future[None]] = set()
+        """Staged pieces that are not durable yet."""
+
+    def __repr__(self) -> str:
+        state = "ended" if self.ended else "committing" if self.committing else "open"
+        return f"<Transaction {self.tenant.id}/{self.pod:x}/{self.number} {state}>"
+
+    async def outcome(self) -> int:
+        """Wait for the commit that is on its way: its commit time, or 0 if it failed."""
+        if self.finished is None:
+            self.finished = asyncio.get_running_loop().create_future()
+        return await asyncio.shield(self.finished)
+
+    def decided(self, commit_time: int) -> None:
+        """The commit that was on its way has ended."""
+        self.committing = False
+        if self.finished is not None:
+            self.finished.set_result(commit_time)
+            self.finished = None
+
+
+class Tenant:
+    """The live state of one tenant."""
+
+    def __init__(self, tenant: TenantId, *, last_overwrite: int, floor: int) -> None:
+        self.id = tenant
+        self.span = TenantSpan(tenant)
+        self.catalog_version = 0
+        """What readers see."""
+        self.catalog_next = 0
+        """What commits must match: also counts commits that are on their way."""
+        self.last_overwrite = last_overwrite
+        """No version was superseded after this time, commits on their way included."""
+        self.floor = floor
+        """Snapshots before this may have lost versions to the garbage collection."""
+        self.pins: dict[object, int] = {}
+        self.transactions: dict[tuple[PodId, int], Transaction] = {}
+        self.fenced: dict[tuple[PodId, int], int] = {}
+        """Transactions that never may commit, and since when."""
+        self.sessions: set[Session] = set()
+        self.dropping = False
+
+    def __repr__(self) -> str:
+        return (
+            f"<Tenant {self.id}: {len(self.sessions)} sessions, "
+            f"{len(self.transactions)} transactions, {len(self.pins)} pins>"
+        )
+
+    @contextmanager
+    def reading(self, snapshot: int) -> Iterator[None]:
+        """Hold a snapshot for the duration of one read."""
+        token = object()
+        self.pins[token] = snapshot
+        try:
+            yield
+        finally:
+            del self.pins[token]
+
+    def raise_floor(self, horizon: int) -> int:
+        """Let go of snapshots before `horizon` as far as no pin holds them; the new floor."""
+        self.floor = max(self.floor, min([horizon, *self.pins.values()]))
+        return self.floor
+
+
+class Tenants:
+    """The tenants with open sessions, and what must be remembered of the others."""
+
+    def __init__(self, *, last_commit: int) -> None:
+        self._live: dict[TenantId, Tenant] = {}
+        self._last_overwrite = last_commit
+        self.floor = last_commit
+        """The floor of tenants nobody uses."""
+        self.fences: dict[TenantId, dict[tuple[PodId, int], int]] = {}
+        """The `Tenant.fenced` of all tenants that have any."""
+
+    def __iter__(self) -> Iterator[Tenant]:
+        return iter(list(self._live.values()))
+
+    def find(self, tenant: TenantId) -> Tenant | None:
+        """The live state of a tenant, if it has any."""
+        return self._live.get(tenant)
+
+    def open(self, number: TenantId) -> Tenant:
+        """The live state of a tenant, made if need be."""
+        tenant = self._live.get(number)
+        if tenant is None:
+            tenant = Tenant(number, last_overwrite=self._last_overwrite, floor=self.floor)
+            tenant.fenced = self.fences.get(number, tenant.fenced)
+            self._live[number] = tenant
+        return tenant
+
+    def forget_if_idle(self, tenant: Tenant) -> None:
+        """Drop the live state of a tenant without sessions, transactions and pins."""
+        if tenant.sessions or tenant.transactions or tenant.pins or tenant.dropping:
+            return
+        if self._live.get(tenant.id) is tenant:
+            del self._live[tenant.id]
+            self._last_overwrite = max(self._last_overwrite, tenant.last_overwrite)
+            self.floor = max(self.floor, tenant.floor)
+
+    def floor_of(self, tenant: TenantId, horizon: int) -> int:
+        """Raise a tenant's floor to `horizon` as far as pins allow; versions superseded at or
+        before the answer can go."""
+        live = self._live.get(tenant)
+        if live is not None:
+            return live.raise_floor(horizon)
+        self.floor = max(self.floor, horizon)
+        return horizon

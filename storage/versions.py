@@ -1,0 +1,255 @@
+"""Versions: the current ones in one place, the superseded ones in another.
+
+Every version carries the time of the commit that wrote it. The newest version of a key lies under
+the key itself; when a commit replaces or removes it, the old one moves to the history keyspace in
+the same atomic batch, with the time at which its life ended.
+
+    time ─────────10────────20────────30────────40──▶
+    key a          x1 ───────────────▶ x2 ──────────     current:  a → (30, x2)
+    key b                    y1 ────────────────▶ ✗      history:  a@10 → (until 30, x1)
+    key c          z1 ──────────────────────────────               b@20 → (until 40, y1)
+                                                         current:  c → (10, z1)
+                         snapshot 25 sees x1, y1, z1
+
+So the newest version is one point read, a scan of current data never steps over dead versions, and
+garbage collection walks history only.
+
+Reading at snapshot S. The current version decides if it was written at or before S: nothing newer
+exists. Otherwise it is too young (or gone), and the version S sees is the youngest in history
+written at or before S, if its life ended after S. If S is not older than the tenant's last
+overwrite, no version that S could see was ever superseded: a version that is too young was simply
+an insertion, and history is never looked at. That is the common case.
+
+Two reads, no common state. The current page is read before history. What a commit supersedes in
+between is then in both (the same version, counted once); what it superseded earlier is in history.
+Nothing falls between, as long as history keeps what S needs: a read holds its snapshot (`reading`).
+
+`visible` is the time of the youngest commit that is durable and published. Commits become visible
+in the order of their times, so "everything up to `visible`" is a consistent state: it is what a new
+snapshot is. The engine may already hold younger commits; their times give them away.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from storage.cache import Record, VersionCache
+from storage.engines.interface import Engine, Row, ScanRange
+from storage.layout import (
+    TIME,
+    history_key,
+    history_prefix,
+    history_range,
+    history_versions,
+    split_history,
+    time_of,
+)
+from storage.locks import LockTable
+from storage.merge import latest_rows, merged_rows, version_at
+from storage.refusals import bad_request, snapshot_too_old
+from storage.tenants import Tenant, Transaction
+
+_ALL = 1 << 62
+_HISTORY_ROWS = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One page of a range at a snapshot."""
+
+    start: bytes
+    end: bytes
+    reverse: bool
+    snapshot: int
+    rows_max: int
+    bytes_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """Keys with payloads, in the order asked for. They may be none though the range goes on."""
+
+    rows: list[Row]
+    resume: bytes
+    """Where the next page begins (in reverse: ends, exclusive); empty where there is none."""
+
+
+class Versions:
+    """Reads of current and older versions, for all tenants."""
+
+    def __init__(
+        self, engine: Engine, cache: VersionCache, locks: LockTable, *, visible: int
+    ) -> None:
+        self._engine = engine
+        self._cache = cache
+        self._locks = locks
+        self.visible = visible
+
+    def snapshot(self, tenant: Tenant, asked: int) -> int:
+        """The snapshot to read at: the one asked for, or the newest."""
+        if asked == 0:
+            return self.visible
+        if asked > self.visible:
+            raise bad_request("a snapshot from the future")
+        if asked < tenant.floor:
+            raise snapshot_too_old()
+        return asked
+
+    def get_now(
+        self, tenant: Tenant, keys: Sequence[bytes], snapshot: int
+    ) -> list[bytes | None] | None:
+        """`get` where memory has the answer, else None."""
+        values = []
+        for key in keys:
+            record = self._cache.get(key)
+            if record is None:
+                return None
+            since, value = record
+            if since > snapshot:
+                if snapshot < tenant.last_overwrite:
+                    return None
+                value = None
+            values.append(value)
+        return values
+
+    async def get(self, tenant: Tenant, keys: Sequence[bytes], snapshot: int) -> list[bytes | None]:
+        """The payloads of `keys` at `snapshot`."""
+        with tenant.reading(snapshot):
+            records = await self._current(keys)
+            old = [
+                key
+                for key in dict.fromkeys(keys)
+                if records[key][0] > snapshot and snapshot < tenant.last_overwrite
+            ]
+            older = await self._superseded(old, snapshot) if old else {}
+        return [records[key][1] if records[key][0] <= snapshot else older.get(key) for key in keys]
+
+    def newest_now(self, keys: Sequence[bytes], reader: Transaction) -> list[Record] | None:
+        """`newest` where memory has the answer and nobody is about to change it, else None."""
+        records = []
+        for key in keys:
+            record = self._cache.get(key)
+            writer = self._locks.writer(key)
+            if record is None or (
+                writer is not reader and isinstance(writer, Transaction) and writer.committing
+            ):
+                return None
+            records.append(record)
+        return records
+
+    async def newest(self, keys: Sequence[bytes], reader: Transaction) -> list[Record]:
+        """The newest version of each key, all current together when this returns.
+
+        Commits of other transactions that are on their way to a key are waited for.
+        """
+        while True:
+            await self._settled(keys, reader)
+            with self._cache.loading() as load:
+                records = await self._current(keys)
+                stale = not load.stale.isdisjoint(keys)
+            if not stale and self._busy_writer(keys, reader) is None:
+                return [records[key] for key in keys]
+
+    async def removed_at(self, tenant: Tenant, key: bytes, snapshot: int) -> int:
+        """When the absent `key` was removed, if that was after `snapshot`; 0 if it was not."""
+        if snapshot >= tenant.last_overwrite:
+            return 0
+        if snapshot < tenant.floor:
+            raise snapshot_too_old()
+        low = history_prefix(key)
+        wanted = ScanRange(low, history_key(key, 2**64 - 1) + b"\0", 1, _ALL, reverse=True)
+        [page] = await self._engine.scan([wanted])
+        until = time_of(page.rows[0][1]) if page.rows else 0
+        return until if until > snapshot else 0
+
+    async def scan(self, tenant: Tenant, wanted: Wanted) -> Scanned:
+        """One page of a range at a snapshot."""
+        with tenant.reading(wanted.snapshot):
+            current = ScanRange(
+                wanted.start, wanted.end, wanted.rows_max, wanted.bytes_max, wanted.reverse
+            )
+            [page] = await self._engine.scan([current])
+            last = None if page.exhausted else page.rows[-1][0]
+            if wanted.snapshot >= tenant.last_overwrite:
+                rows = latest_rows(page.rows, wanted.snapshot)
+                return Scanned(rows, _past(last, wanted.reverse))
+            return await self._scan_history(wanted, page.rows, last)
+
+    async def _scan_history(
+        self, wanted: Wanted, current: list[Row], last: bytes | None
+    ) -> Scanned:
+        """Merge the history of what a current page covers into it.
+
+        `last` is the last key of the page, None where it reaches the end of the range. Where the
+        history of the page is too long to read at once, the page is cut before the key at which
+        the reading stopped; a key with a longer history than that is asked for by itself.
+        """
+        start, end = wanted.start, wanted.end
+        if last is not None:
+            start, end = (last, end) if wanted.reverse else (start, last + b"\0")
+        low, high = history_range(start, end)
+        asked = ScanRange(low, high, _HISTORY_ROWS, wanted.bytes_max, wanted.reverse)
+        [history] = await self._engine.scan([asked])
+        if history.exhausted:
+            rows = merged_rows(current, history.rows, wanted.snapshot, reverse=wanted.reverse)
+            return Scanned(rows, _past(last, wanted.reverse))
+        stop = split_history(history.rows[-1][0])[0]
+        before = [row for row in current if _precedes(row[0], stop, wanted.reverse)]
+        complete = [row for row in history.rows if split_history(row[0])[0] != stop]
+        rows = merged_rows(before, complete, wanted.snapshot, reverse=wanted.reverse)
+        if complete:
+            return Scanned(rows, stop + b"\0" if wanted.reverse else stop)
+        at_stop = [row for row in current if row[0] == stop and time_of(row[1]) <= wanted.snapshot]
+        older = (await self._superseded([stop], wanted.snapshot))[stop]
+        payload = at_stop[0][1][TIME.size :] if at_stop else older
+        rows += [] if payload is None else [(stop, payload)]
+        return Scanned(rows, _past(stop, wanted.reverse))
+
+    async def _current(self, keys: Sequence[bytes]) -> dict[bytes, Record]:
+        """The newest versions in the engine or in memory; kept in memory where still true."""
+        records = {key: self._cache.get(key) for key in keys}
+        missing = [key for key, record in records.items() if record is None]
+        found: dict[bytes, Record] = {k: record for k, record in records.items() if record}
+        if missing:
+            absent_since = self.visible
+            with self._cache.loading() as load:
+                values = await self._engine.get(missing)
+                for key, value in zip(missing, values, strict=True):
+                    record = (absent_since, None) if value is None else _record(value)
+                    found[key] = record
+                    self._cache.loaded(load, key, record)
+        return found
+
+    async def _superseded(self, keys: Sequence[bytes], snapshot: int) -> dict[bytes, bytes | None]:
+        spans = [history_versions(key, snapshot) for key in keys]
+        pages = await self._engine.scan(
+            [ScanRange(low, high, 1, _ALL, reverse=True) for low, high in spans]
+        )
+        return {
+            key: version_at(page.rows[0] if page.rows else None, snapshot)
+            for key, page in zip(keys, pages, strict=True)
+        }
+
+    async def _settled(self, keys: Sequence[bytes], reader: Transaction) -> None:
+        while (writer := self._busy_writer(keys, reader)) is not None:
+            await writer.outcome()
+
+    def _busy_writer(self, keys: Sequence[bytes], reader: Transaction) -> Transaction | None:
+        for key in keys:
+            writer = self._locks.writer(key)
+            if writer is not reader and isinstance(writer, Transaction) and writer.committing:
+                return writer
+        return None
+
+
+def _record(value: bytes) -> Record:
+    return time_of(value), value[TIME.size :]
+
+
+def _past(last: bytes | None, reverse: bool) -> bytes:
+    if last is None:
+        return b""
+    return last if reverse else last + b"\0"
+
+
+def _precedes(key: bytes, stop: bytes, reverse: bool) -> bool:
+    return key > stop if reverse else key < stop

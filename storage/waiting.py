@@ -1,0 +1,83 @@
+"""Waiting for locks: the edge between the pure lock table and the event loop."""
+
+import asyncio
+
+from proto import kv_pb2 as kv
+from storage.locks import LockTable, Outcome, Ticket
+from storage.refusals import Refusal
+from storage.tenants import Transaction
+
+
+class InFlight:
+    """A request that could not be answered at once."""
+
+    __slots__ = ("id", "size", "task", "wait")
+
+    def __init__(self, request_id: int, size: int) -> None:
+        self.id = request_id
+        self.size = size
+        self.wait: LockWait | None = None
+        self.task: asyncio.Task[None] | None = None
+
+
+class LockWait:
+    """One ticket and the future of who waits for it."""
+
+    def __init__(self, locks: LockTable) -> None:
+        self._locks = locks
+        self.ticket: Ticket | None = None
+        self.granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def grant(self) -> None:
+        """The table gave the lock."""
+        if not self.granted.done():
+            self.granted.set_result(None)
+
+    def fail(self, refusal: Refusal) -> None:
+        """Give up; nothing happens where the lock was got already."""
+        if not self.granted.done():
+            self.granted.set_exception(refusal)
+            self.withdraw()
+
+    def withdraw(self) -> None:
+        """Leave the queue."""
+        if self.ticket is not None:
+            self._locks.cancel(self.ticket)
+
+
+async def lock(
+    locks: LockTable,
+    transaction: Transaction,
+    key: bytes,
+    mode: int,
+    *,
+    request: InFlight,
+    deadline: float | None = None,
+) -> None:
+    """Take a lock, waiting as long as it takes or until `deadline` on the loop's clock.
+
+    Raises Refusal: DEADLOCK, LOCK_TIMEOUT, CANCELLED, TXN_ENDED.
+    """
+    wait = LockWait(locks)
+    outcome = locks.acquire(transaction, key, mode, wait.grant)
+    if outcome is Outcome.DEADLOCK:
+        raise Refusal(kv.Error.DEADLOCK, "waiting would close a circle", key=key)
+    if not isinstance(outcome, Ticket):
+        return
+    wait.ticket = outcome
+    request.wait = wait
+    transaction.waits.add(wait)
+    timer = None
+    if deadline is not None:
+        timeout = Refusal(kv.Error.LOCK_TIMEOUT, "the lock was not got in time", key=key)
+        timer = asyncio.get_running_loop().call_at(deadline, wait.fail, timeout)
+    try:
+        await wait.granted
+    finally:
+        wait.withdraw()
+        request.wait = None
+        transaction.waits.discard(wait)
+        if timer is not None:
+            timer.cancel()
+    if transaction.ended:
+        raise Refusal(kv.Error.TXN_ENDED, "the transaction has ended")

@@ -1,0 +1,255 @@
+"""Storage for tests: a service in this process behind real mutual TLS, and a plain client.
+
+    with tempfile.TemporaryDirectory() as folder:
+        async with storage_running(Path(folder), engine="memory") as storage:
+            async with storage.session(TenantId(7)) as kv:
+                await kv.put({b"key": b"value"})
+
+Keys are given without the tenant's prefix; the client puts it in front.
+"""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from dormouse.base import blocks
+from dormouse.base.ids import TenantId
+from dormouse.base.keys import tenant_prefix
+from dormouse.base.rpc import make_channel
+from dormouse.base.tasks import cancel, spawn
+from dormouse.base.tls import Identity, Role
+from proto import kv_pb2 as kv
+from proto import kv_pb2_grpc
+from storage.config import StorageSettings
+from storage.server import serve
+from tests.support.certificates import Authority
+
+STORAGE = Identity(role=Role.STORAGE)
+_pods = itertools.count(1)
+
+
+class KvError(Exception):
+    """An error reply."""
+
+    def __init__(self, error: kv.Error) -> None:
+        super().__init__(f"{kv.Error.Code.Name(error.code)}: {error.message}")
+        self.error = error
+        self.name = kv.Error.Code.Name(error.code)
+
+
+class KvClient:
+    """One session stream. Requests of the same loop iteration travel in one frame."""
+
+    def __init__(self, stub: Any, tenant: TenantId, pod: int) -> None:
+        self.tenant = tenant
+        self.pod = pod
+        self.prefix = tenant_prefix(tenant)
+        self.hello = kv.HelloReply()
+        self._stub = stub
+        self._call: Any = None
+        self._ids = itertools.count(1)
+        self._txns = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[kv.Reply]] = {}
+        self._outbox: list[kv.Request] = []
+        self._reader: asyncio.Task[None] | None = None
+        self._writer: asyncio.Task[None] | None = None
+        self._ready = asyncio.Event()
+
+    async def open(self) -> Self:
+        self._call = self._stub.Session()
+        hello = kv.Hello(protocol_version=1, tenant_id=self.tenant, pod_id=self.pod)
+        await self._call.write(kv.ClientFrame(hello=hello))
+        frame = await self._call.read()
+        if not isinstance(frame, kv.ServerFrame):
+            raise ConnectionError(await self._call.details())
+        self.hello = frame.hello
+        self._reader = spawn(self._read(), name="test kv reader")
+        self._writer = spawn(self._write(), name="test kv writer")
+        return self
+
+    async def close(self) -> None:
+        self._call.cancel()
+        await cancel(self._reader, self._writer)
+
+    def txn(self) -> int:
+        """A fresh transaction number."""
+        return next(self._txns)
+
+    def send(self, *, txn: int = 0, catalog_version: int = 0, **op: Any) -> "asyncio.Future[Any]":
+        """Send one request, e.g. `get=kv.Get(...)`; resolves to the operation's own reply."""
+        request = kv.Request(id=next(self._ids), txn=txn, catalog_version=catalog_version, **op)
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        future.request_id = request.id  # type: ignore[attr-defined]
+        self._waiting[request.id] = future
+        self._outbox.append(request)
+        self._ready.set()
+        return future
+
+    def cancel(self, future: "asyncio.Future[Any]") -> None:
+        """Ask storage to give up a request that waits."""
+        request_id = future.request_id  # type: ignore[attr-defined]
+        self._outbox.append(kv.Request(id=next(self._ids), cancel=kv.Cancel(request_id=request_id)))
+        self._ready.set()
+
+    def keys(self, keys: Iterable[bytes]) -> bytes:
+        return blocks.pack([self.prefix + key for key in keys])
+
+    def writes(self, writes: Mapping[bytes, bytes | None]) -> kv.Writes:
+        return kv.Writes(keys=self.keys(writes), values=blocks.pack(list(writes.values())))
+
+    async def get(
+        self, *keys: bytes, snapshot: int = 0, txn: int = 0, pin: bool = False
+    ) -> list[bytes | None]:
+        reply = await self.send(
+            txn=txn, get=kv.Get(keys=self.keys(keys), snapshot=snapshot, pin=pin)
+        )
+        return blocks.unpack(reply.values)
+
+    async def pin(self, txn: int) -> int:
+        """Pin the newest snapshot and answer it."""
+        reply = await self.send(txn=txn, get=kv.Get(keys=self.keys([]), pin=True))
+        return int(reply.snapshot)
+
+    async def scan(
+        self, start: bytes, end: bytes, *, snapshot: int = 0, reverse: bool = False, rows: int = 0
+    ) -> list[tuple[bytes, bytes]]:
+        """All pages of a range."""
+        low, high = self.prefix + start, self.prefix + end
+        found: list[tuple[bytes, bytes]] = []
+        while True:
+            page = await self.send(
+                scan=kv.Scan(
+                    start=low,
+                    end=high,
+                    snapshot=snapshot,
+                    reverse=reverse,
+                    rows_max=rows,
+                    strip=len(self.prefix),
+                )
+            )
+            keys, values = blocks.unpack_present(page.keys), blocks.unpack_present(page.values)
+            found += zip(keys, values, strict=True)
+            if not page.resume:
+                return found
+            snapshot = page.snapshot
+            low, high = (low, page.resume) if reverse else (page.resume, high)
+
+    async def lock(
+        self,
+        txn: int,
+        keys: Sequence[bytes],
+        *,
+        mode: int = kv.UPDATE,
+        wait: int = kv.WAIT,
+        snapshot: int = 0,
+        timeout_ms: int = 0,
+    ) -> kv.LockReply:
+        reply = await self.send(
+            txn=txn,
+            lock=kv.Lock(
+                keys=self.keys(keys),
+                mode=kv.LockMode.ValueType(mode),
+                wait=kv.WaitPolicy.ValueType(wait),
+                snapshot=snapshot,
+                timeout_ms=timeout_ms,
+            ),
+        )
+        if not isinstance(reply, kv.LockReply):
+            raise TypeError(reply)
+        return reply
+
+    async def stage(self, txn: int, writes: Mapping[bytes, bytes | None]) -> int:
+        reply = await self.send(txn=txn, stage=kv.Stage(writes=self.writes(writes)))
+        return int(reply.bytes_staged)
+
+    async def commit(
+        self,
+        txn: int,
+        writes: Mapping[bytes, bytes | None],
+        *,
+        absent: Sequence[bytes] = (),
+        **more: Any,
+    ) -> int:
+        """The commit time."""
+        commit = kv.Commit(writes=self.writes(writes), **more)
+        if absent:
+            commit.absent = self.keys(absent)
+        return int((await self.send(txn=txn, commit=commit)).commit_time)
+
+    async def put(self, writes: Mapping[bytes, bytes | None]) -> int:
+        """Write in a transaction of its own, whatever was there."""
+        return await self.commit(self.txn(), writes)
+
+    async def end(self, txn: int) -> None:
+        await self.send(txn=txn, end=kv.End())
+
+    async def resolve(self, txn: int) -> int:
+        return int((await self.send(resolve=kv.Resolve(txn=txn))).commit_time)
+
+    async def increment(self, key: bytes, delta: int) -> int:
+        increment = kv.Increment(key=self.prefix + key, delta=delta)
+        return int((await self.send(increment=increment)).previous)
+
+    async def _write(self) -> None:
+        while True:
+            await self._ready.wait()
+            self._ready.clear()
+            requests, self._outbox = self._outbox, []
+            await self._call.write(kv.ClientFrame(requests=requests))
+
+    async def _read(self) -> None:
+        try:
+            while isinstance(frame := await self._call.read(), kv.ServerFrame):
+                for reply in frame.replies:
+                    self._answer(reply)
+        finally:
+            for future in self._waiting.values():
+                if not future.done():
+                    future.set_exception(ConnectionError("the stream ended"))
+                    future.exception()
+
+    def _answer(self, reply: kv.Reply) -> None:
+        future = self._waiting.pop(reply.id)
+        result = reply.WhichOneof("result")
+        if future.done():
+            return
+        if result == "error":
+            future.set_exception(KvError(reply.error))
+        else:
+            future.set_result(getattr(reply, result or "error"))
+
+
+@dataclass(frozen=True, slots=True)
+class StorageForTest:
+    """Where a storage service answers, and the authority of its installation."""
+
+    address: str
+    metrics: str
+    authority: Authority
+
+    @asynccontextmanager
+    async def session(self, tenant: TenantId, *, pod: int = 0) -> AsyncIterator[KvClient]:
+        credentials = self.authority.credentials(Identity(tenant=tenant))
+        async with make_channel(self.address, credentials, STORAGE) as channel:
+            client = await KvClient(kv_pb2_grpc.KvStub(channel), tenant, pod or next(_pods)).open()
+            try:
+                yield client
+            finally:
+                await client.close()
+
+
+@asynccontextmanager
+async def storage_running(
+    folder: Path, *, authority: Authority | None = None, **settings: Any
+) -> AsyncIterator[StorageForTest]:
+    """A storage service in this process, on a free port, with its files under `folder`."""
+    authority = authority or Authority()
+    certs = folder / "certs"
+    authority.write(certs, STORAGE)
+    chosen = StorageSettings(data=folder / "data", certs=certs, **settings)
+    async with serve(chosen) as ready:
+        yield StorageForTest(ready["address"], ready["metrics"], authority)
