@@ -6,12 +6,14 @@ simplifications: a Var never refers to a join (USING columns and aliases are res
 entry's Vars, or to Coalesce for FULL joins); simple CASE is turned into comparisons; `BETWEEN`, `IN
 (list)` and row comparisons into operators and BoolExprs or ScalarArrayOps.
 
-Nodes are immutable and compare by value, so that rewrite rules and `GROUP BY` matching use `==`.
+Nodes are immutable and compare by value, so that rewrite rules and `GROUP BY` matching use `==`;
+how a call was written and where it stands in the text do not count in a comparison. A `location` is
+a byte offset into the whole text, -1 if there is none.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +29,7 @@ class Const:
     value: Any
     type: int
     typmod: int = -1
-    location: int = -1
+    location: int = field(default=-1, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class Param:
     number: int
     type: int
     typmod: int = -1
+    location: int = field(default=-1, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ class Var:
     type: int
     typmod: int = -1
     levels_up: int = 0
+    location: int = field(default=-1, compare=False)
 
 
 WHOLE_ROW = -1
@@ -74,9 +78,9 @@ class Call:
     args: tuple[Expr, ...]
     type: int
     typmod: int = -1
-    form: CallForm = CallForm.FUNCTION
+    form: CallForm = field(default=CallForm.FUNCTION, compare=False)
     operator: str | None = None
-    location: int = -1
+    location: int = field(default=-1, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,7 @@ class AggregateCall:
     order_by: tuple[SortItem, ...] = ()
     filter: Expr | None = None
     levels_up: int = 0
+    location: int = field(default=-1, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +178,7 @@ class Case:
     default: Expr
     type: int
     typmod: int = -1
+    location: int = field(default=-1, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +207,7 @@ class Coalesce:
     args: tuple[Expr, ...]
     type: int
     typmod: int = -1
+    location: int = field(default=-1, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +219,7 @@ class MinMax:
     less: Function
     type: int
     typmod: int = -1
+    location: int = field(default=-1, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +244,7 @@ class ArrayExpr:
     multidimensional: bool
     type: int
     typmod: int = -1
+    location: int = field(default=-1, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +266,7 @@ class RowExpr:
     names: tuple[str, ...]
     type: int = 2249
     typmod: int = -1
+    location: int = field(default=-1, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +276,7 @@ class Relabel:
     arg: Expr
     type: int
     typmod: int = -1
-    form: CallForm = CallForm.IMPLICIT_CAST
+    form: CallForm = field(default=CallForm.IMPLICIT_CAST, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +286,7 @@ class CoerceViaIO:
     arg: Expr
     type: int
     typmod: int = -1
-    form: CallForm = CallForm.IMPLICIT_CAST
+    form: CallForm = field(default=CallForm.IMPLICIT_CAST, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +297,7 @@ class CoerceArray:
     element: Expr
     type: int
     typmod: int = -1
-    form: CallForm = CallForm.IMPLICIT_CAST
+    form: CallForm = field(default=CallForm.IMPLICIT_CAST, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +330,7 @@ class SubLink:
     type: int
     typmod: int = -1
     test: Expr | None = None
+    location: int = field(default=-1, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,6 +349,7 @@ class SqlValue:
     kind: str
     type: int
     typmod: int = -1
+    location: int = field(default=-1, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -604,3 +616,6 @@ class Analysed:
 
     statement: Query | Utility
     param_types: tuple[int, ...]
+    session_dependent: bool = False
+    """A literal was read under the session's settings, time or search path ('now'::timestamptz,
+    't'::regclass): another session, or this one later, may not reuse the tree."""

@@ -1,0 +1,156 @@
+"""The parser's front: text to libpg_query's messages, one per statement.
+
+The grammar is PostgreSQL's own, compiled to C. Three things need care at this border:
+
+- **Positions.** libpg_query counts bytes, clients count characters. Locations inside messages stay
+  byte offsets into the whole text; `character_position` turns one into what a client is told.
+- **Depth.** A chain such as `1+1+1+…` nests once per operator. libpg_query and the decoder recurse
+  on the C stack without a check (and libpg_query takes time quadratic in the depth), so how deep a
+  long text could nest is bounded from its tokens before they see it. What passes is bounded a
+  second time by analysis, far lower.
+- **Messages.** Errors are PostgreSQL's, word for word; only their SQLSTATE has to be added back.
+"""
+
+import importlib
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import postgast
+from google.protobuf.message import DecodeError
+
+from sqlnode.errors import SqlError
+
+UNCHECKED_TEXT_CHARS_MAX = 4 << 10
+"""A text up to this long can't nest deep enough to overflow the stack."""
+TOKENS_WITHOUT_COMMA_MAX = 16_000
+"""A level of nesting takes two tokens, and 10,000 levels fit the stack."""
+
+_TOKENS = re.compile(
+    r"""(?P<opaque>\$(?P<tag>\w*)\$.*?\$(?P=tag)\$|[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'
+    |"[^"]*"|--[^\n]*|/\*.*?\*/|\s+)|(?P<open>[(\[])|(?P<close>[)\]])|(?P<comma>[,;])
+    |\w+|.""",
+    re.DOTALL | re.VERBOSE,
+)
+
+_SQLSTATES = (
+    ("invalid byte sequence for encoding", "22021"),
+    ("invalid Unicode escape", "42601"),
+    ("memory exhausted", "42601"),
+    ("unsafe use of", "22P06"),
+    ("invalid escape string", "22025"),
+)
+
+
+def _allow_deep_messages() -> None:
+    """Lift protobuf's limit of 100 nested messages, which 45 chained operators reach."""
+    try:
+        decoder: Any = importlib.import_module("google._upb._message")
+    except ImportError:
+        return  # another decoder: its limit makes such statements fail with 54001
+    decoder.SetAllowOversizeProtos(True)
+
+
+_allow_deep_messages()
+
+
+@dataclass(frozen=True, slots=True)
+class RawStatement:
+    """One parsed statement.
+
+    `node` is libpg_query's message (such as SelectStmt), `kind` its name in the grammar's union
+    (`select_stmt`). `text` is the statement's own slice of `source`, from character `location` on.
+    Locations inside `node` are byte offsets into `source`.
+    """
+
+    node: Any
+    kind: str
+    text: str
+    location: int
+    source: str
+
+
+def parse(text: str) -> list[RawStatement]:
+    """The statements of `text`, none if it is empty or only comments.
+
+    Raises SqlError 42601 with PostgreSQL's message and position, 54001 where it nests too deep.
+    """
+    statements = []
+    encoded: bytes | None = None if text.isascii() else text.encode()
+    for raw in _parse_tree(text).stmts:
+        kind = raw.stmt.WhichOneof("node")
+        start = raw.stmt_location
+        end = start + raw.stmt_len if raw.stmt_len else None
+        if encoded is None:
+            piece = text[start:end]
+        else:
+            piece = encoded[start:end].decode()
+            start = len(encoded[:start].decode())
+        stripped = piece.lstrip()
+        start += len(piece) - len(stripped)
+        statements.append(
+            RawStatement(getattr(raw.stmt, kind), kind, stripped.rstrip(), start, text)
+        )
+    return statements
+
+
+def character_position(source: str, byte_offset: int) -> int:
+    """The character offset of a byte offset into `source`."""
+    if source.isascii():
+        return byte_offset
+    return len(source.encode()[:byte_offset].decode(errors="ignore"))
+
+
+def longest_chain(text: str) -> int:
+    """An upper bound for how many tokens of `text` can hang on one another.
+
+    Elements of a list do not: a comma starts anew. What stood in parentheses counts once more in
+    the chain that the parentheses are part of.
+    """
+    stack: list[tuple[int, int]] = []
+    current = longest = 0
+    for match in _TOKENS.finditer(text):
+        kind = match.lastgroup
+        if kind is None:
+            current += 1
+        elif kind == "comma":
+            longest = max(longest, current)
+            current = 0
+        elif kind == "open":
+            stack.append((current + 1, longest))
+            current = longest = 0
+        elif kind == "close" and stack:
+            inner = max(longest, current)
+            current, longest = stack.pop()
+            current += inner
+    return max(current, longest, *(sum(level) for level in stack), 0)
+
+
+def _parse_tree(text: str) -> Any:
+    long = len(text) > UNCHECKED_TEXT_CHARS_MAX
+    if long and longest_chain(text) > TOKENS_WITHOUT_COMMA_MAX:
+        raise too_deep()
+    if "\0" in text:
+        raise SqlError("22021", 'invalid byte sequence for encoding "UTF8": 0x00')
+    try:
+        return postgast.parse(text)
+    except postgast.PgQueryError as error:
+        raise _as_sql_error(error, text) from error
+    except DecodeError as error:
+        raise too_deep() from error
+
+
+def too_deep() -> SqlError:
+    """54001, where PostgreSQL would run out of stack."""
+    return SqlError(
+        "54001",
+        "stack depth limit exceeded",
+        hint="Simplify the statement: its expressions are nested too deep.",
+    )
+
+
+def _as_sql_error(error: postgast.PgQueryError, text: str) -> SqlError:
+    message = error.message
+    sqlstate = next((s for start, s in _SQLSTATES if message.startswith(start)), "42601")
+    position = character_position(text, error.cursorpos - 1) if error.cursorpos > 0 else None
+    return SqlError(sqlstate, message, position=position)
