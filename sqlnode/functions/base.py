@@ -149,9 +149,7 @@ class CatalogFunctions(Protocol):
     names nothing gives None.
     """
 
-    def relation_oid(
-        self, name: str, schema: str | None, search_path: Sequence[str]
-    ) -> int | None:
+    def relation_oid(self, name: str, schema: str | None, search_path: Sequence[str]) -> int | None:
         """pg_class OID of a relation; `schema` None looks along `search_path`."""
         ...
 

@@ -69,7 +69,7 @@ class Family:
             count = max((i + 1 for i in range(4) if f"{{{i}}}" in template), default=0)
             params = [f"a{i}" for i in range(count)]
             source = f"lambda {', '.join(params)}: {template.format(*params)}"
-            self._add(key, Entry(eval(source, dict(names)), template))  # noqa: PGH001
+            self._add(key, Entry(eval(source, dict(names)), template))
 
     def aggregate(self, machine: Aggregate, *keys: str) -> None:
         """`machine` computes the aggregates `keys` (signatures)."""
