@@ -1,0 +1,234 @@
+"""What every engine must do, run against each of them; and what only durable ones can."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from storage.engines.interface import Engine, EngineError, EngineInUse, Measure, ScanRange, Write
+from storage.engines.memory import MemoryEngine
+from storage.engines.sqlite import SqliteEngine
+
+ALL = 1 << 40
+Opener = Callable[[Path], Awaitable[Engine]]
+
+
+async def open_memory(_folder: Path) -> Engine:
+    return MemoryEngine()
+
+
+async def open_sqlite(folder: Path) -> Engine:
+    return await SqliteEngine.open(folder / "engine.sqlite")
+
+
+each_engine = pytest.mark.parametrize("opener", [open_memory, open_sqlite])
+
+
+def everything(rows_max: int = ALL, *, reverse: bool = False) -> ScanRange:
+    return ScanRange(b"", b"\xff" * 9, rows_max, ALL, reverse)
+
+
+def run(opener: Opener, body: Callable[[Engine], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            engine = await opener(Path(folder))
+            try:
+                await body(engine)
+            finally:
+                await engine.close()
+
+    asyncio.run(whole())
+
+
+short = st.binary(max_size=3)
+batches = st.lists(st.lists(st.tuples(short, st.none() | short), max_size=8), max_size=6)
+
+
+@each_engine
+@given(batches=batches, low=short, high=short, rows=st.integers(1, 5), reverse=st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_behaves_like_a_sorted_dict(
+    opener: Opener, batches: list[list[Write]], low: bytes, high: bytes, rows: int, reverse: bool
+) -> None:
+    model: dict[bytes, bytes] = {}
+
+    async def body(engine: Engine) -> None:
+        for batch in batches:
+            await engine.apply(iter(batch))
+            for key, value in batch:
+                if value is None:
+                    model.pop(key, None)
+                else:
+                    model[key] = value
+        keys = [key for batch in batches for key, _ in batch]
+        assert await engine.get(keys) == [model.get(key) for key in keys]
+        inside = sorted((k, v) for k, v in model.items() if low <= k < high)
+        ordered = inside[::-1] if reverse else inside
+        [page] = await engine.scan([ScanRange(low, high, rows, ALL, reverse)])
+        assert page.rows == ordered[:rows]
+        assert not page.exhausted or len(inside) <= rows
+        assert page.exhausted or page.rows
+        measure = Measure(len(inside), sum(len(k) + len(v) for k, v in inside))
+        assert await engine.measure(low, high) == measure
+
+    run(opener, body)
+
+
+@each_engine
+def test_a_page_ends_soon_after_its_bytes(opener: Opener) -> None:
+    async def body(engine: Engine) -> None:
+        await engine.apply([(b"%04d" % n, b"x" * 1000) for n in range(500)])
+        [page] = await engine.scan([ScanRange(b"", b"9", 500, 10_000)])
+        assert 10 <= len(page.rows) < 100
+        assert not page.exhausted
+        [page] = await engine.scan([ScanRange(b"", b"9", 500, 1)])
+        assert page.rows
+        assert [len(page.rows) for page in await engine.scan([everything(3), everything(5)])] == [
+            3,
+            5,
+        ]
+
+    run(opener, body)
+
+
+@each_engine
+def test_more_chunks_belong_to_the_batch_and_see_the_state_before_it(opener: Opener) -> None:
+    async def body(engine: Engine) -> None:
+        await engine.apply([(b"a", b"old")])
+        seen: list[bytes | None] = []
+
+        async def more() -> AsyncIterator[Sequence[Write]]:
+            seen.extend(await engine.get([b"a", b"b"]))
+            yield [(b"c", b"1"), (b"a", b"newer")]
+            seen.extend(await engine.get([b"a", b"c"]))
+            yield [(b"c", None)]
+
+        await engine.apply([(b"a", b"new"), (b"b", b"2")], more())
+        assert seen == [b"old", None, b"old", None]
+        assert await engine.get([b"a", b"b", b"c"]) == [b"newer", b"2", None]
+
+    run(opener, body)
+
+
+@each_engine
+def test_a_batch_that_fails_leaves_nothing(opener: Opener) -> None:
+    async def body(engine: Engine) -> None:
+        await engine.apply([(b"a", b"1")])
+
+        def broken() -> Iterator[Write]:
+            yield (b"a", b"2")
+            raise ZeroDivisionError
+
+        async def broken_more() -> AsyncIterator[Sequence[Write]]:
+            yield [(b"b", b"2")]
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await engine.apply(broken())
+        with pytest.raises(ZeroDivisionError):
+            await engine.apply([(b"a", b"2")], broken_more())
+        [page] = await engine.scan([everything()])
+        assert page.rows == [(b"a", b"1")]
+        await engine.apply([(b"a", b"3")])
+        assert await engine.get([b"a"]) == [b"3"]
+
+    run(opener, body)
+
+
+@each_engine
+def test_overlapping_applies_keep_their_order(opener: Opener) -> None:
+    async def body(engine: Engine) -> None:
+        await asyncio.gather(*[engine.apply([(b"k", b"%d" % n)]) for n in range(20)])
+        assert await engine.get([b"k"]) == [b"19"]
+
+    run(opener, body)
+
+
+@each_engine
+def test_a_closed_engine_says_so(opener: Opener) -> None:
+    async def body(engine: Engine) -> None:
+        await engine.close()
+        with pytest.raises(EngineError):
+            await engine.get([b"a"])
+
+    run(opener, body)
+
+
+def test_sqlite_keeps_what_it_has_over_a_close_and_in_a_backup(tmp_path: Path) -> None:
+    async def body() -> None:
+        engine = await open_sqlite(tmp_path)
+        await engine.apply([(b"a", b"1"), (b"b", b"")])
+        await engine.backup(tmp_path / "copy.sqlite")
+        await engine.apply([(b"a", b"2")])
+        await engine.close()
+        engine = await open_sqlite(tmp_path)
+        assert await engine.get([b"a", b"b"]) == [b"2", b""]
+        await engine.close()
+        copy = await SqliteEngine.open(tmp_path / "copy.sqlite")
+        assert await copy.get([b"a", b"b"]) == [b"1", b""]
+        await copy.close()
+
+    asyncio.run(body())
+
+
+def test_sqlite_has_one_owner(tmp_path: Path) -> None:
+    async def body() -> None:
+        engine = await open_sqlite(tmp_path)
+        with pytest.raises(EngineInUse, match="another running storage process"):
+            await open_sqlite(tmp_path)
+        await engine.close()
+        await (await open_sqlite(tmp_path)).close()
+
+    asyncio.run(body())
+
+
+_CHILD = """
+import asyncio, sys
+from pathlib import Path
+from storage.engines.sqlite import SqliteEngine
+
+async def main():
+    engine = await SqliteEngine.open(Path(sys.argv[1]))
+    for number in range(1_000_000):
+        name = b"%d" % number
+        await engine.apply([(b"left" + name, name), (b"right" + name, b"x" * 3000)])
+        print(number, flush=True)
+
+asyncio.run(main())
+"""
+
+
+def test_sqlite_keeps_acknowledged_batches_over_kill_9(tmp_path: Path) -> None:
+    path = tmp_path / "engine.sqlite"
+    for _ in range(3):
+        child = subprocess.Popen(
+            [sys.executable, "-c", _CHILD, str(path)],
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        )
+        with child:
+            if child.stdout is None:
+                raise TypeError("no pipe")
+            for _ in range(40):
+                acknowledged = int(child.stdout.readline())
+            child.send_signal(signal.SIGKILL)
+            acknowledged = max([acknowledged, *map(int, child.stdout.read().splitlines())])
+
+        async def check(acknowledged: int) -> None:
+            engine = await SqliteEngine.open(path)
+            [left] = await engine.scan([ScanRange(b"left", b"leftz", ALL, ALL)])
+            [right] = await engine.scan([ScanRange(b"right", b"rightz", ALL, ALL)])
+            numbers = {int(value) for _, value in left.rows}
+            assert numbers >= set(range(acknowledged + 1))
+            assert {int(key.removeprefix(b"right")) for key, _ in right.rows} == numbers
+            await engine.close()
+
+        asyncio.run(check(acknowledged))
