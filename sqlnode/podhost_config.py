@@ -6,7 +6,7 @@ from pathlib import Path
 from sqlnode.config import PodSettings
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PodHostSettings:
     """What the pod host is told at its start."""
 

@@ -213,8 +213,8 @@ class PodHost:
                 self._ended(child, os.waitstatus_to_exitcode(status))
 
     def _ended(self, child: _Child, status: int) -> None:
-        if child.address is None and self._read_report(child) and child.address is not None:
-            # It reported and died in the same moment.
+        reported_last = child.address is None and self._read_report(child)
+        if reported_last and child.address is not None:  # and died in the same moment
             self._send(HostEvent(started=child.started(child.ticket)))
         self._end_report(child)
         del self._children[child.pid]

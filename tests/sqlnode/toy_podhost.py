@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import grpc.aio
 import uvloop
@@ -64,6 +65,11 @@ class _Service(pod_pb2_grpc.PodServicer):
         context: "grpc.aio.ServicerContext[pod_pb2.StatusRequest, pod_pb2.StatusReply]",
     ) -> pod_pb2.StatusReply:
         return pod_pb2.StatusReply(pod_id=os.getpid())
+
+    async def Stamp(self, request: Any, context: Any) -> Any:  # noqa: N802
+        raise NotImplementedError
+
+    Drain = SerialiseSession = Stamp
 
 
 def grpc_pod(report: Report) -> None:

@@ -1,0 +1,49 @@
+"""Settings of the autoscaler."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutoscalerSettings:
+    """What the autoscaler is told at its start."""
+
+    certs: Path
+    """Folder with `autoscaler.key`, `autoscaler.crt` and `ca.crt`."""
+
+    podhost_socket: Path
+    """The Unix socket of the pod host."""
+
+    control_address: str
+    """host:port of control."""
+
+    storage_address: str
+    """host:port of storage, as pods are to dial it."""
+
+    listen_host: str = "127.0.0.1"
+    listen_port: int = 0
+    """0 takes a free one."""
+
+    metrics_port: int = 0
+    """0 takes a free one; served on `listen_host`."""
+
+    warm_pods: int = 2
+    """Unstamped pods kept ready."""
+
+    pods_max: int = 256
+    """Pods of all tenants, warm ones included."""
+
+    idle_timeout_seconds: float = 300.0
+    """Without a session for so long a tenant sleeps, unless it has a time of its own."""
+
+    wake_timeout_seconds: float = 15.0
+    """From the call until a wake fails, over all its attempts."""
+
+    stamp_timeout_seconds: float = 3.0
+    """Until a pod that does not answer its stamp is replaced by another."""
+
+    wakes_max: int = 1000
+    """Tenants that may be waking at once; more are turned away."""
+
+    ready_timeout_seconds: float = 20.0
+    """How long to wait for a full warm pool before answering without one."""

@@ -1,0 +1,79 @@
+"""The calls to pods: one warm mTLS channel per living pod, made while it has nothing to do.
+
+The channel is opened by the first Status call, so that a stamp finds it connected.
+"""
+
+from typing import TYPE_CHECKING
+
+import grpc.aio
+
+from autoscaler.fleet import Pod, PodKey, Report
+from dormouse.base.ids import PodId, TenantId
+from dormouse.base.rpc import make_channel
+from dormouse.base.tls import Credentials, Identity, Role
+from proto.pod_pb2 import DrainRequest, StampReply, StampRequest, StatusReply, StatusRequest
+from proto.pod_pb2_grpc import PodStub
+
+if TYPE_CHECKING:
+    from proto.pod_pb2_grpc import PodAsyncStub
+
+FORGET_SECONDS = 5.0
+POD = Identity(role=Role.POD)
+
+
+class PodControl:
+    """Calls pods. Every call has a time limit in seconds and raises grpc.aio.AioRpcError."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+        self._channels: dict[PodKey, tuple[grpc.aio.Channel, PodAsyncStub]] = {}
+
+    async def status(self, pod: Pod, timeout: float, *, patient: bool = False) -> Report:
+        """What the pod says of itself; `patient` keeps trying to connect until the time is over."""
+        reply = await self._stub(pod).Status(
+            StatusRequest(), timeout=timeout, wait_for_ready=patient
+        )
+        return _report(reply)
+
+    async def stamp(self, pod: Pod, request: StampRequest, timeout: float) -> StampReply:
+        """Make the pod its tenant's."""
+        return await self._stub(pod).Stamp(request, timeout=timeout)
+
+    async def drain(self, pod: Pod, timeout: float, *, if_idle: bool, deadline_ms: int) -> bool:
+        """Ask the pod to end; False where it has sessions and `if_idle` is set."""
+        request = DrainRequest(if_idle=if_idle, deadline_ms=deadline_ms)
+        return (await self._stub(pod).Drain(request, timeout=timeout)).drained
+
+    async def forget(self, key: PodKey, *, grace: float | None = FORGET_SECONDS) -> None:
+        """Close the channel of a pod that is no more, once its calls have failed by themselves.
+
+        A call that is open when its channel closes is cancelled, and takes its caller along.
+        """
+        entry = self._channels.pop(key, None)
+        if entry is not None:
+            await entry[0].close(grace)
+
+    async def close(self) -> None:
+        """Close all channels."""
+        for key in list(self._channels):
+            await self.forget(key, grace=None)
+
+    def _stub(self, pod: Pod) -> "PodAsyncStub":
+        entry = self._channels.get(pod.key)
+        if entry is None:
+            channel = make_channel(pod.control_address, self._credentials, POD)
+            entry = self._channels[pod.key] = (channel, PodStub(channel))
+        return entry[1]
+
+
+def _report(reply: StatusReply) -> Report:
+    return Report(
+        tenant=TenantId(reply.tenant_id) if reply.tenant_id else None,
+        pod_id=PodId(reply.pod_id),
+        sql_address=reply.sql_address,
+        sessions=reply.sessions,
+        idle_seconds=reply.idle_ms / 1000,
+        cpu_micros=reply.cpu_micros,
+        draining=reply.draining,
+        public_key=reply.public_key,
+    )

@@ -1,0 +1,68 @@
+"""What makes and ends pods: processes on one machine, or whatever a cluster has.
+
+A runtime knows nothing of tenants. It owns its connection and makes it anew by itself; asking for
+something while it is cut off does nothing, and the next `Connected` tells what lives then.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from autoscaler.fleet import PodKey
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The runtime answers (again). Forks asked for before are forgotten."""
+
+    living: dict[PodKey, str]
+    """The control address of every living pod."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The runtime does not answer; its pods may or may not live on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A pod's control port answers. `ticket` is 0 where this connection did not ask for it."""
+
+    ticket: int
+    pod: PodKey
+    control_address: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartFailed:
+    """The pod asked for will not come."""
+
+    ticket: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A pod is no more: exit status, or minus the signal."""
+
+    pod: PodKey
+    status: int
+
+
+RuntimeEvent = Connected | Lost | Started | StartFailed | Ended
+
+
+class PodRuntime(Protocol):
+    """Starts and ends pods; one user at a time."""
+
+    def start(self, ticket: int) -> None:
+        """Ask for a pod; `ticket` comes back in Started or StartFailed."""
+        ...
+
+    def kill(self, pod: PodKey) -> None:
+        """End a pod at once; Ended follows. Does nothing for a pod that has ended."""
+        ...
+
+    def events(self) -> AsyncIterator[RuntimeEvent]:
+        """Connect, and tell what happens, without end. To be iterated once."""
+        ...
