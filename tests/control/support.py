@@ -1,0 +1,105 @@
+"""What tests of control share: an open registry, stand-ins for the peers, the application."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+
+from control.api.app import make_app
+from control.api.routes import make_router
+from control.config import ControlSettings
+from control.database import open_database
+from control.peers import ASLEEP, UNKNOWN, Peers, Picture
+from control.registry import Registry, hash_key
+from control.status import StatusFile
+from control.tenants import Tenants
+from control.urls import Endpoint
+from dormouse.base.clock import ManualClock
+from dormouse.base.errors import Unavailable
+from dormouse.base.ids import TenantId
+
+KEY = "dm_admin_test"
+ENDPOINT = Endpoint(
+    host="localhost",
+    port=5433,
+    domain="dormouse.localhost",
+    ca_file=Path("/data/ca.crt"),
+    host_address=None,
+)
+
+
+class FakePeers(Peers):
+    """An autoscaler and a storage that remember what they were asked, and may be away."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.dropped = asyncio.Event()
+        self.asked: list[tuple[str, TenantId]] = []
+        self.known: dict[TenantId, Picture] = {}
+
+    async def pictures(self, tenants: Sequence[TenantId]) -> dict[TenantId, Picture]:
+        if self.away:
+            return dict.fromkeys(tenants, UNKNOWN)
+        return {tenant: self.known.get(tenant, ASLEEP) for tenant in tenants}
+
+    async def suspend(self, tenant: TenantId) -> None:
+        self._ask("suspend", tenant)
+        self.known.pop(tenant, None)
+
+    async def drop(self, tenant: TenantId) -> None:
+        self._ask("drop", tenant)
+        self.dropped.set()
+
+    def _ask(self, what: str, tenant: TenantId) -> None:
+        if self.away:
+            raise Unavailable("away")
+        self.asked.append((what, tenant))
+
+
+@asynccontextmanager
+async def registry_at(folder: Path) -> AsyncIterator[Registry]:
+    async with open_database(folder / "registry.sqlite") as database:
+        yield Registry(database, ManualClock())
+
+
+@asynccontextmanager
+async def api_at(
+    folder: Path, peers: Peers, *, requests_max: int = 256, key: str | None = KEY
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the application, without a network between; `key` None sends none."""
+    settings = ControlSettings(
+        registry=folder / "registry.sqlite",
+        authority=folder,
+        certs=folder,
+        rpc_address="",
+        autoscaler_address="",
+        storage_address="",
+        requests_max=requests_max,
+        body_bytes_max=1000,
+    )
+    async with registry_at(folder) as registry:
+        await registry.add_key_hash(hash_key(KEY), scope="admin", label="test")
+
+        async def is_ready() -> bool:
+            return True
+
+        app = make_app(
+            settings,
+            router=make_router(
+                tenants=Tenants(registry, peers, connections_max=10),
+                registry=registry,
+                endpoint=ENDPOINT,
+                status_file=StatusFile(folder / "status.json"),
+            ),
+            registry=registry,
+            clock=ManualClock(),
+            is_ready=is_ready,
+        )
+        headers = {"Authorization": f"Bearer {key}"} if key is not None else {}
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://gateway", headers=headers
+        ) as client:
+            yield client

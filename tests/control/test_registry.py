@@ -1,0 +1,148 @@
+"""Tenants and keys: names, ids, tombstones, restarts."""
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from control.database import RegistryError, open_database
+from control.registry import NameTaken, Registry, Tenant, generate_key, hash_key
+from control.schema import STEPS
+from dormouse.base.clock import ManualClock
+from dormouse.base.ids import TenantId
+from tests.control.support import registry_at
+
+
+async def _add(registry: Registry, name: str) -> Tenant:
+    return await registry.add(
+        name=name, owner="owner", database=name, scram_verifier="v", connections_max=10
+    )
+
+
+def test_an_id_never_comes_back(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with registry_at(tmp_path) as registry:
+            first = await _add(registry, "a")
+            assert await registry.mark_deleted(first.id)
+            await registry.mark_purged(first.id)
+        # Not after a restart either, nor where the tombstone itself is lost.
+        with sqlite3.connect(tmp_path / "registry.sqlite") as connection:
+            connection.execute("DELETE FROM tenants")
+        connection.close()
+        async with registry_at(tmp_path) as registry:
+            assert (await _add(registry, "a")).id > first.id
+            assert (await registry.counts()).ever == 2
+            assert (await registry.counts()).registered == 1
+
+    asyncio.run(body())
+
+
+def test_names_are_unique_among_the_living(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with registry_at(tmp_path) as registry:
+            first = await _add(registry, "a")
+            with pytest.raises(NameTaken):
+                await _add(registry, "a")
+            assert await registry.mark_deleted(first.id)
+            assert not await registry.mark_deleted(first.id)
+            assert await registry.get(first.id) is None
+            second = await _add(registry, "a")
+            assert await registry.page(after=0, limit=10, name="a") == [second]
+
+    asyncio.run(body())
+
+
+def test_many_at_once_get_one_name_once(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with registry_at(tmp_path) as registry:
+            results = await asyncio.gather(
+                *(_add(registry, f"n{number % 5}") for number in range(40)), return_exceptions=True
+            )
+            made = [each for each in results if isinstance(each, Tenant)]
+            assert sorted(tenant.name for tenant in made) == [f"n{number}" for number in range(5)]
+            assert sum(isinstance(each, NameTaken) for each in results) == 35
+
+    asyncio.run(body())
+
+
+def test_pages_join_to_the_whole(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with registry_at(tmp_path) as registry:
+            made = [(await _add(registry, f"t{number}")).id for number in range(7)]
+            await registry.mark_deleted(made.pop(3))
+            found: list[TenantId] = []
+            while page := await registry.page(after=found[-1] if found else 0, limit=2):
+                assert len(page) <= 2
+                found += [tenant.id for tenant in page]
+            assert found == made
+
+    asyncio.run(body())
+
+
+def test_a_tombstone_keeps_no_secret_and_waits_for_its_purge(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with registry_at(tmp_path) as registry:
+            tenant = await _add(registry, "a")
+            await registry.mark_deleted(tenant.id)
+        async with registry_at(tmp_path) as registry:
+            assert await registry.to_purge(10) == [tenant.id]
+            await registry.mark_purged(tenant.id)
+            assert await registry.to_purge(10) == []
+
+    asyncio.run(body())
+    with sqlite3.connect(tmp_path / "registry.sqlite") as connection:
+        assert connection.execute("SELECT scram_verifier FROM tenants").fetchall() == [("",)]
+    connection.close()
+
+
+def test_keys_are_stored_hashed(tmp_path: Path) -> None:
+    key = generate_key()
+
+    async def body() -> None:
+        async with registry_at(tmp_path) as registry:
+            for _ in range(2):
+                await registry.add_key_hash(hash_key(key), scope="admin", label="x")
+            assert await registry.key_scope(key) == "admin"
+            assert await registry.key_scope(key + "x") is None
+            assert await registry.key_scope("") is None
+
+    asyncio.run(body())
+    assert all(key.encode() not in file.read_bytes() for file in tmp_path.iterdir())
+
+
+def test_the_file_is_private_durable_and_of_this_release(tmp_path: Path) -> None:
+    file = tmp_path / "registry.sqlite"
+
+    async def body() -> None:
+        async with open_database(file) as database:
+            assert await database.write("PRAGMA synchronous") == (2,)
+            assert await database.write("PRAGMA journal_mode") == ("wal",)
+            with pytest.raises(sqlite3.OperationalError):
+                await database.read("DELETE FROM tenants")
+        assert file.stat().st_mode & 0o777 == 0o600
+        with sqlite3.connect(file) as connection:
+            connection.execute(f"PRAGMA user_version = {len(STEPS) + 1}")
+        connection.close()
+        with pytest.raises(RegistryError, match="schema"):
+            async with open_database(file):
+                pass
+
+    asyncio.run(body())
+
+
+def test_a_failed_transaction_leaves_nothing(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with open_database(tmp_path / "r.sqlite") as database:
+            registry = Registry(database, ManualClock())
+
+            async def failing() -> None:
+                async with database.transaction() as connection:
+                    await connection.execute("DROP TABLE tenants")
+                    raise RuntimeError
+
+            with pytest.raises(RuntimeError):
+                await failing()
+            assert await registry.page(after=0, limit=1) == []
+
+    asyncio.run(body())

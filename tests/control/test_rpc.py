@@ -1,0 +1,183 @@
+"""The internal service over real mutual TLS: who may ask what, and what they are told."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import grpc.aio
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from control.authority import Authority
+from control.database import open_database
+from control.ledger import Ledger
+from control.registry import Registry
+from control.rpc import ACCESS, ControlService
+from dormouse.base import rpc
+from dormouse.base.clock import SystemClock
+from dormouse.base.ids import TenantId
+from dormouse.base.tls import Credentials, Identity, Role
+from proto import control_pb2, control_pb2_grpc
+from proto.control_pb2_grpc import ControlStub
+
+
+@dataclass(frozen=True)
+class _Service:
+    registry: Registry
+    authority: Authority
+    folder: Path
+    port: int
+
+    @asynccontextmanager
+    async def as_(self, who: Role | TenantId) -> AsyncIterator["control_pb2_grpc.ControlAsyncStub"]:
+        """A stub that calls as a role or as a tenant's pod."""
+        if isinstance(who, Role):
+            self.authority.ensure_role(self.folder, who)
+            credentials = Credentials.read(self.folder, str(who))
+        else:
+            key = ec.generate_private_key(ec.SECP256R1())
+            credentials = Credentials(
+                key.private_bytes(
+                    serialization.Encoding.PEM,
+                    serialization.PrivateFormat.PKCS8,
+                    serialization.NoEncryption(),
+                ),
+                self.authority.issue_pod(who, _public(key), days=1),
+                self.authority.certificate_pem,
+            )
+        address = f"127.0.0.1:{self.port}"
+        async with rpc.make_channel(address, credentials, Identity(role=Role.CONTROL)) as channel:
+            yield ControlStub(channel)
+
+
+def _public(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+
+
+def _with_service(folder: Path, body: Callable[[_Service], Awaitable[None]]) -> None:
+    async def run() -> None:
+        clock = SystemClock()
+        authority = Authority.open(folder / "authority", clock)
+        authority.ensure_role(folder, Role.CONTROL)
+        async with open_database(folder / "registry.sqlite") as database:
+            registry = Registry(database, clock)
+            server = rpc.make_server(ACCESS)
+            control_pb2_grpc.add_ControlServicer_to_server(
+                ControlService(
+                    registry=registry,
+                    ledger=Ledger(database, clock),
+                    authority=authority,
+                    pod_certificate_days=7,
+                ),
+                server,
+            )
+            credentials = Credentials.read(folder, "control")
+            port = server.add_secure_port("127.0.0.1:0", credentials.for_grpc_server())
+            await server.start()
+            try:
+                await body(_Service(registry, authority, folder, port))
+            finally:
+                await server.stop(None)
+
+    asyncio.run(run())
+
+
+async def _code(call: Awaitable[object]) -> grpc.StatusCode:
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        return error.code()
+    return grpc.StatusCode.OK
+
+
+async def _add(registry: Registry) -> TenantId:
+    tenant = await registry.add(
+        name="shop", owner="owner", database="shop", scram_verifier="v", connections_max=9
+    )
+    return tenant.id
+
+
+def test_only_the_right_name_resolves(tmp_path: Path) -> None:
+    async def body(service: _Service) -> None:
+        tenant = await _add(service.registry)
+
+        def ask(number: int, name: str, version: int = 1) -> control_pb2.ResolveTenantRequest:
+            return control_pb2.ResolveTenantRequest(
+                protocol_version=version, tenant_id=number, name=name
+            )
+
+        async with service.as_(Role.PROXY) as proxy:
+            found = await proxy.ResolveTenant(ask(tenant, "shop"))
+            assert (found.tenant_id, found.name, found.connections_max) == (tenant, "shop", 9)
+            for other in (
+                ask(tenant, "shopp"),
+                ask(tenant, ""),
+                ask(0, "shop"),
+                ask(2**64 - 1, ""),
+            ):
+                assert await _code(proxy.ResolveTenant(other)) is grpc.StatusCode.NOT_FOUND
+            stale = await _code(proxy.ResolveTenant(ask(tenant, "shop", version=2)))
+            assert stale is grpc.StatusCode.FAILED_PRECONDITION
+            await service.registry.mark_deleted(tenant)
+            gone = await _code(proxy.ResolveTenant(ask(tenant, "shop")))
+            assert gone is grpc.StatusCode.NOT_FOUND
+
+    _with_service(tmp_path, body)
+
+
+def test_a_pod_is_issued_its_tenants_certificate(tmp_path: Path) -> None:
+    async def body(service: _Service) -> None:
+        tenant = await _add(service.registry)
+        key = ec.generate_private_key(ec.SECP256R1())
+        request = control_pb2.IssuePodRequest(
+            protocol_version=1, tenant_id=tenant, public_key=_public(key)
+        )
+        async with service.as_(Role.AUTOSCALER) as autoscaler:
+            reply = await autoscaler.IssuePod(request)
+            certificate = x509.load_pem_x509_certificate(reply.certificate)
+            assert certificate.public_key() == key.public_key()
+            assert certificate.subject.rfc4514_string() == f"CN={tenant}"
+            assert reply.authority == service.authority.certificate_pem
+            assert (reply.owner, reply.scram_verifier, reply.database) == ("owner", "v", "shop")
+            bad = control_pb2.IssuePodRequest(protocol_version=1, tenant_id=tenant, public_key=b"x")
+            assert await _code(autoscaler.IssuePod(bad)) is grpc.StatusCode.INVALID_ARGUMENT
+            await service.registry.mark_deleted(tenant)
+            assert await _code(autoscaler.IssuePod(request)) is grpc.StatusCode.NOT_FOUND
+
+    _with_service(tmp_path, body)
+
+
+@pytest.mark.parametrize("who", [*Role, TenantId(1)], ids=str)
+def test_everybody_else_is_refused(tmp_path: Path, who: Role | TenantId) -> None:
+    async def body(service: _Service) -> None:
+        async with service.as_(who) as stub:
+            resolve = await _code(stub.ResolveTenant(control_pb2.ResolveTenantRequest()))
+            issue = await _code(stub.IssuePod(control_pb2.IssuePodRequest()))
+            report = await _code(stub.ReportUsage(control_pb2.UsageReport(tenant_id=2)))
+        denied = grpc.StatusCode.PERMISSION_DENIED
+        assert (resolve is not denied) == (who in (Role.PROXY, Role.AUTOSCALER))
+        assert (issue is not denied) == (who is Role.AUTOSCALER)
+        assert (report is not denied) == (who is Role.AUTOSCALER)
+
+    _with_service(tmp_path, body)
+
+
+def test_pods_report_for_their_own_tenant(tmp_path: Path) -> None:
+    async def body(service: _Service) -> None:
+        async with service.as_(TenantId(7)) as pod:
+            report = control_pb2.UsageReport(
+                tenant_id=7, pod_id=2**64 - 1, sequence=3, read_bytes=5
+            )
+            for _ in range(2):
+                assert (await pod.ReportUsage(report)).sequence == 3
+            wild = control_pb2.UsageReport(tenant_id=7, pod_id=1, sequence=1, read_bytes=2**63)
+            assert await _code(pod.ReportUsage(wild)) is grpc.StatusCode.INVALID_ARGUMENT
+
+    _with_service(tmp_path, body)

@@ -1,0 +1,50 @@
+"""Deleting, whatever is away at the time."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from control.tenants import NoSuchTenant, Tenants
+from dormouse.base import tasks
+from tests.control.support import FakePeers, registry_at
+
+
+def test_pods_end_before_the_data_goes(tmp_path: Path) -> None:
+    async def body() -> None:
+        peers = FakePeers()
+        async with registry_at(tmp_path) as registry:
+            tenants = Tenants(registry, peers, connections_max=1)
+            tenant, _ = await tenants.create("a")
+            assert peers.asked == []
+            assert await tenants.delete(tenant.id)
+            assert peers.asked == [("suspend", tenant.id), ("drop", tenant.id)]
+            assert await registry.to_purge(1) == []
+            with pytest.raises(NoSuchTenant):
+                await tenants.delete(tenant.id)
+
+    asyncio.run(body())
+
+
+def test_an_interrupted_deletion_goes_on_after_a_restart(tmp_path: Path) -> None:
+    async def interrupted() -> None:
+        peers = FakePeers()
+        peers.away = True
+        async with registry_at(tmp_path) as registry:
+            tenants = Tenants(registry, peers, connections_max=1)
+            tenant, _ = await tenants.create("a")
+            assert not await tenants.delete(tenant.id)
+            with pytest.raises(NoSuchTenant):
+                await tenants.get(tenant.id)
+
+    async def resumed() -> None:
+        peers = FakePeers()
+        async with registry_at(tmp_path) as registry:
+            tenants = Tenants(registry, peers, connections_max=1)
+            purging = tasks.spawn(tenants.purge_forever(), name="purge")
+            await peers.dropped.wait()
+            await tasks.cancel(purging)
+            assert [what for what, _ in peers.asked] == ["suspend", "drop"]
+
+    asyncio.run(interrupted())
+    asyncio.run(resumed())
