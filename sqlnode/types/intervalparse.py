@@ -210,9 +210,8 @@ def _parse_iso(stripped: str, text: str) -> Interval:
         at = 0
         while at < len(part):
             found = _ISO_FIELD.match(part, at)
-            unit = None if found is None else units_of.get(found[2])
-            if found is None or unit is None:
+            if found is None or found[2] not in units_of:
                 raise syntax_error("interval", text)
-            total.add(Fraction(found[1]), *_UNITS[unit])
+            total.add(Fraction(found[1]), *_UNITS[units_of[found[2]]])
             at = found.end()
     return total.interval()
