@@ -1,7 +1,9 @@
 """A transaction as the executor sees it: reads at a snapshot, buffered writes, row locks.
 
-The transaction's own uncommitted writes are visible to its reads. Nothing reaches storage before
-the commit except locks and, for large transactions, staged writes. Isolation is READ COMMITTED (a
+The transaction's own uncommitted writes are visible to its reads (`get`, `scan`) from the next
+statement on, as in PostgreSQL: a statement never meets the rows it writes. `lock` and `insert` see
+them at once. Nothing reaches storage before the commit except locks and, for large transactions,
+staged writes. Isolation is READ COMMITTED (a
 new snapshot for every statement) or REPEATABLE READ (one snapshot).
 """
 
@@ -29,6 +31,8 @@ class Locked:
     value: bytes | None
     changed: bool
     locked: bool = True
+    version: int = 0
+    """Commit time of the value; 0 where there is none, or where it is the transaction's own."""
 
 
 class Transaction(Protocol):
@@ -41,6 +45,11 @@ class Transaction(Protocol):
     @property
     def read_only(self) -> bool:
         """Whether writes are refused (25006)."""
+        ...
+
+    async def begin_statement(self) -> None:
+        """Begin the next statement: earlier writes become visible to reads, and under READ
+        COMMITTED the next read takes a new snapshot."""
         ...
 
     async def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
@@ -97,6 +106,12 @@ class Transaction(Protocol):
 
     def change_catalog(self) -> None:
         """Let the commit give the tenant's catalog a new version."""
+        ...
+
+    async def hold_commits(self, key: bytes) -> None:
+        """Until this transaction ends, let no other transaction of this pod that is guarded by
+        `key` commit, and wait for those that are committing. What they then wrote is in every
+        snapshot taken from now on: what building an index needs."""
         ...
 
     async def flush(self) -> None:

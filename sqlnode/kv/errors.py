@@ -1,0 +1,134 @@
+"""From what storage answers to what a client of the database is told: one table.
+
+Two outcomes are not errors of a statement and have types of their own: `CatalogStale` (read the
+catalog again and analyse anew) and `StreamLost` (the connection to storage broke under a request).
+"""
+
+from dataclasses import dataclass
+
+from dormouse.base.errors import Blame, DormouseError
+from proto import kv_pb2 as kv
+from sqlnode import sqlstate
+from sqlnode.errors import SqlError
+
+
+class KvRefused(Exception):
+    """Storage refused a request."""
+
+    def __init__(self, error: kv.Error) -> None:
+        super().__init__(f"{kv.Error.Code.Name(error.code)}: {error.message}")
+        self.code = error.code
+        self.key = error.key
+        self.version = error.version
+
+
+class StreamLost(Exception):
+    """The stream broke. `sent`: the request may have reached storage."""
+
+    def __init__(self, *, sent: bool) -> None:
+        super().__init__("the storage stream broke")
+        self.sent = sent
+
+
+class CatalogStale(DormouseError):
+    """The statement was analysed with an outdated catalog; `version` is the current one."""
+
+    sqlstate = sqlstate.SERIALIZATION_FAILURE
+    blame = Blame.SERVICE
+    retryable = True
+
+    def __init__(self, version: int) -> None:
+        super().__init__("could not serialize access due to a concurrent change of the schema")
+        self.version = version
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    sqlstate: str
+    message: str
+    blame: Blame
+    retryable: bool = False
+    hint: str | None = None
+
+
+_SERIALIZE = sqlstate.SERIALIZATION_FAILURE
+_LOST = "could not serialize access: the storage connection was lost"
+
+_ANSWERS: dict[int, _Answer] = {
+    kv.Error.OUTSIDE_TENANT: _Answer(sqlstate.INTERNAL_ERROR, "storage refused a key", Blame.POD),
+    kv.Error.BAD_REQUEST: _Answer(sqlstate.INTERNAL_ERROR, "storage refused a request", Blame.POD),
+    kv.Error.BUSY: _Answer(
+        sqlstate.INSUFFICIENT_RESOURCES, "too many requests to storage", Blame.LIMIT, True
+    ),
+    kv.Error.CONFLICT: _Answer(
+        _SERIALIZE, "could not serialize access due to concurrent update", Blame.USER, True
+    ),
+    kv.Error.KEY_EXISTS: _Answer(
+        sqlstate.UNIQUE_VIOLATION, "duplicate key value violates unique constraint", Blame.USER
+    ),
+    kv.Error.DEADLOCK: _Answer(
+        sqlstate.DEADLOCK_DETECTED,
+        "deadlock detected",
+        Blame.USER,
+        True,
+        "See server log for query details.",
+    ),
+    kv.Error.LOCK_NOT_AVAILABLE: _Answer(
+        sqlstate.LOCK_NOT_AVAILABLE, "could not obtain lock on row", Blame.USER, True
+    ),
+    kv.Error.LOCK_TIMEOUT: _Answer(
+        sqlstate.LOCK_NOT_AVAILABLE, "canceling statement due to lock timeout", Blame.USER, True
+    ),
+    kv.Error.SNAPSHOT_TOO_OLD: _Answer(
+        _SERIALIZE, "could not serialize access: snapshot too old", Blame.USER, True
+    ),
+    kv.Error.TOO_LARGE: _Answer(
+        sqlstate.PROGRAM_LIMIT_EXCEEDED,
+        "transaction is too large",
+        Blame.LIMIT,
+        False,
+        "Write in several smaller transactions.",
+    ),
+    kv.Error.CANCELLED: _Answer(
+        sqlstate.QUERY_CANCELED, "canceling statement due to user request", Blame.USER
+    ),
+    kv.Error.QUOTA: _Answer(
+        sqlstate.DISK_FULL,
+        "storage quota exceeded",
+        Blame.LIMIT,
+        False,
+        "Delete data or ask for a higher limit.",
+    ),
+    kv.Error.IO: _Answer(sqlstate.IO_ERROR, "storage could not write or read", Blame.STORAGE, True),
+    kv.Error.TXN_ENDED: _Answer(_SERIALIZE, _LOST, Blame.STORAGE, True),
+}
+
+
+def sql_error(refused: KvRefused) -> DormouseError:
+    """What the client is told of a refusal."""
+    if refused.code == kv.Error.CATALOG_STALE:
+        return CatalogStale(refused.version)
+    answer = _ANSWERS.get(refused.code)
+    if answer is None:
+        answer = _Answer(sqlstate.INTERNAL_ERROR, "storage failed", Blame.STORAGE)
+    error = SqlError(answer.sqlstate, answer.message, hint=answer.hint)
+    error.blame, error.retryable = answer.blame, answer.retryable
+    return error
+
+
+def connection_lost() -> SqlError:
+    """A transaction's locks or snapshot went with the stream: it can only be begun again."""
+    error = SqlError(_SERIALIZE, _LOST, hint="The transaction might succeed if retried.")
+    error.blame, error.retryable = Blame.STORAGE, True
+    return error
+
+
+def outcome_unknown() -> SqlError:
+    """Storage did not come back in time to say what became of a commit."""
+    error = SqlError(
+        sqlstate.TRANSACTION_RESOLUTION_UNKNOWN,
+        "the storage connection was lost during commit and the outcome is unknown",
+        hint="Look at the data before the transaction is repeated.",
+    )
+    error.blame = Blame.STORAGE
+    return error

@@ -1,0 +1,528 @@
+"""One transaction over the storage stream: lazy, buffered, and silent until it must speak.
+
+Beginning costs nothing: storage hears of a transaction with its first lock, pin or staged piece,
+or with its commit. Until then nothing has to be ended either.
+
+Snapshots. A statement's first read asks for the newest state (snapshot 0) without a pin and learns
+from the reply what it read at; only a second read of the same statement names that snapshot and
+pins it. So a point select is one request that belongs to no transaction, and can be sent again when
+the stream breaks. (Storage keeps superseded versions for some seconds even without a pin.) Under
+REPEATABLE READ the first read pins, for the whole transaction.
+
+    READ COMMITTED   get(0) ─▶ @71   get(71, pin)   ┃ next statement ┃   get(0) ─▶ @85
+    REPEATABLE READ  get(0, pin) ─▶ @71   get(71)   ┃                ┃   get(71)
+
+Writes wait in a `WriteBuffer` and go with the commit message; a bulk write that calls `flush`
+stages them in pieces before. A commit whose stream breaks is asked after by its number; only when
+storage does not say in time is the outcome reported as unknown (08007).
+"""
+
+from __future__ import annotations  # the client makes transactions
+
+import asyncio
+import struct
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from dormouse.base import blocks
+from proto import kv_pb2 as kv
+from sqlnode import sqlstate
+from sqlnode.errors import SqlError
+from sqlnode.kv import overlay
+from sqlnode.kv.api import Locked, Page
+from sqlnode.kv.buffer import MISSING, Missing, WriteBuffer
+from sqlnode.kv.errors import KvRefused, StreamLost, connection_lost, sql_error
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+    from sqlnode.kv.client import KvClient
+    from sqlnode.kv.gates import Gates
+
+STAGE_BYTES = 4 << 20
+"""Buffered bytes past which `flush` stages; also the size of a staged piece."""
+LOCKS_PER_REQUEST = 2_048
+KEYS_PER_REQUEST = 4_096
+_PIN_ASKED = -1
+LOCKS_REMEMBERED = 65_536
+"""Locked keys whose values are kept, to spare a second round trip for the same row."""
+
+_STRENGTHS = {
+    "key_share": kv.KEY_SHARE,
+    "share": kv.SHARE,
+    "no_key_update": kv.NO_KEY_UPDATE,
+    "update": kv.UPDATE,
+}
+_WAITS = {"wait": kv.WAIT, "nowait": kv.NOWAIT, "skip_locked": kv.SKIP_LOCKED}
+
+
+class Isolation(Enum):
+    """Isolation levels that are kept. READ UNCOMMITTED is READ COMMITTED, as in PostgreSQL."""
+
+    READ_COMMITTED = "read committed"
+    REPEATABLE_READ = "repeatable read"
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    mode: int
+    value: bytes | None
+    version: int
+
+
+class KvTransaction:
+    """See `sqlnode.kv.api.Transaction`. Used by one task at a time."""
+
+    def __init__(
+        self,
+        client: KvClient,
+        gates: Gates,
+        take_row_ids: Callable[[int], Awaitable[range]],
+        *,
+        isolation: Isolation = Isolation.READ_COMMITTED,
+        read_only: bool = False,
+        catalog_version: int = 0,
+    ) -> None:
+        self.isolation = isolation
+        self.catalog_version = catalog_version
+        """The catalog the statement was analysed with; every read and lock proves it (0: no)."""
+        self.lock_timeout_ms = 0
+        self.commit_time = 0
+        """Set by a commit that wrote."""
+        self._read_only = read_only
+        self._client = client
+        self._gates = gates
+        self._take_row_ids = take_row_ids
+        self._buffer = WriteBuffer()
+        self._number = 0
+        self._epoch = 0
+        self._snapshot = 0
+        self._pinned = 0
+        self._newest_seen = 0
+        self._held: dict[bytes, _Held] = {}
+        self._guards: dict[bytes, int] = {}
+        self._retired: list[tuple[bytes, bytes]] = []
+        self._changes_catalog = False
+        self._marks: list[tuple[int, bool]] = []
+        self._staging: asyncio.Future[kv.Reply] | None = None
+        self._ended = False
+
+    def __repr__(self) -> str:
+        return (
+            f"<KvTransaction {self._number} {self.isolation.value} @{self._snapshot} "
+            f"{self._buffer.size} bytes buffered>"
+        )
+
+    # --- facts ---
+
+    @property
+    def read_only(self) -> bool:
+        """Whether writes are refused (25006)."""
+        return self._read_only
+
+    @read_only.setter
+    def read_only(self, value: bool) -> None:
+        self._read_only = value
+
+    @property
+    def has_snapshot(self) -> bool:
+        """Whether the transaction has read: SET TRANSACTION ISOLATION comes too late then."""
+        return self._newest_seen != 0 or bool(self._buffer)
+
+    @property
+    def has_writes(self) -> bool:
+        """Whether a commit would write."""
+        return bool(self._buffer) or bool(self._retired) or self._changes_catalog
+
+    @property
+    def changes_catalog(self) -> bool:
+        """Whether a commit would give the catalog a new version."""
+        return self._changes_catalog
+
+    # --- statements and savepoints ---
+
+    async def begin_statement(self) -> None:
+        """See `Transaction.begin_statement`."""
+        self._buffer.next_statement()
+        if self.isolation is Isolation.READ_COMMITTED:
+            self._snapshot = 0
+
+    def savepoint(self) -> int:
+        """Begin a level that can be undone; answers its number, counted from 0."""
+        level = self._buffer.savepoint()
+        self._marks[level:] = [(len(self._retired), self._changes_catalog)]
+        return level
+
+    def release(self, level: int) -> None:
+        """Keep what was written since savepoint `level` and forget the savepoint."""
+        self._buffer.release(level)
+        del self._marks[level:]
+
+    async def rollback_to(self, level: int) -> None:
+        """Undo what was written since savepoint `level`, which stays. Locks are kept."""
+        retired, self._changes_catalog = self._marks[level]
+        del self._retired[retired:]
+        del self._marks[level + 1 :]
+        back = self._buffer.rollback_to(level)
+        for at in range(0, len(back), KEYS_PER_REQUEST):
+            # The keys are locked, or were new: the newest values are what they were before.
+            part = back[at : at + KEYS_PER_REQUEST]
+            newest = kv.Request(get=kv.Get(keys=blocks.pack(part)))
+            reply = await self._reply(self._send(newest, retry=True))
+            for key, value in zip(part, blocks.unpack(reply.get.values), strict=True):
+                self._buffer.put_back(key, value)
+        await self.flush()
+
+    # --- reads ---
+
+    async def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """See `Transaction.get`."""
+        if not self._buffer.has_visible():
+            return await self._get(keys)
+        known = [self._buffer.visible(key) for key in keys]
+        asked = [key for key, own in zip(keys, known, strict=True) if own is MISSING]
+        found = iter(await self._get(asked) if asked else ())
+        return [next(found) if isinstance(own, Missing) else own for own in known]
+
+    async def _get(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        values: list[bytes | None] = []
+        for at in range(0, len(keys), KEYS_PER_REQUEST):
+            block = blocks.pack(keys[at : at + KEYS_PER_REQUEST])
+            reply = await self._reply(self._send_read(kv.Request(get=kv.Get(keys=block))))
+            self._saw(reply.get.snapshot)
+            values += blocks.unpack(reply.get.values)
+        return values
+
+    def scan(
+        self,
+        start: bytes,
+        end: bytes,
+        *,
+        reverse: bool = False,
+        strip: int = 0,
+        keys: bool = True,
+        values: bool = True,
+        rows_hint: int = 0,
+    ) -> AsyncIterator[Page]:
+        """See `Transaction.scan`."""
+        own = self._buffer.visible_range if self._buffer.has_visible() else None
+        request = overlay.ScanRequest(
+            start, end, reverse, strip, keys, values, rows_hint, want_keys=keys or own is not None
+        )
+        return overlay.pages(request, self._send_scan, self._finish_scan, own)
+
+    def _send_scan(self, scan: kv.Scan) -> asyncio.Future[kv.Reply]:
+        # A scan of unknown length will be several pages; one with a limit is mostly one.
+        return self._send_read(kv.Request(scan=scan), pin=scan.rows_max == 0)
+
+    async def _finish_scan(self, sent: asyncio.Future[kv.Reply]) -> kv.ScanReply:
+        scan = (await self._reply(sent)).scan
+        self._saw(scan.snapshot)
+        return scan
+
+    def _send_read(self, request: kv.Request, *, pin: bool = False) -> asyncio.Future[kv.Reply]:
+        """Send a read with the statement's snapshot, pinned where more than one read uses it."""
+        snapshot = self._snapshot
+        pin = pin or self.isolation is Isolation.REPEATABLE_READ
+        target = request.get if request.HasField("get") else request.scan
+        target.snapshot = snapshot
+        if self._pinned != snapshot if snapshot else pin:
+            target.pin = True
+            self._pinned = snapshot or _PIN_ASKED
+            self._enlist(request)
+            return self._send(request, bound=True)
+        bound = snapshot != 0
+        return self._send(request, bound=bound, retry=not bound)
+
+    def _saw(self, snapshot: int) -> None:
+        if not self._snapshot:
+            self._snapshot = snapshot
+            if self._pinned == _PIN_ASKED:
+                self._pinned = snapshot
+        self._newest_seen = max(self._newest_seen, snapshot)
+
+    # --- locks ---
+
+    async def lock(
+        self, keys: Sequence[bytes], *, strength: str = "update", wait: str = "wait"
+    ) -> list[Locked]:
+        """See `Transaction.lock`."""
+        mode = _STRENGTHS[strength]
+        known = [self._known(key, mode) for key in keys]
+        asked = [key for key, own in zip(keys, known, strict=True) if own is None]
+        if not asked:
+            return [own for own in known if own is not None]
+        await self._need_snapshot()
+        found = iter(await self._lock(asked, mode, wait, self._lock_snapshot()))
+        return [next(found) if own is None else own for own in known]
+
+    def _known(self, key: bytes, mode: int) -> Locked | None:
+        own = self._buffer.newest(key)
+        if not isinstance(own, Missing):
+            return Locked(own, changed=False)
+        held = self._held.get(key)
+        if held is not None and held.mode >= mode and held.mode >= kv.SHARE:
+            return Locked(
+                held.value, self._is_changed(held.value, held.version), True, held.version
+            )
+        return None
+
+    def _is_changed(self, value: bytes | None, version: int) -> bool:
+        return self._snapshot != 0 and (value is None or version > self._snapshot)
+
+    def _lock_snapshot(self) -> int:
+        return self._snapshot if self.isolation is Isolation.REPEATABLE_READ else 0
+
+    async def _need_snapshot(self) -> None:
+        """Under REPEATABLE READ a lock is judged by the snapshot, so there must be one."""
+        if self.isolation is Isolation.REPEATABLE_READ and not self._snapshot:
+            nothing = kv.Request(get=kv.Get(keys=blocks.pack([])))
+            reply = await self._reply(self._send_read(nothing))
+            self._saw(reply.get.snapshot)
+
+    async def _lock(
+        self, keys: Sequence[bytes], mode: int, wait: str, snapshot: int
+    ) -> list[Locked]:
+        locked: list[Locked] = []
+        for at in range(0, len(keys), LOCKS_PER_REQUEST):
+            part = keys[at : at + LOCKS_PER_REQUEST]
+            reply = await self._lock_part(part, mode, wait, snapshot)
+            self._newest_seen = max(self._newest_seen, reply.snapshot)
+            if not self._snapshot and not snapshot:
+                self._snapshot = reply.snapshot
+            versions = struct.unpack(f"<{len(part)}Q", reply.versions)
+            values = blocks.unpack(reply.values)
+            for key, value, version, got in zip(part, values, versions, reply.locked, strict=True):
+                if got:
+                    self._remember(key, _Held(mode, value, version))
+                locked.append(Locked(value, self._is_changed(value, version), got == 1, version))
+        return locked
+
+    async def _lock_part(
+        self, keys: Sequence[bytes], mode: int, wait: str, snapshot: int
+    ) -> kv.LockReply:
+        lock = kv.Lock(
+            keys=blocks.pack(keys),
+            mode=kv.LockMode.ValueType(mode),
+            wait=_WAITS[wait],
+            timeout_ms=self.lock_timeout_ms,
+            snapshot=snapshot,
+        )
+        request = kv.Request(lock=lock)
+        self._enlist(request)
+        try:
+            return (await self._reply(self._send(request, bound=True))).lock
+        except asyncio.CancelledError:
+            self._client.cancel(request.id)
+            raise
+
+    def _remember(self, key: bytes, held: _Held) -> None:
+        before = self._held.get(key)
+        if before is not None and before.mode > held.mode:
+            held = _Held(before.mode, held.value, held.version)
+        if before is not None or len(self._held) < LOCKS_REMEMBERED:
+            self._held[key] = held
+
+    # --- writes ---
+
+    async def insert(
+        self, keys: Sequence[bytes], values: Sequence[bytes], *, unique: Sequence[bool]
+    ) -> int | None:
+        """See `Transaction.insert`."""
+        self._check_writable()
+        if True in unique:
+            taken = await self._taken(keys, unique)
+            if taken is not None:
+                return taken
+        for key, value in zip(keys, values, strict=True):
+            self._buffer.put(key, value)
+        return None
+
+    async def _taken(self, keys: Sequence[bytes], unique: Sequence[bool]) -> int | None:
+        """Position of the first unique key that exists; locks those it must ask for."""
+        seen: set[bytes] = set()
+        asked: list[int] = []
+        for at, key in enumerate(keys):
+            if not unique[at]:
+                continue
+            own = self._known(key, kv.UPDATE)
+            if key in seen or (own is not None and own.value is not None):
+                # What comes before may exist already, and then is the one to report.
+                earlier = await self._first_existing(keys, asked)
+                return at if earlier is None else earlier
+            seen.add(key)
+            if own is None:
+                asked.append(at)
+        return await self._first_existing(keys, asked)
+
+    async def _first_existing(self, keys: Sequence[bytes], asked: Sequence[int]) -> int | None:
+        if not asked:
+            return None
+        # A key somebody inserted and committed is a duplicate under every isolation level.
+        found = await self._lock([keys[at] for at in asked], kv.UPDATE, "wait", 0)
+        return next(
+            (at for at, each in zip(asked, found, strict=True) if each.value is not None), None
+        )
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """See `Transaction.put`."""
+        self._check_writable()
+        self._buffer.put(key, value)
+
+    def delete(self, key: bytes) -> None:
+        """See `Transaction.delete`."""
+        self._check_writable()
+        self._buffer.put(key, None)
+
+    def guard(self, key: bytes, version: int) -> None:
+        """See `Transaction.guard`."""
+        self._guards[key] = version
+
+    def retire(self, start: bytes, end: bytes) -> None:
+        """See `Transaction.retire`."""
+        self._check_writable()
+        self._retired.append((start, end))
+
+    def change_catalog(self) -> None:
+        """See `Transaction.change_catalog`."""
+        self._check_writable()
+        self._changes_catalog = True
+
+    async def hold_commits(self, key: bytes) -> None:
+        """See `Transaction.hold_commits`."""
+        await self._gates.close(key, self)
+
+    async def row_ids(self, count: int) -> range:
+        """See `Transaction.row_ids`."""
+        return await self._take_row_ids(count)
+
+    async def flush(self) -> None:
+        """See `Transaction.flush`."""
+        if self._buffer.size >= STAGE_BYTES:
+            await self._stage()
+
+    async def _stage(self) -> None:
+        """Send all buffered writes ahead, at most two pieces on their way at a time."""
+        piece_bytes = min(STAGE_BYTES, self._client.limits.frame_bytes_max // 2)
+        for piece in self._buffer.take_pieces(piece_bytes):
+            await self._staged()
+            request = kv.Request(stage=kv.Stage(writes=_packed(piece)))
+            self._enlist(request)
+            self._staging = self._client.call(request, epoch=self._epoch)
+
+    async def _staged(self) -> None:
+        if self._staging is not None:
+            staging, self._staging = self._staging, None
+            await self._reply(staging)
+
+    def _check_writable(self) -> None:
+        if self._read_only:
+            raise SqlError(
+                sqlstate.READ_ONLY_SQL_TRANSACTION,
+                "cannot write in a read-only transaction",
+            )
+
+    # --- the end ---
+
+    async def commit(self) -> int:
+        """Make the writes durable and end; the commit time, 0 where there was nothing to write.
+
+        Raises SqlError 40001 (a guard, a lost stream), 53100, 54000, 58030, 08007. Cancelling the
+        awaiting task does not stop a commit that was sent; its outcome is then not reported.
+        """
+        if not self.has_writes:
+            self.rollback()
+            return 0
+        guarded = list(self._guards)
+        await self._gates.enter(guarded, self)
+        try:
+            self.commit_time = await self._commit()
+        finally:
+            self._gates.leave(guarded)
+            self._finish()
+        return self.commit_time
+
+    async def _commit(self) -> int:
+        try:
+            if self._buffer.size > self._client.limits.frame_bytes_max // 2:
+                await self._stage()
+            await self._staged()
+        except SqlError:
+            self._tell_end()
+            raise
+        request = self._commit_request()
+        try:
+            return (await self._client.call(request, epoch=self._epoch)).commit.commit_time
+        except KvRefused as refused:
+            self._tell_end()
+            raise sql_error(refused) from refused
+        except StreamLost as lost:
+            if lost.sent and (time := await self._client.resolve(self._number)):
+                return time
+            raise connection_lost() from lost
+
+    def _commit_request(self) -> kv.Request:
+        if not self._number:
+            self._number = self._client.next_txn()
+        commit = kv.Commit(
+            writes=_packed(self._buffer.take_rest()),
+            snapshot=self._newest_seen,
+            guards=[kv.Guard(key=key, version=version) for key, version in self._guards.items()],
+            retired=[kv.Range(start=start, end=end) for start, end in self._retired],
+            changes_catalog=self._changes_catalog,
+        )
+        return kv.Request(txn=self._number, commit=commit)
+
+    def rollback(self) -> None:
+        """Forget everything. Storage is told, without waiting, if it knows the transaction."""
+        if not self._ended:
+            self._tell_end()
+            self._finish()
+
+    def _tell_end(self) -> None:
+        if self._epoch:
+            self._client.send(kv.Request(txn=self._number, end=kv.End()), epoch=self._epoch)
+
+    def _finish(self) -> None:
+        self._ended = True
+        self._buffer.close()
+        self._held.clear()
+        self._gates.open_all(self)
+        if self._staging is not None:
+            self._staging.add_done_callback(_ignore)
+            self._staging = None
+
+    # --- requests ---
+
+    def _enlist(self, request: kv.Request) -> None:
+        """Make a request part of the transaction: from here on storage holds something for it."""
+        if not self._number:
+            self._number = self._client.next_txn()
+        if not self._epoch:
+            self._epoch = self._client.epoch
+        request.txn = self._number
+
+    def _send(
+        self, request: kv.Request, *, bound: bool = False, retry: bool = False
+    ) -> asyncio.Future[kv.Reply]:
+        if self.catalog_version:
+            request.catalog_version = self.catalog_version
+        return self._client.call(request, epoch=self._epoch if bound else 0, retry=retry)
+
+    async def _reply(self, sent: asyncio.Future[kv.Reply]) -> kv.Reply:
+        try:
+            return await sent
+        except KvRefused as refused:
+            raise sql_error(refused) from refused
+        except StreamLost as lost:
+            raise connection_lost() from lost
+
+
+def _packed(writes: dict[bytes, bytes | None]) -> kv.Writes:
+    return kv.Writes(keys=blocks.pack(list(writes)), values=blocks.pack(list(writes.values())))
+
+
+def _ignore(future: asyncio.Future[kv.Reply]) -> None:
+    if not future.cancelled():
+        future.exception()
