@@ -70,9 +70,9 @@ class Counters:
                 self._loading.pop(key, None)
         self._shrink()
 
-    def forget(self, prefix: bytes) -> None:
-        """The counters that start with `prefix` are gone from the engine."""
-        for key in [key for key in self._counters if key.startswith(prefix)]:
+    def forget(self, start: bytes, end: bytes) -> None:
+        """The counters in a range are gone from the engine."""
+        for key in [key for key in self._counters if start <= key < end]:
             del self._counters[key]
 
     def _shrink(self) -> None:

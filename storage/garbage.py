@@ -20,9 +20,11 @@ from collections.abc import Callable, Sequence
 
 from dormouse.base import blocks
 from dormouse.base.ids import TenantId
+from dormouse.base.keys import tenant_span
 from storage.cache import VersionCache
 from storage.clock import HybridClock
 from storage.committer import Committer, Submission
+from storage.counters import Counters
 from storage.engines.interface import Engine, EngineError, Page, ScanRange, Write
 from storage.layout import (
     HISTORY_SPAN,
@@ -57,6 +59,7 @@ class Collector:
         engine: Engine,
         committer: Committer,
         cache: VersionCache,
+        counters: Counters,
         tenants: Tenants,
         clock: HybridClock,
         *,
@@ -67,6 +70,7 @@ class Collector:
         self._engine = engine
         self._committer = committer
         self._cache = cache
+        self._counters = counters
         self._tenants = tenants
         self._clock = clock
         self._visible = visible
@@ -116,6 +120,7 @@ class Collector:
         """Remove everything of a tenant."""
         for span in tenant_spans(tenant):
             await self._drop_span(span, "dropped")
+        self._counters.forget(*tenant_span(tenant))
 
     async def _collect_history(self, horizon: int) -> tuple[int, int]:
         walked = removed = 0
@@ -147,6 +152,7 @@ class Collector:
             low, high = blocks.unpack_present(value)
             await self._drop_span((low, high), "retired")
             await self._drop_span((counter_key(low), counter_key(high)), "retired")
+            self._counters.forget(low, high)
             await self._committer.write([(key, None)])
 
     async def _collect_records(self, before: int) -> None:

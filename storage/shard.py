@@ -33,6 +33,8 @@ from storage.versions import Versions
 _log = logging.getLogger(__name__)
 _PAGE_ROWS = 1000
 _PAGE_BYTES = 8 << 20
+_FIRST_SNAPSHOT = 1
+"""The time of an empty shard: 0 means "none" everywhere."""
 _DROP_POLL_SECONDS = 0.02
 
 
@@ -76,6 +78,7 @@ class Shard:
             engine,
             self.committer,
             self.cache,
+            self.counters,
             self.tenants,
             self.clock,
             visible=lambda: self.versions.visible,
@@ -98,7 +101,7 @@ class Shard:
         """Take over an engine; its owner closes it after `close`. Raises EngineError."""
         await _purge_staged(engine)
         [value] = await engine.get([LAST_COMMIT])
-        last_commit = 0 if value is None else int(TIME.unpack(value)[0])
+        last_commit = _FIRST_SNAPSHOT if value is None else int(TIME.unpack(value)[0])
         shard = cls(engine, clock, limits or Limits(), retention or Retention(), last_commit)
         await shard._load_fences()
         return shard
@@ -163,7 +166,6 @@ class Shard:
                 await asyncio.sleep(_DROP_POLL_SECONDS)
             await self.committer.write([])
             await self.collector.drop_tenant(number)
-            self.counters.forget(tenant.span.start)
             tenant.fenced.clear()
             tenant.catalog_version = tenant.catalog_next = 0
         finally:
