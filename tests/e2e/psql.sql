@@ -61,7 +61,7 @@ RESET TIME ZONE;
 EXPLAIN (COSTS OFF) SELECT * FROM books WHERE id = 1;
 TRUNCATE books;
 VACUUM books;
-ANALYZE;
+ANALYZE books;
 ALTER TABLE books ADD COLUMN pages int;
 ALTER TABLE books DROP COLUMN code;
 \d books
