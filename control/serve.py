@@ -72,7 +72,7 @@ async def serve(settings: ControlSettings) -> AsyncIterator[Ready]:
         yield {
             "api": f"http://{settings.api_host}:{api_port}",
             "rpc": settings.rpc_address,
-            "metrics": f"{settings.metrics_host}:{metrics_port}",
+            "metrics": f"http://{settings.metrics_host}:{metrics_port}/metrics",
         }
 
 

@@ -80,6 +80,9 @@ class RoleView(BaseModel):
     state: str = Field(description="`starting`, `running`, `backoff` or `stopped`.")
     restarts: int
     since: datetime | None = Field(description="When it came to this state.")
+    metrics: str | None = Field(
+        default=None, description="Its Prometheus page; null where it has none."
+    )
 
 
 class TenantTotals(BaseModel):

@@ -15,6 +15,7 @@ from dormouse.base.tls import Role
 from dormouse.cli.folder import DataFolder
 from dormouse.cli.sockets import LOOPBACK, free_ports
 from dormouse.cli.supervisor import RoleSpec
+from proxy.config import ProxySettings
 from sqlnode.config import PodSettings
 from sqlnode.podhost_config import PodHostSettings
 from storage.config import StorageSettings
@@ -66,6 +67,7 @@ def write_settings(plan: Plan) -> list[RoleSpec]:
         autoscaler=next(ports),
         podhost_socket=plan.folder.socket_path("podhost.sock"),
     )
+    sql_fds = tuple(each.fileno() for each in plan.sql_sockets)
     api_fds = tuple(each.fileno() for each in plan.api_sockets)
     settings: dict[str, object] = {
         "storage": _storage(wiring, metrics_port=next(ports)),
@@ -74,6 +76,7 @@ def write_settings(plan: Plan) -> list[RoleSpec]:
             socket=wiring.podhost_socket, pod=PodSettings(certs=plan.folder.certificates)
         ),
         "autoscaler": _autoscaler(wiring, plan, metrics_port=next(ports)),
+        "proxy": _proxy(wiring, plan, metrics_port=next(ports)),
     }
     files = {name: plan.folder.run / f"{name}.json" for name in settings}
     for name, each in settings.items():
@@ -83,6 +86,7 @@ def write_settings(plan: Plan) -> list[RoleSpec]:
         RoleSpec("control", "control", files["control"], fds=api_fds),
         RoleSpec("podhost", "sqlnode.podhost", files["podhost"]),
         RoleSpec("autoscaler", "autoscaler", files["autoscaler"], ("control", "podhost")),
+        RoleSpec("proxy", "proxy", files["proxy"], ("control", "autoscaler"), sql_fds),
     ]
 
 
@@ -138,6 +142,16 @@ def _autoscaler(wiring: _Wiring, plan: Plan, *, metrics_port: int) -> Autoscaler
         metrics_port=metrics_port,
         warm_pods=plan.warm_pods,
         idle_timeout_seconds=plan.idle_timeout_seconds,
+    )
+
+
+def _proxy(wiring: _Wiring, plan: Plan, *, metrics_port: int) -> ProxySettings:
+    return ProxySettings(
+        certs=wiring.folder.certificates,
+        control_address=f"{_HOST}:{wiring.control}",
+        autoscaler_address=f"{_HOST}:{wiring.autoscaler}",
+        listen_fd=plan.sql_sockets[0].fileno(),
+        metrics_port=metrics_port,
     )
 
 

@@ -5,10 +5,11 @@ clients wait in the kernel's queue and none is refused. Internal ports are chose
 that nobody has to be told where a restarted role is.
 """
 
+import contextlib
 import errno
 import random
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dormouse.cli.folder import CommandError
@@ -20,25 +21,41 @@ _INTERNAL_PORT_MIN = 16_384
 _EPHEMERAL_PORT_MIN = 32_768
 
 
-def listen_on_loopback(port: int, flag: str) -> list[socket.socket]:
-    """Listening sockets on both loopback addresses with one port; 0 takes a free one.
+def listen_on_loopback(
+    port: int, flag: str, hosts: Sequence[str] = LOOPBACK
+) -> list[socket.socket]:
+    """Listening sockets on the loopback addresses `hosts`, with one port; 0 takes a free one.
 
-    Both, for `localhost` means either. A machine without IPv6 gets one socket. Raises CommandError
-    that names `flag` where the port is taken.
+    Both by default, for `localhost` means either. An address that this machine does not have
+    (without IPv6) is left out. Raises CommandError that names `flag` where the port is taken.
     """
-    for _ in range(_TRIES_MAX):
-        first = _listen(LOOPBACK[0], port, flag)
-        try:
-            second = _listen(LOOPBACK[1], first.getsockname()[1], flag)
-        except CommandError:
-            first.close()
-            if port != 0:
-                raise
-            continue
-        except OSError:  # no IPv6 here
-            return [first]
-        return [first, second]
+    for _ in range(_TRIES_MAX if port == 0 else 1):
+        with contextlib.ExitStack() as stack:
+            try:
+                opened = _listen_on_all(hosts, port, flag, stack)
+            except CommandError:
+                if port != 0:
+                    raise
+                continue
+            stack.pop_all()
+            return opened
     raise CommandError("no port is free on both loopback addresses")
+
+
+def _listen_on_all(
+    hosts: Sequence[str], port: int, flag: str, stack: contextlib.ExitStack
+) -> list[socket.socket]:
+    opened: list[socket.socket] = []
+    for host in hosts:
+        try:
+            each = _listen(host, port, flag)
+        except OSError as error:
+            if opened and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                continue
+            raise
+        opened.append(stack.enter_context(each))
+        port = int(each.getsockname()[1])
+    return opened
 
 
 def _listen(host: str, port: int, flag: str) -> socket.socket:

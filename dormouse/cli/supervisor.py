@@ -79,7 +79,7 @@ class RoleStatus:
             "state": str(self.state),
             "restarts": self.restarts,
             "since": since,
-            "report": self.report,
+            "metrics": self.report.get("metrics"),
         }
 
 

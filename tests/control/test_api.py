@@ -202,7 +202,13 @@ def test_status_is_what_the_supervisor_wrote_last(tmp_path: Path) -> None:
 
     async def body(client: httpx.AsyncClient, _peers: FakePeers) -> None:
         for pid in (10, 11):
-            role = {"pid": pid, "state": "running", "restarts": pid - 10, "since": None}
+            role = {
+                "pid": pid,
+                "state": "running",
+                "restarts": pid - 10,
+                "since": None,
+                "metrics": None,
+            }
             file.write_text(json.dumps({"roles": {"storage": role}}))
             shown = (await client.get("/v1/status")).json()["roles"]["storage"]
             assert shown == role

@@ -1,0 +1,102 @@
+"""`python -m bench NAME [--json FILE]`: measure a gateway, in figures that can be compared.
+
+Each benchmark starts a gateway of its own in a temporary folder, unless `--ready-file` names a
+running one, and says which machine it ran on.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import cold_start, machine, pgbench, tenants
+from bench.connect import ConnectFailed
+from bench.gateway import Gateway, GatewayError, own_gateway
+from bench.pgbench import PgbenchFailed
+from bench.postgres import PostgresMissing
+
+_FAILURES = (ConnectFailed, GatewayError, PgbenchFailed, PostgresMissing)
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """A benchmark by name."""
+
+    help: str
+    add_options: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[Gateway, argparse.Namespace], dict[str, Any]]
+
+
+BENCHMARKS = {
+    "cold_start": Benchmark(
+        "first row of a sleeping tenant: p50, p90, p99", cold_start.add_options, cold_start.run
+    ),
+    "pgbench": Benchmark(
+        "select-only and TPC-B against PostgreSQL 15", pgbench.add_options, pgbench.run
+    ),
+    "tenants": Benchmark(
+        "creating tenants, and what 10,000 idle ones cost", tenants.add_options, tenants.run
+    ),
+}
+
+
+def main() -> int:
+    """Run the benchmarks; the exit code."""
+    options = _parser().parse_args()
+    names = list(BENCHMARKS) if options.name == "all" else [options.name]
+    report: dict[str, Any] = {"machine": machine.describe(), "results": {}}
+    print(", ".join(f"{name}: {value}" for name, value in report["machine"].items()))
+    for name in names:
+        print(f"\n== {name}\n", flush=True)
+        try:
+            with _gateway(options.ready_file) as gateway:
+                report["results"][name] = BENCHMARKS[name].run(gateway, options)
+        except _FAILURES as error:
+            print(f"bench {name}: {error}", file=sys.stderr)
+            return 1
+    if options.json is not None:
+        options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure a gateway.")
+    names = parser.add_subparsers(dest="name", metavar="NAME", required=True, title="benchmarks")
+    for name, benchmark in BENCHMARKS.items():
+        one = names.add_parser(name, help=benchmark.help, description=benchmark.help)
+        _add_common(one)
+        benchmark.add_options(one)
+    everything = names.add_parser("all", help="all of them, one after the other")
+    _add_common(everything)
+    for benchmark in BENCHMARKS.values():
+        benchmark.add_options(everything)
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here, too")
+    parser.add_argument(
+        "--ready-file", type=Path, metavar="FILE", help="measure the running gateway that wrote it"
+    )
+
+
+@contextmanager
+def _gateway(ready_file: Path | None) -> Iterator[Gateway]:
+    if ready_file is not None:
+        with Gateway(json.loads(ready_file.read_text(encoding="utf-8"))) as running:
+            yield running
+        return
+    with (
+        tempfile.TemporaryDirectory(prefix="dormouse-bench-") as folder,
+        own_gateway(Path(folder)) as own,
+    ):
+        yield own
+
+
+if __name__ == "__main__":
+    sys.exit(main())
