@@ -112,8 +112,8 @@ class SessionStream:
     def cancel(self, request_id: int) -> None:
         """See `storage.operations.Stream.cancel`."""
         flight = self._in_flight.get(request_id)
-        if flight is not None and flight.wait is not None:
-            flight.wait.fail(Refusal(kv.Error.CANCELLED, "the request was cancelled"))
+        if flight is not None:
+            flight.cancel()
 
     async def _first_frame(self) -> kv.ClientFrame:
         frame = None

@@ -135,6 +135,8 @@ class Staging:
         shard, tenant = self._shard, transaction.tenant
         if shard.locks.count(transaction) + len(writes) > shard.limits.txn_locks_max:
             raise Refusal(kv.Error.TOO_LARGE, "the transaction locks too many keys")
+        if transaction.ended:
+            raise transaction_ended()
         strange = [key for key in writes if shard.locks.mode_held(transaction, key) < SHARE]
         for number, key in enumerate(writes):
             await self._lock(transaction, key, request)

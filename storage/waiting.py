@@ -4,20 +4,31 @@ import asyncio
 
 from proto import kv_pb2 as kv
 from storage.locks import LockTable, Outcome, Ticket
-from storage.refusals import Refusal
+from storage.refusals import Refusal, transaction_ended
 from storage.tenants import Transaction
 
 
 class InFlight:
     """A request that could not be answered at once."""
 
-    __slots__ = ("id", "size", "task", "wait")
+    __slots__ = ("cancelled", "id", "size", "task", "wait")
 
     def __init__(self, request_id: int, size: int) -> None:
         self.id = request_id
         self.size = size
+        self.cancelled = False
         self.wait: LockWait | None = None
         self.task: asyncio.Task[None] | None = None
+
+    def cancel(self) -> None:
+        """Wait for no lock any more, now or later."""
+        self.cancelled = True
+        if self.wait is not None:
+            self.wait.fail(_cancelled())
+
+
+def _cancelled() -> Refusal:
+    return Refusal(kv.Error.CANCELLED, "the request was cancelled")
 
 
 class LockWait:
@@ -58,6 +69,8 @@ async def lock(
 
     Raises Refusal: DEADLOCK, LOCK_TIMEOUT, CANCELLED, TXN_ENDED.
     """
+    if transaction.ended:
+        raise transaction_ended()
     wait = LockWait(locks)
     outcome = locks.acquire(transaction, key, mode, wait.grant)
     if outcome is Outcome.DEADLOCK:
@@ -65,6 +78,9 @@ async def lock(
     if not isinstance(outcome, Ticket):
         return
     wait.ticket = outcome
+    if request.cancelled:
+        wait.withdraw()
+        raise _cancelled()
     request.wait = wait
     transaction.waits.add(wait)
     timer = None
@@ -80,4 +96,4 @@ async def lock(
         if timer is not None:
             timer.cancel()
     if transaction.ended:
-        raise Refusal(kv.Error.TXN_ENDED, "the transaction has ended")
+        raise transaction_ended()

@@ -52,7 +52,7 @@ class KvClient:
         self._stub = stub
         self._call: Any = None
         self._ids = itertools.count(1)
-        self._txns = itertools.count(1)
+        self._txns = itertools.count(1_000_000)  # far from what tests number by hand
         self._waiting: dict[int, asyncio.Future[kv.Reply]] = {}
         self._outbox: list[kv.Request] = []
         self._reader: asyncio.Task[None] | None = None

@@ -1,0 +1,148 @@
+"""kill -9 under load: what was acknowledged is there, nothing is half applied, Resolve is right."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import uvloop
+
+from dormouse.base import config
+from dormouse.base.ids import TenantId
+from storage.config import StorageSettings
+from tests.support.certificates import Authority
+from tests.support.kv import STORAGE, KvClient, KvError, StorageForTest
+
+TENANT = TenantId(7)
+POD = 77
+ROUNDS = 4
+WRITERS = 6
+ACKNOWLEDGED = 150
+Load = tuple[dict[int, int], dict[int, int]]
+"""The transactions sent (with the pair they write), and the commit times acknowledged."""
+
+
+class Child:
+    """A storage process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        read_fd, write_fd = os.pipe()
+        self.process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "storage"),
+                *("--config", str(folder / "storage.json"), "--ready-fd", str(write_fd)),
+            ],
+            pass_fds=[write_fd],
+            stderr=subprocess.PIPE,
+            cwd=Path(__file__).parents[2],
+        )
+        os.close(write_fd)
+        with os.fdopen(read_fd) as pipe:
+            self.ready = json.loads(pipe.readline())
+
+    def end(self, number: signal.Signals) -> tuple[int, str]:
+        self.process.send_signal(number)
+        _, errors = self.process.communicate(timeout=20)
+        return self.process.returncode, errors.decode()
+
+
+async def load(
+    client: KvClient,
+    writer: int,
+    sent: dict[int, int],
+    acked: dict[int, int],
+    enough: asyncio.Event,
+) -> None:
+    """Commit pairs of rows, one staged and one not, until the stream breaks."""
+    for number in range(1_000_000):
+        txn = 1 + number * WRITERS + writer
+        name, value = b"%d" % (txn % 50), b"%d" % txn
+        sent[txn] = txn % 50
+        if txn % 5 == 0:
+            await client.stage(txn, {b"left" + name: value})
+            acked[txn] = await client.commit(txn, {b"right" + name: value})
+        else:
+            pair: dict[bytes, bytes | None] = {b"left" + name: value, b"right" + name: value}
+            acked[txn] = await client.commit(txn, pair)
+        if len(acked) >= ACKNOWLEDGED:
+            enough.set()
+
+
+async def one_round(storage: StorageForTest, child: Child, pod: int) -> Load:
+    sent: dict[int, int] = {}
+    acked: dict[int, int] = {}
+    enough = asyncio.Event()
+    async with storage.session(TENANT, pod=pod) as client:
+        writing = asyncio.gather(
+            *[load(client, n, sent, acked, enough) for n in range(WRITERS)], return_exceptions=True
+        )
+        await enough.wait()
+        child.process.send_signal(signal.SIGKILL)
+        await asyncio.to_thread(child.process.communicate)
+        ends = await writing
+    assert all(isinstance(end, ConnectionError) for end in ends), ends
+    return sent, acked
+
+
+async def verify(
+    storage: StorageForTest, pod: int, sent: dict[int, int], acked: dict[int, int]
+) -> None:
+    async with storage.session(TENANT, pod=pod) as client:
+        times: dict[int, int] = {}
+        for txn in sent:
+            times[txn] = await client.resolve(txn)
+            if txn in acked:
+                assert times[txn] == acked[txn]
+            elif not times[txn]:
+                with pytest.raises(KvError, match="TXN_ENDED"):
+                    await client.commit(txn, {b"never": b""})
+        left = dict(await client.scan(b"left", b"leftz"))
+        right = dict(await client.scan(b"right", b"rightz"))
+        assert {k.removeprefix(b"left"): v for k, v in left.items()} == {
+            k.removeprefix(b"right"): v for k, v in right.items()
+        }
+        newest: dict[int, int] = {}
+        for txn, time in sorted(times.items(), key=lambda pair: pair[1]):
+            if time:
+                newest[txn % 50] = txn
+        assert {int(k.removeprefix(b"left")): int(v) for k, v in left.items()} == newest
+        await client.put({**dict.fromkeys(left), **dict.fromkeys(right)})
+
+
+def test_kill_9_under_load(tmp_path: Path) -> None:
+    authority = Authority()
+    authority.write(tmp_path / "certs", STORAGE)
+    settings = StorageSettings(data=tmp_path / "data", certs=tmp_path / "certs")
+    config.dump(settings, tmp_path / "storage.json")
+    child = Child(tmp_path)
+    for number in range(ROUNDS):
+        storage = StorageForTest(child.ready["address"], child.ready["metrics"], authority)
+        seen = uvloop.run(one_round(storage, child, POD + number))
+        child = Child(tmp_path)
+        storage = StorageForTest(child.ready["address"], child.ready["metrics"], authority)
+        uvloop.run(verify(storage, POD + number, *seen))
+    code, errors = child.end(signal.SIGTERM)
+    assert code == 0, errors
+    assert '"level": "error"' not in errors, errors
+
+
+def test_a_second_process_on_the_same_data_is_refused(tmp_path: Path) -> None:
+    authority = Authority()
+    authority.write(tmp_path / "certs", STORAGE)
+    settings = StorageSettings(data=tmp_path / "data", certs=tmp_path / "certs")
+    config.dump(settings, tmp_path / "storage.json")
+    child = Child(tmp_path)
+    second = subprocess.run(
+        [sys.executable, "-m", "storage", "--config", str(tmp_path / "storage.json")],
+        capture_output=True,
+        cwd=Path(__file__).parents[2],
+        timeout=30,
+        check=False,
+    )
+    assert second.returncode != 0
+    assert b"belongs to another running storage process" in second.stderr
+    assert child.end(signal.SIGTERM)[0] == 0
