@@ -37,10 +37,30 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "ge": operator.ge,
 }
 
-_PLAIN = (
-    "int2 int4 int8 int24 int28 int42 int48 int82 int84 oid bool char name bytea date_ time_"
-    " timetz_ timestamp_ uuid_ interval_ xid8 tid"
-).split()
+_PLAIN = [
+    "int2",
+    "int4",
+    "int8",
+    "int24",
+    "int28",
+    "int42",
+    "int48",
+    "int82",
+    "int84",
+    "oid",
+    "bool",
+    "char",
+    "name",
+    "bytea",
+    "date_",
+    "time_",
+    "timetz_",
+    "timestamp_",
+    "uuid_",
+    "interval_",
+    "xid8",
+    "tid",
+]
 
 _templates = {
     f"{prefix}{suffix}": f"({{0}} {symbol} {{1}})"
@@ -154,7 +174,7 @@ for _suffix in _SYMBOLS:
 
 
 def _three_way(left: Any, right: Any) -> int:
-    return (left > right) - (left < right)
+    return int(left > right) - int(left < right)
 
 
 FAMILY.call(

@@ -1,6 +1,28 @@
 """The families of implementations, one per file."""
 
-from sqlnode.functions import comparison, integers, patterns, texts
+from sqlnode.functions import (
+    aggregates,
+    booleans,
+    casts,
+    comparison,
+    datetimes,
+    floats,
+    integers,
+    numerics,
+    patterns,
+    texts,
+)
 from sqlnode.functions.family import Family
 
-FAMILIES: tuple[Family, ...] = (comparison.FAMILY, integers.FAMILY, patterns.FAMILY, texts.FAMILY)
+FAMILIES: tuple[Family, ...] = (
+    aggregates.FAMILY,
+    booleans.FAMILY,
+    casts.FAMILY,
+    comparison.FAMILY,
+    datetimes.FAMILY,
+    floats.FAMILY,
+    integers.FAMILY,
+    numerics.FAMILY,
+    patterns.FAMILY,
+    texts.FAMILY,
+)

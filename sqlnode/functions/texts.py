@@ -3,6 +3,7 @@
 import hashlib
 import re
 import unicodedata
+from typing import Literal
 
 from sqlnode import sqlstate
 from sqlnode.errors import SqlError
@@ -14,6 +15,12 @@ from sqlnode.types.texts import clip_name
 
 FAMILY = Family()
 _BYTES_MAX = 1 << 30
+_FORMS: dict[str, Literal["NFC", "NFD", "NFKC", "NFKD"]] = {
+    "NFC": "NFC",
+    "NFD": "NFD",
+    "NFKC": "NFKC",
+    "NFKD": "NFKD",
+}
 
 FAMILY.inlines(
     {"clip_name": clip_name},
@@ -310,10 +317,11 @@ def is_normalized(text: str, form: str) -> bool:
     return unicodedata.is_normalized(_form(form), text)
 
 
-def _form(form: str) -> str:
-    if form.upper() not in {"NFC", "NFD", "NFKC", "NFKD"}:
+def _form(form: str) -> Literal["NFC", "NFD", "NFKC", "NFKD"]:
+    known = _FORMS.get(form.upper())
+    if known is None:
         raise SqlError(sqlstate.INVALID_PARAMETER_VALUE, f"invalid normalization form: {form}")
-    return form.upper()
+    return known
 
 
 @FAMILY.function("i4tochar")
