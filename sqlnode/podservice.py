@@ -1,0 +1,229 @@
+"""What the autoscaler asks of a pod (proto/pod.proto), and the pod's state behind it.
+
+A stamp is one RPC and takes no step twice: credentials from the pod's own key and the certificate
+that came, the storage stream, the catalog in one scan, the SQL listener; each phase is timed. A
+pod whose stamp failed is of no more use and ends: the autoscaler takes another.
+"""
+
+import asyncio
+import logging
+import os
+import secrets
+from typing import TYPE_CHECKING
+
+import grpc
+import grpc.aio
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from dormouse.base.clock import Clock
+from dormouse.base.ids import PodId
+from dormouse.base.tasks import cancel, spawn
+from dormouse.base.tls import Credentials
+from pgwire.scram import Verifier
+from proto.pod_pb2 import (
+    DrainReply,
+    DrainRequest,
+    SerialiseSessionReply,
+    SerialiseSessionRequest,
+    StampReply,
+    StampRequest,
+    StatusReply,
+    StatusRequest,
+)
+from proto.pod_pb2_grpc import PodServicer
+from sqlnode.config import PodSettings
+from sqlnode.server import SqlServer
+from sqlnode.session import moving
+from sqlnode.session.tenant import Tenant
+from sqlnode.stamping import Phases, open_tenant
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    _Context = grpc.aio.ServicerContext[Any, Any]
+
+PROTOCOL_VERSION = 1
+_log = logging.getLogger(__name__)
+
+
+def make_key() -> ec.EllipticCurvePrivateKey:
+    """A pod's key pair; the private half never leaves the process."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+class PodService(PodServicer):
+    """The pod's side of proto/pod.proto. `ended` is set when the pod has nothing left to do."""
+
+    def __init__(
+        self, settings: PodSettings, *, key: ec.EllipticCurvePrivateKey, clock: Clock
+    ) -> None:
+        self._settings = settings
+        self._key = key
+        self._clock = clock
+        self._pod_id = PodId(secrets.randbits(64) or 1)
+        self._stamped = False
+        self._draining = False
+        self._tenant: Tenant | None = None
+        self._server: SqlServer | None = None
+        self._certificate = b""
+        self._sql_address = ""
+        self._deadline: asyncio.Task[None] | None = None
+        self._born = clock.monotonic()
+        self.ended = asyncio.Event()
+
+    # --- Stamp -------------------------------------------------------------------------------
+
+    async def Stamp(self, request: StampRequest, context: "_Context") -> StampReply:  # noqa: N802
+        """See proto/pod.proto."""
+        if request.protocol_version != PROTOCOL_VERSION:
+            text = f"this pod speaks version {PROTOCOL_VERSION}"
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, text)
+        if self._stamped or self._draining:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "stamped or draining")
+        verifier = Verifier.parse(request.owner.scram_verifier)
+        if verifier is None or not request.tenant_id or not request.owner.name:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "tenant or owner not usable")
+            raise RuntimeError("abort raises")
+        self._stamped = True
+        phases = Phases()
+        try:
+            await self._become(request, verifier, phases)
+        except BaseException:
+            _log.exception("stamp failed", extra={"tenant": request.tenant_id})
+            self.stop()
+            raise
+        _log.info("stamped", extra={"tenant": request.tenant_id, "phases": str(phases)})
+        return StampReply(
+            protocol_version=PROTOCOL_VERSION,
+            sql_address=self._sql_address,
+            pod_id=self._pod_id,
+            phases=phases.reply(),
+        )
+
+    async def _become(self, request: StampRequest, verifier: Verifier, phases: Phases) -> None:
+        credentials = Credentials(
+            key=self._key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            ),
+            certificate=request.certificate,
+            authority=request.authority,
+        )
+        tls = credentials.for_tls_server(mutual=True)
+        phases.end("credentials")
+        tenant = await open_tenant(
+            request, verifier, credentials, self._settings, self._clock, self._pod_id
+        )
+        phases.end("storage and catalog")
+        tenant.on_session_end = self._session_ended
+        tenant.draining = self._draining
+        self._certificate = request.certificate
+        self._tenant = tenant
+        self._server = SqlServer(tenant, context=tls)
+        port = await self._server.start(self._settings.host)
+        self._sql_address = f"{self._settings.host}:{port}"
+        phases.end("listener")
+
+    # --- Drain -------------------------------------------------------------------------------
+
+    async def Drain(self, request: DrainRequest, context: "_Context") -> DrainReply:  # noqa: N802
+        """See proto/pod.proto."""
+        if request.if_idle and self._connections():
+            return DrainReply(drained=False)
+        self._begin_drain()
+        if self._connections() and self._deadline is None:
+            seconds = request.deadline_ms / 1000
+            self._deadline = spawn(self._end_sessions(seconds), name="drain deadline")
+        return DrainReply(drained=True)
+
+    def _connections(self) -> int:
+        return self._server.connections if self._server is not None else 0
+
+    def _begin_drain(self) -> None:
+        """From here on no session is taken; without any the pod ends. Nothing awaits in here."""
+        if not self._draining:
+            self._draining = True
+            _log.info("draining", extra={"connections": self._connections()})
+        if self._tenant is not None:
+            self._tenant.draining = True
+        if self._server is not None:
+            self._server.stop_listening()
+        self._session_ended()
+
+    def _session_ended(self) -> None:
+        if self._draining and not self._connections():
+            self.ended.set()
+
+    async def _end_sessions(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        if self._server is not None:
+            self._server.end_sessions()
+
+    def stop(self) -> None:
+        """SIGTERM: end now; sessions get 57P01."""
+        self._begin_drain()
+        if self._server is not None:
+            self._server.end_sessions()
+        self.ended.set()
+
+    async def close(self) -> None:
+        """Let go of everything."""
+        await cancel(self._deadline)
+        if self._server is not None:
+            await self._server.close()
+        if self._tenant is not None:
+            await self._tenant.kv.close()
+
+    # --- Status ------------------------------------------------------------------------------
+
+    async def Status(self, request: StatusRequest, context: "_Context") -> StatusReply:  # noqa: N802
+        """See proto/pod.proto."""
+        times = os.times()
+        reply = StatusReply(
+            protocol_version=PROTOCOL_VERSION,
+            pod_id=self._pod_id,
+            cpu_micros=int((times.user + times.system) * 1_000_000),
+            draining=self._draining,
+            public_key=self._key.public_key().public_bytes(
+                serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+            ),
+        )
+        idle_since = self._born
+        tenant = self._tenant
+        if tenant is not None:
+            sessions = tenant.sessions.values()
+            reply.tenant_id = tenant.id
+            reply.sql_address = self._sql_address
+            reply.sessions = len(sessions)
+            reply.transactions = sum(session.transactions.in_block for session in sessions)
+            reply.active = tenant.active
+            idle_since = tenant.idle_since
+        if not reply.active:
+            reply.idle_ms = int((self._clock.monotonic() - idle_since) * 1000)
+        return reply
+
+    # --- SerialiseSession --------------------------------------------------------------------
+
+    async def SerialiseSession(  # noqa: N802
+        self, request: SerialiseSessionRequest, context: "_Context"
+    ) -> SerialiseSessionReply:
+        """See proto/pod.proto."""
+        tenant = self._tenant
+        session = tenant.sessions.get(request.backend_pid) if tenant is not None else None
+        reason = moving.refusal(session)
+        if session is None or reason:
+            return SerialiseSessionReply(refusal=reason)
+        state = moving.serialise(session)
+        if len(state) > moving.STATE_BYTES_MAX:
+            return SerialiseSessionReply(refusal="the session has too much to move")
+        token = moving.token(
+            session,
+            state,
+            key=self._key,
+            certificate=self._certificate,
+            clock=self._clock,
+            seconds=self._settings.move_token_seconds,
+        )
+        return SerialiseSessionReply(state=state, token=token)

@@ -1,0 +1,199 @@
+"""One client's byte stream as a session uses it: frames in, bytes out, bounds on both.
+
+In: what a client sends ahead waits in the decoder. Beyond `input_bytes_max` the socket is no longer
+read, until the session asks for a message that is not whole yet: then it must be read, however long
+the message is (its own bound is the decoder's).
+
+Out: replies gather in a list and go out in one write when the session waits for the client, flushes
+or has gathered enough. A client that does not read makes `drain` wait, and nothing else does.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+from pgwire.framing import Frame, FrameDecoder
+from pgwire.sasl import AUTHENTICATION_BYTES_MAX
+from pgwire.startup import StartupDecoder, StartupPacket
+from sqlnode.config import PodLimits
+
+GATHER_BYTES = 64 << 10
+"""Replies are written at the latest when this many bytes wait."""
+
+
+class ConnectionClosed(Exception):
+    """The client is gone; there is nobody to tell."""
+
+
+class Connection(asyncio.Protocol):
+    """A client connection. `accept` is called when it is open, `gone` when it is lost."""
+
+    def __init__(
+        self,
+        limits: PodLimits,
+        *,
+        accept: Callable[["Connection"], None],
+        gone: Callable[["Connection"], None],
+    ) -> None:
+        self._limits = limits
+        self._accept = accept
+        self._gone = gone
+        self._transport: asyncio.Transport | None = None
+        self._startup: StartupDecoder | None = StartupDecoder()
+        self._decoder = FrameDecoder(body_bytes_max=AUTHENTICATION_BYTES_MAX)
+        self._waiter: asyncio.Future[None] | None = None
+        self._writable: asyncio.Future[None] | None = None
+        self._write_paused = False
+        self._read_paused = False
+        self._out: list[bytes] = []
+        self._out_bytes = 0
+        self.closed = False
+        self.next_frame = self._decoder.next
+        """The next whole message, None if there is none yet. Raises ProtocolViolation."""
+
+    # --- asyncio's side ---------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See `asyncio.Protocol`."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.set_write_buffer_limits(high=self._limits.output_bytes_max)
+        self._accept(self)
+
+    def data_received(self, data: bytes) -> None:
+        """See `asyncio.Protocol`."""
+        if self._startup is not None:
+            self._startup.feed(data)
+        else:
+            self._decoder.feed(data)
+        if self._waiter is not None:
+            _wake(self._waiter)
+        elif self._buffered() > self._limits.input_bytes_max and not self._read_paused:
+            self._read_paused = True
+            self._channel().pause_reading()
+
+    def _buffered(self) -> int:
+        return (self._startup or self._decoder).buffered
+
+    def eof_received(self) -> bool:
+        """See `asyncio.Protocol`: a half-closed client is a gone one."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See `asyncio.Protocol`."""
+        self.closed = True
+        for waiter in (self._waiter, self._writable):
+            if waiter is not None:
+                _wake(waiter)
+        self._gone(self)
+
+    def pause_writing(self) -> None:
+        """See `asyncio.Protocol`."""
+        self._write_paused = True
+
+    def resume_writing(self) -> None:
+        """See `asyncio.Protocol`."""
+        self._write_paused = False
+        if self._writable is not None:
+            _wake(self._writable)
+
+    # --- the session's side -----------------------------------------------------------------
+
+    def extra(self, name: str) -> Any:
+        """The transport's extra information."""
+        return self._channel().get_extra_info(name)
+
+    async def read_startup(self) -> StartupPacket:
+        """The next startup packet. Raises ProtocolViolation, ConnectionClosed."""
+        if self._startup is None:
+            raise RuntimeError("startup is over")
+        while (packet := self._startup.next()) is None:
+            await self._more()
+        return packet
+
+    def end_startup(self) -> None:
+        """From here on messages have type bytes."""
+        if self._startup is not None:
+            self._decoder.feed(self._startup.rest())
+            self._startup = None
+
+    def trust(self) -> None:
+        """The client has authenticated: it may send long messages."""
+        self._decoder.body_bytes_max = self._limits.message_bytes_max
+
+    async def read(self) -> Frame:
+        """The next message; what has gathered is written first if it is not here yet.
+
+        Raises ProtocolViolation, ConnectionClosed.
+        """
+        while (frame := self._decoder.next()) is None:
+            self.flush()
+            await self._more()
+        return frame
+
+    async def _more(self) -> None:
+        if self.closed:
+            raise ConnectionClosed
+        if self._read_paused:
+            self._read_paused = False
+            self._channel().resume_reading()
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def send(self, data: bytes) -> None:
+        """Add to what is to be written."""
+        self._out.append(data)
+        self._out_bytes += len(data)
+
+    def flush(self) -> None:
+        """Write what has gathered. Does nothing on a closed connection."""
+        if self._out:
+            data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+            self._out = []
+            self._out_bytes = 0
+            if not self.closed:
+                self._channel().write(data)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether enough has gathered for `drain` to be worth calling."""
+        return self._out_bytes >= GATHER_BYTES or self._write_paused
+
+    async def drain(self) -> None:
+        """Write, and wait until the client has read most of it. Raises ConnectionClosed."""
+        self.flush()
+        while self._write_paused and not self.closed:
+            self._writable = asyncio.get_running_loop().create_future()
+            try:
+                await self._writable
+            finally:
+                self._writable = None
+        if self.closed:
+            raise ConnectionClosed
+
+    def close(self) -> None:
+        """Write what has gathered and close."""
+        self.flush()
+        if self._transport is not None and not self.closed:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close without waiting for the client to read."""
+        self._out = []
+        if self._transport is not None:
+            with contextlib.suppress(RuntimeError):  # the transport is gone already
+                self._transport.abort()
+
+    def _channel(self) -> asyncio.Transport:
+        if self._transport is None:
+            raise RuntimeError("not connected yet")
+        return self._transport
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,359 @@
+"""COPY … FROM STDIN and COPY … TO STDOUT.
+
+FROM reads records as they come, turns a batch of them into rows a column at a time, and writes them
+through the same writer INSERT uses; columns that are not given get their defaults from a query over
+as many rows. An error names its line, as PostgreSQL's context does.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pgwire import backend as replies
+from pgwire.frontend import CopyData, CopyFail
+from sqlnode.catalog.descriptors import Column, Table
+from sqlnode.errors import SqlError, unsupported
+from sqlnode.execute.api import Execution, Row
+from sqlnode.execute.writer import TableWriter
+from sqlnode.parse import RawStatement, parse
+from sqlnode.session.copy_options import CopyOptions, copy_options
+from sqlnode.session.copy_text import CsvReader, Fields, TextReader, csv_line, text_line
+from sqlnode.session.portal import Portal
+from sqlnode.session.utility import Answer, CopyStates, inner
+from sqlnode.types.base import Value
+from sqlnode.types.registry import by_oid
+
+if TYPE_CHECKING:
+    from sqlnode.session.session import Session
+
+BATCH_ROWS = 1000
+"""Rows written at once."""
+
+
+async def copy(session: "Session", portal: Portal, states: CopyStates) -> Answer:
+    """COPY."""
+    raw = portal.planned.raw
+    node = raw.node
+    if node.is_program or node.filename:
+        raise SqlError(
+            "42501",
+            "must be superuser or have privileges of the pg_execute_server_program role "
+            "to COPY to or from an external program"
+            if node.is_program
+            else "permission denied to COPY to or from a file",
+            hint="Anyone can COPY to stdout or from stdin. psql's \\copy command also works.",
+        )
+    options = copy_options(node.options, is_from=node.is_from)
+    if node.is_from:
+        return await _copy_from(session, raw, options, states)
+    return await _copy_to(session, raw, options)
+
+
+def _table(session: "Session", relation: Any) -> Table:
+    name, schema = relation.relname, relation.schemaname or None
+    table = session.catalog.relation(name, schema=schema, search_path=session.context.search_path())
+    if table is None:
+        shown = f"{schema}.{name}" if schema else name
+        raise SqlError("42P01", f'relation "{shown}" does not exist')
+    return table
+
+
+def _columns(table: Table, names: Sequence[str]) -> list[Column]:
+    if not names:
+        return list(table.live)
+    chosen: list[Column] = []
+    for name in names:
+        column = table.column(name)
+        if column is None:
+            raise SqlError("42703", f'column "{name}" of relation "{table.name}" does not exist')
+        if column in chosen:
+            raise SqlError("42701", f'column "{name}" specified more than once')
+        chosen.append(column)
+    return chosen
+
+
+# --- FROM --------------------------------------------------------------------------------------
+
+
+async def _copy_from(
+    session: "Session", raw: RawStatement, options: CopyOptions, states: CopyStates
+) -> Answer:
+    node = raw.node
+    if node.HasField("where_clause"):
+        raise unsupported("COPY FROM with WHERE")
+    session.look_again()
+    table = _table(session, node.relation)
+    if table.virtual:
+        raise SqlError("42501", f"permission denied for table {table.name}")
+    if session.transactions.read_only:
+        raise SqlError("25006", "cannot execute COPY FROM in a read-only transaction")
+    columns = _columns(table, [item.string.sval for item in node.attlist])
+    execution = await session.execution()
+    loader = _Loader(session, table, columns, execution, await _defaults(session, table, columns))
+    connection = session.connection
+    connection.send(replies.copy_in_response(len(columns)))
+    connection.flush()
+    states.copy_in_begun()
+    count = await _load(loader, options, states, session.codec)
+    states.copy_in_ended()
+    return Answer(f"COPY {count}")
+
+
+async def _load(
+    loader: "_Loader", options: CopyOptions, states: CopyStates, client_codec: str
+) -> int:
+    codec = options.codec or client_codec
+    names = [column.name for column in loader.columns]
+    reader = CsvReader(options, codec, names) if options.csv else TextReader(options, codec)
+    pending: list[Fields] = []
+    header = options.header
+    done = False
+    while not done:
+        message = await states.read_copy()
+        if isinstance(message, CopyFail):
+            raise SqlError("57014", f"COPY from stdin failed: {message.reason}")
+        done = not isinstance(message, CopyData)
+        with loader.located():
+            data = message.data if isinstance(message, CopyData) else None
+            pending += reader.finish() if data is None else reader.feed(data)
+        if header and pending:
+            _check_header(pending.pop(0), names, options)
+            loader.line += 1
+            header = False
+        while len(pending) >= BATCH_ROWS or (done and pending):
+            batch, pending = pending[:BATCH_ROWS], pending[BATCH_ROWS:]
+            await loader.write(batch)
+    return loader.count
+
+
+def _check_header(fields: Fields, names: Sequence[str], options: CopyOptions) -> None:
+    if not options.match_header:
+        return
+    if len(fields) != len(names):
+        raise SqlError(
+            "22P04",
+            f"wrong number of fields in header line: got {len(fields)}, expected {len(names)}",
+        )
+    for number, (got, wanted) in enumerate(zip(fields, names, strict=True), 1):
+        if got != wanted:
+            raise SqlError(
+                "22P04",
+                f'column name mismatch in header line field {number}: got "{got}", '
+                f'expected "{wanted}"',
+            )
+
+
+@dataclass(slots=True)
+class _Defaults:
+    """The columns COPY does not give, and the query that makes their values."""
+
+    positions: tuple[int, ...]
+    query: Portal | None
+
+
+async def _defaults(session: "Session", table: Table, given: Sequence[Column]) -> _Defaults:
+    missing = [
+        (position, column)
+        for position, column in enumerate(table.live)
+        if column.default is not None and column not in given
+    ]
+    if not missing:
+        return _Defaults((), None)
+    expressions = ", ".join(
+        f"CAST(({column.default}) AS {_type_name(column)})" for _, column in missing
+    )
+    statement = parse(f"SELECT {expressions} FROM pg_catalog.generate_series(1, $1::int4)")[0]
+    planned = await session.plan(statement)
+    return _Defaults(tuple(position for position, _ in missing), Portal("", planned))
+
+
+def _type_name(column: Column) -> str:
+    from sqlnode.types.registry import format_type
+
+    return format_type(column.type, column.typmod)
+
+
+class _Loader:
+    """Turns batches of fields into rows and writes them."""
+
+    def __init__(
+        self,
+        session: "Session",
+        table: Table,
+        columns: Sequence[Column],
+        execution: Execution,
+        defaults: _Defaults,
+    ) -> None:
+        self.session = session
+        self.table = table
+        self.columns = columns
+        self.count = 0
+        self.line = 0
+        self._execution = execution
+        self._defaults = defaults
+        self._writer = TableWriter(table)
+        self._inputs = [by_oid(column.type).text_in for column in columns]
+        width = len(table.live)
+        places = [table.live.index(column) for column in columns]
+        self._in_order = places == list(range(width))
+        self._places = places
+
+    def located(self) -> "_Located":
+        """Adds the line to errors of reading."""
+        return _Located(self)
+
+    async def write(self, batch: list[Fields]) -> None:
+        """Convert and write a batch. Raises SqlError with PostgreSQL's context."""
+        columns = self._convert(batch)
+        rows = await self._rows(columns, len(batch))
+        with self.located():
+            await self._writer.insert(self._execution, rows)
+        await self._execution.transaction.flush()
+        self.count += len(batch)
+        self.line += len(batch)
+        await self.session.interrupts.checkpoint()
+
+    def _convert(self, batch: list[Fields]) -> list[list[Value]]:
+        width = len(self.columns)
+        if any(len(fields) != width for fields in batch):
+            self._complain_of_width(batch)
+        context = self.session.context
+        try:
+            return [
+                [None if f is None else read(f, column.typmod, context) for f in fields]
+                for fields, read, column in zip(
+                    zip(*batch, strict=True), self._inputs, self.columns, strict=True
+                )
+            ]
+        except SqlError:
+            self._find_error(batch)
+            raise
+
+    def _find_error(self, batch: list[Fields]) -> None:
+        """Meet the error again, in the order of the lines, to say where it is."""
+        context = self.session.context
+        for number, fields in enumerate(batch, self.line + 1):
+            for field, read, column in zip(fields, self._inputs, self.columns, strict=True):
+                if field is None:
+                    continue
+                try:
+                    read(field, column.typmod, context)
+                except SqlError as error:
+                    place = f"COPY {self.table.name}, line {number}, column {column.name}"
+                    error.where = f'{place}: "{field[:100]}"'
+                    raise
+
+    def _complain_of_width(self, batch: list[Fields]) -> None:
+        for number, fields in enumerate(batch, self.line + 1):
+            where = f"COPY {self.table.name}, line {number}: " + _shown(fields)
+            if len(fields) < len(self.columns):
+                missing = self.columns[len(fields)].name
+                raise SqlError("22P04", f'missing data for column "{missing}"', where=where)
+            if len(fields) > len(self.columns):
+                raise SqlError("22P04", "extra data after last expected column", where=where)
+
+    async def _rows(self, columns: list[list[Value]], count: int) -> list[Row]:
+        if self._in_order:
+            return list(zip(*columns, strict=True))
+        nulls: list[Value] = [None] * count
+        whole: list[Sequence[Value]] = [nulls] * len(self.table.live)
+        for place, values in zip(self._places, columns, strict=True):
+            whole[place] = values
+        if self._defaults.query is not None:
+            made = await self._default_values(self._defaults.query, count)
+            for place, made_values in zip(
+                self._defaults.positions, zip(*made, strict=True), strict=True
+            ):
+                whole[place] = made_values
+        return list(zip(*whole, strict=True))
+
+    async def _default_values(self, query: Portal, count: int) -> list[Row]:
+        executable = query.planned.executable
+        if executable is None:
+            raise RuntimeError("a query of defaults is a query")
+        execution = Execution(
+            transaction=self._execution.transaction,
+            catalog=self._execution.catalog,
+            functions=self._execution.functions,
+            interrupts=self._execution.interrupts,
+            params=(count,),
+        )
+        rows: list[Row] = []
+        async for batch in executable.run(execution):
+            rows += batch
+        return rows
+
+
+class _Located:
+    """Gives errors the line they happened in, where nothing more precise was said."""
+
+    def __init__(self, loader: _Loader) -> None:
+        self._loader = loader
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, SqlError) and error.where is None:
+            error.where = f"COPY {self._loader.table.name}, line {self._loader.line + 1}"
+
+
+def _shown(fields: Fields) -> str:
+    text = "\t".join("\\N" if field is None else field for field in fields)
+    return f'"{text[:100]}"'
+
+
+# --- TO ----------------------------------------------------------------------------------------
+
+
+async def _copy_to(session: "Session", raw: RawStatement, options: CopyOptions) -> Answer:
+    node = raw.node
+    session.look_again()
+    if node.HasField("query"):
+        statement = inner(raw, node.query)
+    else:
+        table = _table(session, node.relation)
+        names = [item.string.sval for item in node.attlist]
+        chosen = ", ".join(_quoted(column.name) for column in _columns(table, names))
+        statement = parse(f"SELECT {chosen} FROM {_quoted(table.schema)}.{_quoted(table.name)}")[0]
+    portal = Portal("", await session.plan(statement))
+    if portal.planned.executable is None:
+        raise SqlError("0A000", "COPY query must be a query")
+    await session.start_query(portal)
+    columns = portal.planned.columns
+    if columns is None:
+        raise SqlError("0A000", "COPY query must have a RETURNING clause")
+    names = [column.name for column in columns]
+    outputs = [by_oid(column.type).text_out for column in columns]
+    connection, context = session.connection, session.context
+    codec = options.codec or session.codec
+    connection.send(replies.copy_out_response(len(columns)))
+
+    def line(fields: Fields) -> bytes:
+        text = csv_line(fields, options, names) if options.csv else text_line(fields, options)
+        return text.encode(codec)
+
+    count = 0
+    if options.header:
+        connection.send(replies.copy_data(line(list(names))))
+    while batch := await portal.take(0):
+        lines = [
+            line(
+                [
+                    None if value is None else out(value, context)
+                    for value, out in zip(row, outputs, strict=True)
+                ]
+            )
+            for row in batch
+        ]
+        connection.send(replies.copy_lines(lines))
+        count += len(batch)
+        if connection.crowded:
+            await connection.drain()
+            await session.interrupts.checkpoint()
+    connection.send(replies.COPY_DONE)
+    return Answer(f"COPY {count}")
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,140 @@
+"""Ways to stop a statement: cancel request, time-outs, the end of the session or of the pod.
+
+A running statement meets an interrupt in one of two places: at a checkpoint between batches, or
+while it waits (for storage, for a lock, for a slow client), where its task is cancelled and the
+cancellation turned back into the error that caused it:
+
+    cancel_requested ──▶ pending error ──▶ task.cancel() ──▶ CancelledError in the wait
+                                                                 └─ `as_error` ──▶ SqlError 57014
+
+A commit that has been sent is not interrupted: its outcome would be unknown. `shielded` marks it;
+what came meanwhile is met at the next statement, except a plain cancel, which was too late.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dormouse.base.clock import Clock
+from sqlnode.errors import SqlError
+
+
+class SessionEnded(Exception):
+    """The session must end; `error`, if any, is what the client is told (FATAL)."""
+
+    def __init__(self, error: SqlError | None) -> None:
+        super().__init__(str(error) if error is not None else "client gone")
+        self.error = error
+
+
+class SessionInterrupts:
+    """The interrupts of one session; an `execute.api.Interrupts`."""
+
+    def __init__(self, clock: Clock, slice_seconds: float) -> None:
+        self._clock = clock
+        self._slice_seconds = slice_seconds
+        self._slice_end = 0.0
+        self._pending: SqlError | SessionEnded | None = None
+        self._running = False
+        self._waits = False
+        self._shielded = False
+        self._cancelling = False
+        self._timer: asyncio.TimerHandle | None = None
+        self.task: asyncio.Task[None] | None = None
+        """The session's task."""
+
+    @contextmanager
+    def statement(self, timeout_ms: int) -> Iterator[None]:
+        """While a statement runs it can be cancelled, and has `timeout_ms` (0: no limit)."""
+        self._running = True
+        self._slice_end = self._clock.monotonic() + self._slice_seconds
+        if timeout_ms:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(timeout_ms / 1000, self._statement_timeout)
+        try:
+            yield
+        except asyncio.CancelledError:
+            error = self._taken()
+            if error is None:
+                raise
+            raise error from None
+        finally:
+            self._running = False
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            if isinstance(self._pending, SqlError):
+                self._taken()  # it came too late for the statement it was for
+
+    @contextmanager
+    def shielded(self) -> Iterator[None]:
+        """What runs here is not interrupted."""
+        self._shielded = True
+        try:
+            yield
+        finally:
+            self._shielded = False
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """While the session waits for its client only its end interrupts it."""
+        if isinstance(self._pending, SessionEnded):
+            raise self._pending
+        self._waits = True
+        try:
+            yield
+        except asyncio.CancelledError:
+            error = self._taken()
+            if error is None:
+                raise
+            raise error from None
+        finally:
+            self._waits = False
+
+    async def checkpoint(self) -> None:
+        """See `execute.api.Interrupts.checkpoint`."""
+        if self._pending is not None and not self._shielded:
+            error = self._taken()
+            if error is not None:
+                raise error
+        if self._clock.monotonic() >= self._slice_end:
+            await asyncio.sleep(0)
+            self._slice_end = self._clock.monotonic() + self._slice_seconds
+
+    def cancel_requested(self) -> None:
+        """A CancelRequest with the right secret; does nothing where no statement runs."""
+        self._interrupt(SqlError("57014", "canceling statement due to user request"))
+
+    def _statement_timeout(self) -> None:
+        self._interrupt(SqlError("57014", "canceling statement due to statement timeout"))
+
+    def _interrupt(self, error: SqlError) -> None:
+        if self._running and not self._shielded and self._pending is None:
+            self._pending = error
+            self._cancel_task()
+
+    def end_session(self, error: SqlError | None) -> None:
+        """End the session as soon as it can be: at once if it waits for its client."""
+        self._pending = SessionEnded(error)
+        if (self._running or self._waits) and not self._shielded:
+            self._cancel_task()
+
+    def _cancel_task(self) -> None:
+        if self.task is not None and not self.task.done() and not self._cancelling:
+            self._cancelling = True
+            self.task.cancel()
+
+    def check_end(self) -> None:
+        """Raises SessionEnded where the session was told to end meanwhile."""
+        if isinstance(self._pending, SessionEnded) and not self._shielded:
+            self._taken()
+            raise SessionEnded(None) if self._pending is None else self._pending
+
+    def _taken(self) -> SqlError | SessionEnded | None:
+        error = self._pending
+        if isinstance(error, SqlError):
+            self._pending = None
+        if self._cancelling and self.task is not None:
+            self._cancelling = False
+            self.task.uncancel()
+        return error

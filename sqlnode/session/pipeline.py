@@ -1,0 +1,151 @@
+"""From text to something that runs: parse, analyse, plan, compile, and the cache of the outcome.
+
+One cache serves all sessions of the pod, for prepared statements and for repeated simple ones. What
+an entry depends on is its key: the text, the parameter types the client declared, and the settings
+analysis looks at. The catalog is compared by identity: a new one makes every entry stale, and the
+next use replaces it.
+
+A text whose constants are folded from the clock ('now', 'today') is not cached, or it would mean
+the time of its first use for ever.
+"""
+
+import re
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlnode import tree
+from sqlnode.analyse.statement import analyse
+from sqlnode.compile.statement import compile_plan
+from sqlnode.execute.api import Executable, ResultColumn
+from sqlnode.parse import RawStatement, parse
+from sqlnode.plan.planner import plan
+from sqlnode.session.context import SessionContext
+
+if TYPE_CHECKING:
+    from sqlnode.catalog.catalog import Catalog
+
+_CLOCK_LITERAL = re.compile(r"'\s*(now|today|tomorrow|yesterday)", re.IGNORECASE)
+CACHED_TEXT_CHARACTERS_MAX = 16 << 10
+"""Longer texts (bulk INSERTs) are not worth a place."""
+
+SESSION_KINDS = frozenset(
+    {
+        "transaction_stmt",
+        "variable_set_stmt",
+        "variable_show_stmt",
+        "discard_stmt",
+        "prepare_stmt",
+        "execute_stmt",
+        "deallocate_stmt",
+        "declare_cursor_stmt",
+        "fetch_stmt",
+        "close_portal_stmt",
+        "explain_stmt",
+        "copy_stmt",
+        "listen_stmt",
+        "unlisten_stmt",
+        "notify_stmt",
+        "lock_stmt",
+        "check_point_stmt",
+        "constraints_set_stmt",
+        "do_stmt",
+        "call_stmt",
+        "load_stmt",
+    }
+)
+"""Statements the session answers itself, by their name in the grammar's union."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Planned:
+    """One statement, ready to run. `executable` is None for a utility statement."""
+
+    raw: RawStatement
+    catalog: "Catalog"
+    statement: tree.Query | tree.Utility | None
+    executable: Executable | None
+    param_types: tuple[int, ...]
+
+    @property
+    def columns(self) -> tuple[ResultColumn, ...] | None:
+        """What a query returns; None for utilities (the session knows better)."""
+        return self.executable.columns if self.executable is not None else None
+
+
+class PlanCache:
+    """The pod's plans, least recently used out first."""
+
+    def __init__(self, plans_max: int) -> None:
+        self._plans_max = plans_max
+        self._entries: OrderedDict[tuple[object, ...], Planned] = OrderedDict()
+        self.hits = 0
+        self.misses = 0
+
+    def find(
+        self, text: str, context: SessionContext, declared: Sequence[int] = ()
+    ) -> Planned | None:
+        """The plan of a text that is one statement, if it is there and fresh."""
+        key = (text, tuple(declared), context.analysis_key())
+        entry = self._entries.get(key)
+        if entry is None or entry.catalog is not context.catalog:
+            self.misses += 1
+            return None
+        self.hits += 1
+        self._entries.move_to_end(key)
+        return entry
+
+    def add(
+        self, text: str, context: SessionContext, planned: Planned, declared: Sequence[int] = ()
+    ) -> None:
+        """Keep a plan, if its text allows."""
+        if (
+            planned.executable is None
+            or len(text) > CACHED_TEXT_CHARACTERS_MAX
+            or _CLOCK_LITERAL.search(text)
+        ):
+            return
+        self._entries[text, tuple(declared), context.analysis_key()] = planned
+        if len(self._entries) > self._plans_max:
+            self._entries.popitem(last=False)
+
+
+def make_plan(raw: RawStatement, context: SessionContext, declared: Sequence[int] = ()) -> Planned:
+    """Analyse, plan and compile one statement. Raises SqlError."""
+    catalog = context.catalog
+    if raw.kind in SESSION_KINDS:
+        return Planned(raw, catalog, None, None, tuple(declared))
+    analysed = analyse(
+        raw,
+        catalog=catalog,
+        search_path=context.search_path(),
+        param_types=declared,
+        context=context,
+    )
+    if isinstance(analysed.statement, tree.Utility):
+        return Planned(raw, catalog, analysed.statement, None, analysed.param_types)
+    executable = compile_plan(plan(analysed.statement, catalog=catalog), analysed.param_types)
+    return Planned(raw, catalog, analysed.statement, executable, analysed.param_types)
+
+
+def prepare(
+    cache: PlanCache, text: str, context: SessionContext, declared: Sequence[int] = ()
+) -> tuple[list[RawStatement], Planned | None]:
+    """The statements of a text; with the plan where it is exactly one. Raises SqlError."""
+    planned = cache.find(text, context, declared)
+    if planned is not None:
+        return [planned.raw], planned
+    statements = parse(text)
+    return statements, None
+
+
+def plan_one(
+    cache: PlanCache, raw: RawStatement, context: SessionContext, declared: Sequence[int] = ()
+) -> Planned:
+    """The plan of a statement that is the only one of its text. Raises SqlError."""
+    planned = cache.find(raw.source, context, declared)
+    if planned is None:
+        planned = make_plan(raw, context, declared)
+        cache.add(raw.source, context, planned, declared)
+    return planned

@@ -1,0 +1,315 @@
+"""One session: its settings, statements, portals and transaction, and how a statement runs.
+
+The wire protocol is `sqlnode.session.backend`'s; what a statement of the session's own means
+(SET, BEGIN, FETCH, COPY …) is `sqlnode.session.utility`'s. Here is what both share: planning with a
+fresh catalog, opening portals, and sending rows.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING
+
+from pgwire.backend import data_rows, row_description
+from pgwire.notices import Notice, notice_response
+from sqlnode.errors import SqlError
+from sqlnode.execute.api import Batch, Execution, ResultColumn
+from sqlnode.kv.errors import CatalogStale
+from sqlnode.parse import RawStatement
+from sqlnode.session.connection import Connection
+from sqlnode.session.context import SessionContext
+from sqlnode.session.encoding import column_encoder, encode_batch, fields, result_formats
+from sqlnode.session.guc_values import codec
+from sqlnode.session.interrupts import SessionInterrupts
+from sqlnode.session.pipeline import Planned, make_plan, plan_one
+from sqlnode.session.portal import Portal
+from sqlnode.session.prepared import PreparedStatement
+from sqlnode.session.replies import wanted
+from sqlnode.session.settings import Settings
+from sqlnode.session.tenant import Tenant
+from sqlnode.session.transactions import Transactions
+from sqlnode.types.base import Value
+
+if TYPE_CHECKING:
+    from sqlnode.catalog.catalog import Catalog
+
+STALE_RETRIES_MAX = 5
+"""Times a statement is planned anew because the catalog changed under it."""
+_log = logging.getLogger(__name__)
+
+
+class Session:
+    """A client's session. `secret` is what its CancelRequest must show."""
+
+    def __init__(
+        self,
+        tenant: Tenant,
+        connection: Connection,
+        settings: Settings,
+        interrupts: SessionInterrupts,
+        *,
+        user: str,
+        pid: int,
+        secret: bytes,
+    ) -> None:
+        self.tenant = tenant
+        self.connection = connection
+        self.settings = settings
+        self.interrupts = interrupts
+        self.user = user
+        self.pid = pid
+        self.secret = secret
+        self.busy = False
+        """Whether a message is being worked on."""
+        self.context = SessionContext(
+            settings, tenant.catalog, tenant.clock, user=user, database=tenant.database, pid=pid
+        )
+        self.transactions = Transactions(tenant, settings, self.context, interrupts, self.warn)
+        self.statements: dict[str, PreparedStatement] = {}
+        self.portals: dict[str, Portal] = {}
+        self.codec = codec(settings["client_encoding"])
+        self._timeouts_of = -1
+        self._statement_timeout_ms = 0
+        self._idle_session_ms = 0
+        self._idle_transaction_ms = 0
+
+    def __repr__(self) -> str:
+        return f"<Session {self.pid} of {self.user}, {self.transactions.status}>"
+
+    # --- telling the client ------------------------------------------------------------------
+
+    def warn(self, sqlstate: str, message: str) -> None:
+        """A WARNING."""
+        self.notice("WARNING", sqlstate, message)
+
+    def notice(self, severity: str, sqlstate: str, message: str) -> None:
+        """Any notice, where client_min_messages lets it through."""
+        if wanted(severity, self.settings["client_min_messages"]):
+            self.connection.send(notice_response(Notice(severity, sqlstate, message), self.codec))
+
+    # --- time-outs ---------------------------------------------------------------------------
+
+    @property
+    def statement_timeout_ms(self) -> int:
+        """statement_timeout; 0 is no limit."""
+        if self._timeouts_of != self.settings.generation:
+            self._read_timeouts()
+        return self._statement_timeout_ms
+
+    def idle_timeout(self) -> tuple[str, int]:
+        """Which time-out runs while the client is silent, and its milliseconds (0: none)."""
+        if self._timeouts_of != self.settings.generation:
+            self._read_timeouts()
+        if self.transactions.in_block:
+            return "transaction", self._idle_transaction_ms
+        return "session", self._idle_session_ms
+
+    def _read_timeouts(self) -> None:
+        settings = self.settings
+        self._timeouts_of = settings.generation
+        self._statement_timeout_ms = settings.milliseconds("statement_timeout")
+        self._idle_session_ms = settings.milliseconds("idle_session_timeout")
+        self._idle_transaction_ms = settings.milliseconds("idle_in_transaction_session_timeout")
+
+    # --- planning ----------------------------------------------------------------------------
+
+    @property
+    def catalog(self) -> "Catalog":
+        """The catalog the next statement sees."""
+        return self.transactions.catalog
+
+    def look_again(self) -> None:
+        """Let the next statement see settings and catalog as they are now."""
+        self.context.catalog = self.transactions.catalog
+        self.context.refresh()
+
+    async def plan(
+        self, raw: RawStatement, declared: Sequence[int] = (), *, alone: bool = False
+    ) -> Planned:
+        """Plan a statement; `alone` where it is the whole text, so that the plan may be shared.
+
+        A name that is not found may be one that another pod has made: before the error stands, the
+        catalog's version is asked for.
+        """
+        self.look_again()
+        try:
+            return self._plan(raw, declared, alone=alone)
+        except SqlError as error:
+            if not error.sqlstate.startswith(("42", "3F")) or not await self._newer_catalog():
+                raise
+        self.look_again()
+        return self._plan(raw, declared, alone=alone)
+
+    def _plan(self, raw: RawStatement, declared: Sequence[int], *, alone: bool) -> Planned:
+        if alone:
+            return plan_one(self.tenant.plans, raw, self.context, declared)
+        return make_plan(raw, self.context, declared)
+
+    async def _newer_catalog(self) -> bool:
+        """Whether the catalog was outdated; it has been read again then."""
+        before = self.transactions.catalog
+        if before is not self.tenant.catalog:
+            return False  # this transaction has changed it: nobody else can have
+        version = await self.tenant.kv.current_catalog_version()
+        if version <= before.version:
+            return False
+        await self.tenant.reload_catalog()
+        return True
+
+    async def fresh(self, planned: Planned) -> Planned:
+        """The same statement planned for the catalog as it is now."""
+        if planned.catalog is self.transactions.catalog or planned.executable is None:
+            return planned
+        again = await self.plan(planned.raw, planned.param_types)
+        if again.columns != planned.columns:
+            raise SqlError("0A000", "cached plan must not change result type")
+        return again
+
+    # --- running -----------------------------------------------------------------------------
+
+    async def execution(self, params: tuple[Value, ...] = ()) -> Execution:
+        """A statement's snapshot and surroundings; paused portals are read to their end first."""
+        if self.portals:
+            await self._hold_paused()
+        transaction = await self.transactions.statement()
+        return Execution(
+            transaction=transaction,
+            catalog=self.transactions.catalog,
+            functions=self.context,
+            interrupts=self.interrupts,
+            params=params,
+            memory_bytes_max=self.tenant.limits.statement_memory_bytes,
+        )
+
+    async def _hold_paused(self) -> None:
+        for portal in self.portals.values():
+            if portal.paused:
+                await portal.hold()
+
+    async def start_query(self, portal: Portal) -> None:
+        """Let a portal of a planned query begin; its first rows are read here.
+
+        A catalog that storage says is outdated is read again and the statement planned anew: it
+        has given no row yet.
+        """
+        for attempt in range(STALE_RETRIES_MAX + 1):
+            planned = portal.planned = await self.fresh(portal.planned)
+            self._check_writable(planned)
+            execution = await self.execution(portal.params)
+            executable = planned.executable
+            if executable is None:
+                raise RuntimeError("a utility statement has no plan")
+            batches = executable.run(execution)
+            try:
+                first = await anext(batches, None)
+            except CatalogStale:
+                if attempt == STALE_RETRIES_MAX or not self.transactions.can_replan():
+                    raise
+                await self.tenant.reload_catalog()
+                self.look_again()
+                continue
+            portal.open(_resumed(first, batches), execution)
+            return
+
+    def _check_writable(self, planned: Planned) -> None:
+        executable = planned.executable
+        if executable is not None and executable.writes and self.transactions.read_only:
+            command = executable.tag.split()[0]
+            raise SqlError("25006", f"cannot execute {command} in a read-only transaction")
+
+    def shape(
+        self, portal: Portal, columns: tuple[ResultColumn, ...] | None, formats: Sequence[int] = ()
+    ) -> None:
+        """Give a portal its columns and their encoders."""
+        portal.columns = columns
+        if columns is not None:
+            portal.formats = result_formats(formats, len(columns))
+            portal.codec = self.codec
+            portal.encoders = [
+                column_encoder(column.type, form, self.codec)
+                for column, form in zip(columns, portal.formats, strict=True)
+            ]
+
+    def send_description(self, portal: Portal) -> None:
+        """RowDescription of a portal that returns rows."""
+        if portal.columns is not None:
+            described = fields(portal.columns, portal.formats)
+            self.connection.send(row_description(described, self.codec))
+
+    async def send_rows(self, portal: Portal, limit: int = 0) -> int:
+        """Send a portal's next rows, at most `limit` (0: all); how many there were."""
+        sent = 0
+        connection, context, encoders = self.connection, self.context, portal.encoders
+        while batch := await portal.take(limit - sent if limit else 0):
+            columns = encode_batch(batch, encoders, context)
+            connection.send(data_rows(columns, len(batch)))
+            sent += len(batch)
+            if sent == limit:
+                break
+            if connection.crowded:
+                await connection.drain()
+                await self.interrupts.checkpoint()
+        return sent
+
+    # --- portals and statements --------------------------------------------------------------
+
+    async def close_portal(self, name: str) -> None:
+        """Drop a portal, if there is one of that name."""
+        portal = self.portals.pop(name, None)
+        if portal is not None:
+            await portal.close()
+
+    def add_portal(self, portal: Portal) -> None:
+        """Keep a portal. Raises SqlError 54000 where there are too many."""
+        if len(self.portals) >= self.tenant.limits.portals_max:
+            raise SqlError(
+                "54000", f"a session has at most {self.tenant.limits.portals_max} open portals"
+            )
+        self.portals[portal.name] = portal
+
+    def add_statement(self, statement: PreparedStatement) -> None:
+        """Keep a prepared statement. Raises SqlError 54000 where there are too many."""
+        limit = self.tenant.limits.statements_max
+        if statement.name not in self.statements and len(self.statements) >= limit:
+            raise SqlError("54000", f"a session has at most {limit} prepared statements")
+        self.statements[statement.name] = statement
+
+    async def end_transaction_portals(self, *, committed: bool) -> None:
+        """Portals live as long as their transaction, held cursors longer if it commits."""
+        for name, portal in list(self.portals.items()):
+            if portal.holdable and committed:
+                await portal.hold()
+                portal.outlives = True
+            elif not portal.outlives:
+                await self.close_portal(name)
+
+    async def finish(self) -> None:
+        """End an implicit transaction."""
+        if not self.transactions.in_block and self.transactions.active:
+            if self.portals:
+                await self.end_transaction_portals(committed=True)
+            await self.transactions.finish()
+
+    async def fail(self) -> None:
+        """A statement has failed."""
+        self.transactions.fail()
+        if self.portals and not self.transactions.in_block:
+            await self.end_transaction_portals(committed=False)
+
+    def take_encoding(self) -> None:
+        """Follow client_encoding."""
+        self.codec = codec(self.settings["client_encoding"])
+
+    async def close(self) -> None:
+        """Roll back what is open and let go of everything."""
+        for portal in list(self.portals.values()):
+            await portal.close()
+        self.portals.clear()
+        self.transactions.abandon()
+
+
+async def _resumed(first: Batch | None, rest: AsyncIterator[Batch]) -> AsyncIterator[Batch]:
+    if first is None:
+        return
+    yield first
+    async for batch in rest:
+        yield batch

@@ -1,0 +1,127 @@
+"""From the first byte to the first ReadyForQuery: startup packet, SCRAM, settings.
+
+    StartupMessage ──▶ SCRAM with the user's verifier (or a mock one) ──▶ database? room? ──▶ session
+
+Whether a user or a database exists is told only to who has authenticated.
+"""
+
+import secrets
+from collections.abc import Mapping
+
+from dormouse.base.errors import DormouseError
+from pgwire import backend as replies
+from pgwire import sasl
+from pgwire.errors import AuthenticationFailed, ProtocolViolation
+from pgwire.scram import MECHANISM, NONCE_BYTES, ScramServer
+from pgwire.startup import (
+    CancelRequest,
+    GssEncRequest,
+    SslRequest,
+    StartupMessage,
+    parse_options,
+)
+from sqlnode.errors import SqlError
+from sqlnode.session.connection import Connection
+from sqlnode.session.interrupts import SessionInterrupts
+from sqlnode.session.session import Session
+from sqlnode.session.settings import Settings
+from sqlnode.session.tenant import Tenant
+
+SECRET_BYTES = 4
+"""Of a cancel key: what protocol 3.0 has room for."""
+_NOT_SETTINGS = frozenset({"user", "database", "options", "replication"})
+
+
+async def open_session(tenant: Tenant, connection: Connection) -> Session | None:
+    """The session of a client that logs in; None where it only wanted something cancelled.
+
+    Raises SqlError and ProtocolViolation (to be sent as FATAL), ConnectionClosed.
+    """
+    message = await _introduction(tenant, connection)
+    if message is None:
+        return None
+    if message.needs_negotiation:
+        connection.send(replies.negotiate_protocol_version(message.protocol_options))
+    user = message.parameters["user"]
+    await _authenticate(tenant, connection, user)
+    connection.trust()
+    database = message.parameters.get("database") or user
+    if database != tenant.database:
+        raise SqlError("3D000", f'database "{database}" does not exist')
+    if message.parameters.get("replication", "false").lower() not in ("false", "off", "no", "0"):
+        raise SqlError("0A000", "replication connections are not supported")
+    if tenant.draining:
+        raise SqlError("57P03", "the database system is shutting down")
+    if len(tenant.sessions) >= tenant.sessions_max:
+        raise SqlError("53300", "sorry, too many clients already")
+    return _session(tenant, connection, message, user)
+
+
+async def _introduction(tenant: Tenant, connection: Connection) -> StartupMessage | None:
+    while True:
+        match await connection.read_startup():
+            case SslRequest() | GssEncRequest():
+                # TLS began with the first byte; there is none inside it.
+                connection.send(b"N")
+                connection.flush()
+            case CancelRequest(pid, secret):
+                tenant.cancel(pid, secret)
+                return None
+            case StartupMessage() as message:
+                connection.end_startup()
+                return message
+
+
+async def _authenticate(tenant: Tenant, connection: Connection, user: str) -> None:
+    verifier, doomed = tenant.verifier(user)
+    scram = ScramServer(verifier, nonce=secrets.token_bytes(NONCE_BYTES), doomed=doomed)
+    connection.send(replies.authentication_sasl([MECHANISM]))
+    initial = sasl.parse_initial(await _sasl_body(connection))
+    if initial.mechanism != MECHANISM or initial.data is None:
+        raise ProtocolViolation("client selected an invalid SASL authentication mechanism")
+    connection.send(replies.authentication_sasl_continue(scram.challenge(initial.data)))
+    try:
+        proof = scram.verify(await _sasl_body(connection))
+    except AuthenticationFailed:
+        text = f'password authentication failed for user "{user}"'
+        raise SqlError("28P01", text) from None
+    connection.send(replies.authentication_sasl_final(proof))
+    connection.send(replies.AUTHENTICATION_OK)
+
+
+async def _sasl_body(connection: Connection) -> bytes:
+    frame = await connection.read()
+    if frame.kind != ord("p"):
+        raise ProtocolViolation(f"expected SASL response, got message type {frame.kind}")
+    return frame.body
+
+
+def _session(tenant: Tenant, connection: Connection, message: StartupMessage, user: str) -> Session:
+    settings = _settings(tenant, message.parameters, user)
+    pid = tenant.new_pid()
+    secret = secrets.token_bytes(SECRET_BYTES)
+    interrupts = SessionInterrupts(tenant.clock, tenant.limits.slice_seconds)
+    session = Session(tenant, connection, settings, interrupts, user=user, pid=pid, secret=secret)
+    for name, value in settings.reported().items():
+        connection.send(replies.parameter_status(name, value, session.codec))
+    connection.send(replies.backend_key_data(pid, secret))
+    return session
+
+
+def _settings(tenant: Tenant, parameters: Mapping[str, str], user: str) -> Settings:
+    start = dict(tenant.settings)
+    options = parameters.get("options", "")
+    if options:
+        start |= parse_options(options)
+    start |= {name: value for name, value in parameters.items() if name not in _NOT_SETTINGS}
+    internal = {
+        "session_authorization": user,
+        "is_superuser": "off",
+        "max_connections": str(tenant.sessions_max),
+    }
+    try:
+        return Settings(start, internal=internal)
+    except DormouseError as error:
+        if isinstance(error, SqlError):
+            raise
+        raise SqlError(error.sqlstate, error.message) from None

@@ -1,0 +1,333 @@
+"""Transaction blocks of one session: PostgreSQL's rules over one KV transaction at a time.
+
+    NONE ──statement──▶ (implicit: committed at its end, or at Sync)
+     │  ──several statements in one query──▶ IMPLICIT ──end of the query──▶ NONE
+     └─BEGIN──▶ OPEN ──error──▶ FAILED ──ROLLBACK, COMMIT (says ROLLBACK)──▶ NONE
+                 ▲               │
+                 └──ROLLBACK TO──┘       BEGIN in IMPLICIT makes it OPEN, with what it did so far
+
+Nothing reaches storage before the first statement that reads or writes: the KV transaction is made
+then, with the isolation level and access mode the settings have by that time. A savepoint is a
+mark in the KV transaction, in the settings and in the catalog; rolling back to it restores all.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from sqlnode.errors import SqlError
+from sqlnode.kv.transaction import Isolation, KvTransaction
+from sqlnode.session.context import SessionContext
+from sqlnode.session.interrupts import SessionInterrupts
+from sqlnode.session.settings import Settings, SettingsMark
+from sqlnode.session.tenant import Tenant
+
+if TYPE_CHECKING:
+    from sqlnode.catalog.catalog import Catalog
+
+SAVEPOINTS_MAX = 10_000
+"""Open savepoints of one transaction; one more is refused with 54000."""
+
+_ISOLATIONS = {
+    "read uncommitted": Isolation.READ_COMMITTED,
+    "read committed": Isolation.READ_COMMITTED,
+    "repeatable read": Isolation.REPEATABLE_READ,
+}
+
+Warn = Callable[[str, str], None]
+"""(SQLSTATE, message) of a WARNING to the client."""
+
+
+class Block(Enum):
+    """Where a session stands with transaction blocks."""
+
+    NONE = "none"
+    IMPLICIT = "implicit"
+    OPEN = "open"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """What BEGIN and its relatives may say; None leaves it to the defaults."""
+
+    isolation: str | None = None
+    read_only: bool | None = None
+    deferrable: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Savepoint:
+    name: str
+    settings: SettingsMark
+    catalog: "Catalog | None"
+
+
+class Transactions:
+    """The transaction state of one session."""
+
+    def __init__(
+        self,
+        tenant: Tenant,
+        settings: Settings,
+        context: SessionContext,
+        interrupts: SessionInterrupts,
+        warn: Warn,
+    ) -> None:
+        self._tenant = tenant
+        self._settings = settings
+        self._context = context
+        self._interrupts = interrupts
+        self._warn = warn
+        self._kv: KvTransaction | None = None
+        self._savepoints: list[_Savepoint] = []
+        self._begun = settings.mark()
+        self._catalog: Catalog | None = None
+        self._started = False
+        self.block = Block.NONE
+
+    # --- what the session looks at -----------------------------------------------------------
+
+    @property
+    def status(self) -> str:
+        """ReadyForQuery's status."""
+        if self.block is Block.FAILED:
+            return "E"
+        return "T" if self.block is Block.OPEN else "I"
+
+    @property
+    def active(self) -> bool:
+        """Whether anything of a transaction is open."""
+        return self._started or self.block is not Block.NONE
+
+    @property
+    def catalog(self) -> "Catalog":
+        """The catalog statements see: the pod's, or the one this transaction has made."""
+        return self._catalog if self._catalog is not None else self._tenant.catalog
+
+    def adopt_catalog(self, catalog: "Catalog") -> None:
+        """A statement of this transaction has changed the catalog."""
+        self._catalog = catalog
+
+    @property
+    def in_block(self) -> bool:
+        """Whether a transaction block is open, failed or not."""
+        return self.block is Block.OPEN or self.block is Block.FAILED
+
+    @property
+    def has_queried(self) -> bool:
+        """Whether a snapshot was taken: isolation and mode are fixed by then."""
+        return self._kv is not None
+
+    @property
+    def isolation(self) -> str:
+        """The isolation level of the transaction."""
+        return self._settings["transaction_isolation"]
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the transaction may not write."""
+        return self._settings["transaction_read_only"] == "on"
+
+    def require_block(self, what: str) -> None:
+        """Raises 25P01 where no transaction block is open."""
+        if self.block is not Block.OPEN and self.block is not Block.FAILED:
+            raise SqlError("25P01", f"{what} can only be used in transaction blocks")
+
+    def refuse_block(self, what: str) -> None:
+        """Raises 25001 inside a transaction block."""
+        if self.block is not Block.NONE:
+            raise SqlError("25001", f"{what} cannot run inside a transaction block")
+
+    def refuse_failed(self) -> None:
+        """Raises 25P02 in a failed transaction."""
+        if self.block is Block.FAILED:
+            raise SqlError(
+                "25P02",
+                "current transaction is aborted, commands ignored until end of transaction block",
+            )
+
+    # --- statements --------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """A statement begins: so does a transaction, if none is open."""
+        if not self._started:
+            self._started = True
+            self._begun = self._settings.mark()
+            self._context.start_transaction()
+
+    async def statement(self) -> KvTransaction:
+        """The KV transaction for a statement that reads or writes, with its snapshot."""
+        kv = self._kv
+        if kv is None:
+            kv = self._kv = self._tenant.kv_begin(
+                isolation=_ISOLATIONS[self.isolation], read_only=self.read_only
+            )
+            kv.lock_timeout_ms = self._settings.milliseconds("lock_timeout")
+            for _ in self._savepoints:
+                kv.savepoint()
+        kv.catalog_version = self.catalog.version
+        await kv.begin_statement()
+        return kv
+
+    def can_replan(self) -> bool:
+        """Whether the statement that met an outdated catalog has left nothing behind."""
+        return self._kv is not None and not self._kv.has_writes and self._catalog is None
+
+    def begin_implicit_block(self) -> None:
+        """A query of several statements starts."""
+        if self.block is Block.NONE:
+            self.block = Block.IMPLICIT
+
+    async def finish(self) -> None:
+        """The end of a statement, query or pipeline outside a block: commit what is open."""
+        if self.block in (Block.NONE, Block.IMPLICIT) and self.active:
+            await self._commit()
+
+    def fail(self) -> None:
+        """A statement has failed: the block has too, and an implicit one is over."""
+        if self.block is Block.OPEN:
+            self.block = Block.FAILED
+        elif self.block is not Block.FAILED:
+            self._rollback()
+
+    # --- commands ----------------------------------------------------------------------------
+
+    def begin(self, mode: Mode) -> None:
+        """BEGIN, START TRANSACTION."""
+        if self.block in (Block.OPEN, Block.FAILED):
+            self._warn("25001", "there is already a transaction in progress")
+        else:
+            self.start()
+            self.block = Block.OPEN
+        self.set_mode(mode)
+
+    def set_mode(self, mode: Mode) -> None:
+        """SET TRANSACTION and the options of BEGIN. Raises 25001, 0A000."""
+        settings = self._settings
+        if mode.isolation is not None:
+            if self.has_queried and mode.isolation != self.isolation:
+                raise SqlError(
+                    "25001", "SET TRANSACTION ISOLATION LEVEL must be called before any query"
+                )
+            settings.set("transaction_isolation", mode.isolation, local=True)
+        if mode.read_only is not None:
+            if not mode.read_only and self.read_only and self.has_queried:
+                raise SqlError("25001", "transaction read-write mode must be set before any query")
+            settings.set("transaction_read_only", "on" if mode.read_only else "off", local=True)
+        if mode.deferrable is not None:
+            text = "on" if mode.deferrable else "off"
+            settings.set("transaction_deferrable", text, local=True)
+
+    async def commit(self, *, chain: bool) -> str:
+        """COMMIT, END: the command tag. Raises what the commit raises; then all is rolled back."""
+        if self.block is Block.FAILED:
+            return self.rollback(chain=chain)
+        if self.block in (Block.NONE, Block.IMPLICIT):
+            self._refuse_chain("COMMIT", chain)
+            self._warn("25P01", "there is no transaction in progress")
+        mode = self._mode()
+        await self._commit()
+        if chain:
+            self.begin(mode)
+        return "COMMIT"
+
+    def rollback(self, *, chain: bool) -> str:
+        """ROLLBACK, ABORT: the command tag."""
+        if self.block in (Block.NONE, Block.IMPLICIT):
+            self._refuse_chain("ROLLBACK", chain)
+            self._warn("25P01", "there is no transaction in progress")
+        mode = self._mode()
+        self._rollback()
+        if chain:
+            self.begin(mode)
+        return "ROLLBACK"
+
+    def _refuse_chain(self, what: str, chain: bool) -> None:
+        if chain:
+            raise SqlError("25P01", f"{what} AND CHAIN can only be used in transaction blocks")
+
+    def _mode(self) -> Mode:
+        deferrable = self._settings["transaction_deferrable"] == "on"
+        return Mode(self.isolation, self.read_only, deferrable)
+
+    # --- savepoints --------------------------------------------------------------------------
+
+    def savepoint(self, name: str) -> None:
+        """SAVEPOINT."""
+        self.require_block("SAVEPOINT")
+        if len(self._savepoints) >= SAVEPOINTS_MAX:
+            raise SqlError("54000", f"a transaction has at most {SAVEPOINTS_MAX} savepoints")
+        if self._kv is not None:
+            self._kv.savepoint()
+        self._savepoints.append(_Savepoint(name, self._settings.mark(), self._catalog))
+
+    def release(self, name: str) -> None:
+        """RELEASE SAVEPOINT."""
+        self.require_block("RELEASE SAVEPOINT")
+        position = self._position(name)
+        if self._kv is not None:
+            self._kv.release(position)
+        del self._savepoints[position:]
+
+    async def rollback_to(self, name: str) -> None:
+        """ROLLBACK TO SAVEPOINT: also out of a failed block."""
+        self.require_block("ROLLBACK TO SAVEPOINT")
+        position = self._position(name)
+        savepoint = self._savepoints[position]
+        if self._kv is not None:
+            await self._kv.rollback_to(position)
+        self._settings.restore(savepoint.settings)
+        self._catalog = savepoint.catalog
+        self._context.refresh()
+        del self._savepoints[position + 1 :]
+        self.block = Block.OPEN
+
+    def _position(self, name: str) -> int:
+        for position in reversed(range(len(self._savepoints))):
+            if self._savepoints[position].name == name:
+                return position
+        raise SqlError("3B001", f'savepoint "{name}" does not exist')
+
+    # --- ends --------------------------------------------------------------------------------
+
+    async def _commit(self) -> None:
+        kv = self._kv
+        if kv is None:
+            self._end(committed=True)
+            return
+        try:
+            with self._interrupts.shielded():
+                await kv.commit()
+        except BaseException:
+            self._kv = None  # a commit that failed has ended the transaction
+            self._end(committed=False)
+            raise
+        changed = self._catalog
+        self._kv = None
+        self._end(committed=True)
+        if changed is not None:
+            await self._tenant.catalog_committed()
+
+    def _rollback(self) -> None:
+        kv, self._kv = self._kv, None
+        self._end(committed=False)
+        if kv is not None:
+            kv.rollback()
+
+    def _end(self, *, committed: bool) -> None:
+        if committed:
+            self._settings.end_transaction()
+        elif self._started:
+            self._settings.restore(self._begun)
+        self._started = False
+        self._savepoints.clear()
+        self._catalog = None
+        self._kv = None
+        self.block = Block.NONE
+        self._context.refresh()
+
+    def abandon(self) -> None:
+        """The session ends: whatever is open is rolled back."""
+        self._rollback()

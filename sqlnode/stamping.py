@@ -1,0 +1,70 @@
+"""What turns a warm pod into a tenant's: storage stream and catalog, with the time each took."""
+
+import time
+
+from dormouse.base.clock import Clock
+from dormouse.base.ids import PodId, TenantId
+from dormouse.base.tls import Credentials
+from pgwire.scram import Verifier
+from proto.pod_pb2 import Phase, StampRequest
+from sqlnode.catalog import store
+from sqlnode.config import PodSettings
+from sqlnode.kv.client import KvClient
+from sqlnode.session.settings import Settings
+from sqlnode.session.tenant import Tenant
+
+
+class Phases:
+    """What the time of a stamp went to, in order."""
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+        self._phases: list[Phase] = []
+
+    def end(self, name: str) -> None:
+        """The phase that began with the last one's end is over."""
+        now = time.perf_counter()
+        self._phases.append(Phase(name=name, micros=int((now - self._last) * 1_000_000)))
+        self._last = now
+
+    def reply(self) -> list[Phase]:
+        """For StampReply."""
+        return self._phases
+
+    def __str__(self) -> str:
+        return ", ".join(f"{phase.name} {phase.micros / 1000:.1f} ms" for phase in self._phases)
+
+
+async def open_tenant(
+    request: StampRequest,
+    verifier: Verifier,
+    credentials: Credentials,
+    settings: PodSettings,
+    clock: Clock,
+    pod_id: PodId,
+) -> Tenant:
+    """Connect to storage under the tenant's certificate and read its catalog in one round trip.
+
+    Raises SqlError where the stamp's settings are none, and what the storage client raises.
+    """
+    Settings(request.settings, internal={})  # a bad default must fail the stamp, not every login
+    tenant_id = TenantId(request.tenant_id)
+    client = KvClient(request.storage_address, credentials, tenant=tenant_id, pod=pod_id)
+    client.start()
+    try:
+        catalog = await store.load(client)
+    except BaseException:
+        await client.close()
+        raise
+    return Tenant(
+        id=tenant_id,
+        database=request.database,
+        owner=request.owner.name,
+        owner_verifier=verifier,
+        kv=client,
+        catalog=catalog,
+        clock=clock,
+        limits=settings.limits,
+        settings=dict(request.settings),
+        sessions_max=request.sessions_max or settings.limits.sessions_max,
+    )
