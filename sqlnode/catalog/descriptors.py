@@ -24,6 +24,7 @@ class Column:
     dropped: bool = False
     missing: Any = None
     """The value (in its runtime representation) of rows written before the column was added."""
+    comment: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,6 +126,11 @@ class KvTransaction:
         self._read_only = value
 
     @property
+    def snapshot(self) -> int:
+        """The statement's snapshot, 0 before its first read."""
+        return self._snapshot
+
+    @property
     def has_snapshot(self) -> bool:
         """Whether the transaction has read: SET TRANSACTION ISOLATION comes too late then."""
         return self._newest_seen != 0 or bool(self._buffer)

@@ -1,0 +1,117 @@
+"""Rows of pg_catalog's views."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from sqlnode.catalog import deparse, system
+from sqlnode.catalog.makers import (
+    Fact,
+    Maker,
+    all_tables,
+    database_name,
+    owner_name,
+    user_indexes,
+    user_tables,
+)
+from sqlnode.catalog.pg_objects import roles
+
+if TYPE_CHECKING:
+    from sqlnode.catalog.catalog import Catalog
+    from sqlnode.execute.api import Execution
+
+
+def _tables(catalog: "Catalog", execution: "Execution") -> Iterator[Fact]:
+    for table, kind in all_tables(catalog):
+        if kind == "r":
+            yield {
+                "schemaname": table.schema,
+                "tablename": table.name,
+                "tableowner": owner_name(catalog, table.owner, execution),
+                "hasindexes": bool(table.indexes),
+                "hasrules": False,
+                "hastriggers": False,
+                "rowsecurity": False,
+            }
+
+
+def _indexes(catalog: "Catalog", execution: "Execution") -> Iterator[Fact]:
+    del execution
+    for table, index in user_indexes(catalog):
+        yield {
+            "schemaname": table.schema,
+            "tablename": table.name,
+            "indexname": index.name,
+            "indexdef": deparse.index_definition(table, index),
+        }
+
+
+def _roles(catalog: "Catalog", execution: "Execution") -> Iterator[Fact]:
+    for role in roles(catalog, execution):
+        yield {
+            "rolsuper": False,
+            "rolcreaterole": False,
+            "rolcreatedb": False,
+            "rolcanlogin": False,
+            "rolreplication": False,
+            "rolbypassrls": False,
+            "rolpassword": "********",
+            **role,
+        }
+
+
+def _users(catalog: "Catalog", execution: "Execution") -> Iterator[Fact]:
+    yield {
+        "usename": owner_name(catalog, "", execution),
+        "usesysid": system.OWNER_OID,
+        "usecreatedb": False,
+        "usesuper": False,
+        "userepl": False,
+        "usebypassrls": False,
+        "passwd": "********",
+    }
+
+
+def _groups(catalog: "Catalog", execution: "Execution") -> Iterator[Fact]:
+    del catalog, execution
+    for oid, name in system.ROLES.items():
+        yield {"groname": name, "grosysid": oid}
+
+
+def _activity(catalog: "Catalog", execution: "Execution") -> Iterator[Fact]:
+    """The asking session; the others' states are their own business here."""
+    functions = execution.functions
+    yield {
+        "datid": system.DATABASE_OID,
+        "datname": database_name(catalog, execution),
+        "pid": functions.backend_pid,
+        "usesysid": system.OWNER_OID,
+        "usename": functions.session_user,
+        "application_name": functions.setting("application_name") or "",
+        "xact_start": functions.now_micros(),
+        "query_start": functions.statement_micros(),
+        "state": "active",
+        "backend_type": "client backend",
+    }
+
+
+def _user_tables(catalog: "Catalog", execution: "Execution") -> Iterator[Fact]:
+    del execution
+    for table in user_tables(catalog):
+        yield {
+            "relid": table.oid,
+            "schemaname": table.schema,
+            "relname": table.name,
+            "n_live_tup": max(int(table.rows_estimate), 0),
+        }
+
+
+MAKERS: Mapping[str, Maker] = {
+    "pg_group": _groups,
+    "pg_indexes": _indexes,
+    "pg_roles": _roles,
+    "pg_stat_activity": _activity,
+    "pg_stat_all_tables": _user_tables,
+    "pg_stat_user_tables": _user_tables,
+    "pg_tables": _tables,
+    "pg_user": _users,
+}

@@ -1,0 +1,164 @@
+"""The catalog in the tenant's keyspace: read with one scan, changed by DDL under one lock.
+
+    /tenant/1/1/0            head: the next OID
+    /tenant/1/1/1/oid        a schema
+    /tenant/1/1/2/oid        a table, with its columns, indexes and constraints
+    /tenant/3/1/oid/version  that version of a table's shape has ended
+
+Nothing there at all is the catalog of a fresh tenant: schemas public, pg_catalog and
+information_schema. Making a tenant writes nothing.
+
+*One DDL at a time.* Whoever changes the catalog first locks the head and learns from its commit
+time whether the picture it has is the newest: every change writes the head, so the head's time is
+the catalog's version. If not, the statement is analysed anew.
+
+*Writers and shapes.* A pod must not commit rows that were encoded for a shape the table no longer
+has. A scan does not tell commit times, so a writer cannot guard the descriptor's. Instead whoever
+changes a shape marks the old one as ended, by a key of its own, and every writer's commit demands
+that there is no such mark for the shape it used.
+"""
+
+from typing import TYPE_CHECKING
+
+from dormouse.base import keys
+from dormouse.base.ids import TenantId
+from dormouse.base.keys import KeyColumn
+from dormouse.base.tasks import cancel, spawn
+from sqlnode.catalog import encoding
+from sqlnode.catalog.catalog import PUBLIC, Catalog, Schema
+from sqlnode.catalog.descriptors import Table
+from sqlnode.kv.api import Transaction
+from sqlnode.kv.errors import CatalogStale
+
+if TYPE_CHECKING:
+    from sqlnode.kv.client import KvClient
+
+_CATALOG_TABLE, _ENDED_TABLE = 1, 3
+_HEAD, _SCHEMA, _TABLE = 0, 1, 2
+_LOADS_MAX = 5
+
+
+async def load(client: "KvClient", *, owner: str = "", database: str = "") -> Catalog:
+    """Read the catalog: a scan and the version it is of, asked for together.
+
+    `owner` and `database` are what the pod was stamped with. Raises SqlError.
+    """
+    for _ in range(_LOADS_MAX):
+        asking = spawn(client.current_catalog_version(), name="catalog version")
+        try:
+            catalog, snapshot = await _read(client, owner, database)
+            version = await asking
+        finally:
+            await cancel(asking)
+        # A change between scan and question may be missing from the scan.
+        if version <= snapshot:
+            return _with_version(catalog, version)
+    raise CatalogStale(0)
+
+
+async def _read(client: "KvClient", owner: str, database: str) -> tuple[Catalog, int]:
+    transaction = client.begin()
+    start, end = keys.index_span(client.tenant, _CATALOG_TABLE, 1)
+    found: list[tuple[bytes, bytes]] = []
+    try:
+        pages = transaction.scan(start, end, strip=len(start))
+        async for page in pages:
+            found += zip(page.keys, page.values, strict=True)
+        return _built(found, client.tenant, owner, database), transaction.snapshot
+    finally:
+        transaction.rollback()
+
+
+def _built(found: list[tuple[bytes, bytes]], tenant: int, owner: str, database: str) -> Catalog:
+    schemas: dict[str, Schema] = {}
+    tables: dict[tuple[str, str], Table] = {}
+    next_oid = None
+    for key, value in found:
+        if keys.decode_columns(key)[0] == _HEAD:
+            next_oid = encoding.decode_next_oid(value)
+            continue
+        descriptor = encoding.decode(value, tenant=tenant)
+        if isinstance(descriptor, Schema):
+            schemas[descriptor.name] = descriptor
+        else:
+            tables[descriptor.schema, descriptor.name] = descriptor
+    if next_oid is None:
+        return Catalog(tenant=tenant, owner=owner, database=database)
+    return Catalog(
+        tenant=tenant,
+        owner=owner,
+        database=database,
+        user_schemas=schemas,
+        tables=tables,
+        next_oid=next_oid,
+    )
+
+
+def _with_version(catalog: Catalog, version: int) -> Catalog:
+    object.__setattr__(catalog, "version", version)  # nobody has seen it yet
+    return catalog
+
+
+# --- changing ----------------------------------------------------------------------------------
+
+
+async def begin_change(transaction: Transaction, catalog: Catalog) -> None:
+    """Make this transaction the one that changes the catalog; waits for others.
+
+    Raises CatalogStale if `catalog` is not the newest.
+    """
+    [head] = await transaction.lock([_key(catalog, _HEAD)])
+    if head.version > catalog.version:
+        raise CatalogStale(head.version)
+    transaction.change_catalog()
+
+
+def save(transaction: Transaction, before: Catalog, after: Catalog) -> None:
+    """Buffer what turns `before` into `after`, shape marks and the head included."""
+    _save_schemas(transaction, before, after)
+    old = {table.oid: table for table in before.tables.values()}
+    new = {table.oid: table for table in after.tables.values()}
+    for oid, table in new.items():
+        if old.get(oid) is not table:
+            transaction.put(_key(after, _TABLE, oid), encoding.encode(table))
+        if oid in old and old[oid].version != table.version:
+            _end_shape(transaction, old[oid])
+    for oid, table in old.items():
+        if oid not in new:
+            transaction.delete(_key(after, _TABLE, oid))
+            _end_shape(transaction, table)
+    transaction.put(_key(after, _HEAD), encoding.encode_next_oid(after.next_oid))
+
+
+def _save_schemas(transaction: Transaction, before: Catalog, after: Catalog) -> None:
+    for name, schema in after.user_schemas.items():
+        # The schema of a fresh tenant is written with its first change.
+        if before.user_schemas.get(name) is not schema or schema is PUBLIC:
+            transaction.put(_key(after, _SCHEMA, schema.oid), encoding.encode(schema))
+    for name, schema in before.user_schemas.items():
+        if name not in after.user_schemas:
+            transaction.delete(_key(after, _SCHEMA, schema.oid))
+
+
+def _end_shape(transaction: Transaction, table: Table) -> None:
+    transaction.put(shape_key(table), b"")
+
+
+def shape_key(table: Table) -> bytes:
+    """The key that exists once this shape of the table has ended."""
+    prefix = keys.index_prefix(TenantId(table.tenant), _ENDED_TABLE, 1)
+    return keys.key_encoder(prefix, [KeyColumn("int"), KeyColumn("int")])(
+        (table.oid, table.version)
+    )
+
+
+def guard_table(transaction: Transaction, table: Table) -> None:
+    """Let the commit fail with 40001 if the table's shape has changed by then. Every writer of
+    rows or index entries calls it (once per statement is enough)."""
+    transaction.guard(shape_key(table), 0)
+
+
+def _key(catalog: Catalog, kind: int, oid: int | None = None) -> bytes:
+    prefix = keys.index_prefix(TenantId(catalog.tenant), _CATALOG_TABLE, 1)
+    columns = [KeyColumn("int"), KeyColumn("int")]
+    return keys.key_encoder(prefix, columns)((kind,) if oid is None else (kind, oid))
