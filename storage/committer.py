@@ -44,18 +44,10 @@ class Submission:
 class Committer:
     """The queue to the engine and the one task that empties it."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        *,
-        group_bytes_max: int,
-        queue_bytes_max: int,
-        after_group: Callable[[], None],
-    ) -> None:
+    def __init__(self, engine: Engine, *, group_bytes_max: int, queue_bytes_max: int) -> None:
         self._engine = engine
         self._group_bytes_max = group_bytes_max
         self._queue_bytes_max = queue_bytes_max
-        self._after_group = after_group
         self._queue: deque[Submission] = deque()
         self._queued_bytes = 0
         self._wake = asyncio.Event()
@@ -141,7 +133,6 @@ class Committer:
         else:
             for submission in group:
                 submission.done(None)
-        self._after_group()
 
     def _fail(self, submissions: list[Submission], error: EngineError) -> None:
         self._queue.clear()

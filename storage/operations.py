@@ -29,6 +29,9 @@ from storage.waiting import InFlight, lock
 _ENDED_MAX = 4096
 """Transactions of a session whose end is remembered, so that a late request is told."""
 
+_REPLY_BYTES_MAX = 48 << 20
+"""Bytes of the values in one reply; a gRPC message ends at 64 MiB."""
+
 
 class Stream(Session, Protocol):
     """The session as its operations see it."""
@@ -115,12 +118,12 @@ class Operations:
         snapshot = self._snapshot(request, get.snapshot, get.pin)
         values = self._shard.versions.get_now(self._tenant, keys, snapshot)
         if values is not None:
-            reply = kv.GetReply(snapshot=snapshot, values=blocks.pack(values))
+            reply = kv.GetReply(snapshot=snapshot, values=_packed(values))
             return kv.Reply(id=request.id, get=reply)
 
         async def read(_: InFlight) -> kv.Reply:
             values = await self._shard.versions.get(self._tenant, keys, snapshot)
-            reply = kv.GetReply(snapshot=snapshot, values=blocks.pack(values))
+            reply = kv.GetReply(snapshot=snapshot, values=_packed(values))
             return kv.Reply(id=request.id, get=reply)
 
         self._stream.later(request, read)
@@ -309,6 +312,14 @@ class Operations:
             stream.later(request, load)
 
 
+def _packed(values: list[bytes | None]) -> bytes:
+    """A block of values, if it fits into a frame."""
+    block = blocks.pack(values)
+    if len(block) > _REPLY_BYTES_MAX:
+        raise Refusal(kv.Error.TOO_LARGE, "the values do not fit into one reply: ask for fewer")
+    return block
+
+
 def _chosen(keys: list[bytes], locked: bytearray) -> list[bytes]:
     """The keys that were not skipped."""
     return (
@@ -336,7 +347,7 @@ def _lock_reply(
         records = [next(found) if chosen else (0, None) for chosen in locked]
     reply = kv.LockReply(
         snapshot=visible,
-        values=blocks.pack([payload for _, payload in records]),
+        values=_packed([payload for _, payload in records]),
         versions=b"".join(
             [TIME.pack(0 if payload is None else since) for since, payload in records]
         ),

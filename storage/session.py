@@ -73,18 +73,17 @@ class SessionStream:
             await self._context.abort(grpc.StatusCode.UNAVAILABLE, refusal.message)
             return
         SESSIONS.inc()
-        self._shard.after_group.add(self._wake_writer)
         self._operations = Operations(self._shard, tenant, PodId(frame.hello.pod_id), self)
         writer = spawn(self._write(), name="session writer")
         try:
             await self._context.write(kv.ServerFrame(hello=self._hello(tenant)))
             self._take(frame.requests)
-            self._reader = spawn(self._read(), name="session reader")
-            await asyncio.wait([self._reader, writer], return_when=asyncio.FIRST_COMPLETED)
+            if not self._ending:
+                self._reader = spawn(self._read(), name="session reader")
+                await asyncio.wait([self._reader, writer], return_when=asyncio.FIRST_COMPLETED)
             await self._finish()
         finally:
             SESSIONS.dec()
-            self._shard.after_group.discard(self._wake_writer)
             self._shard.leave(tenant, self)
             tasks = [flight.task for flight in self._in_flight.values()]
             await cancel(*tasks, self._reader, writer)
@@ -96,11 +95,13 @@ class SessionStream:
             self._reader.cancel()
 
     def reply(self, reply: kv.Reply) -> None:
-        """See `storage.operations.Stream.reply`. The writer is woken after the group commit."""
+        """See `storage.operations.Stream.reply`. The writer runs after everything that is ready
+        now, so the replies of one group commit share a frame."""
         flight = self._in_flight.pop(reply.id, None)
         if flight is not None:
             self._in_flight_bytes -= flight.size
             self._outbox.append(reply)
+            self._ready.set()
 
     def later(
         self, request: kv.Request, work: Callable[[InFlight], Coroutine[Any, Any, kv.Reply | None]]
@@ -204,7 +205,6 @@ class SessionStream:
             reply = self._refused(flight.id, _failed(error))
         if reply is not None:
             self.reply(reply)
-        self._wake_writer()
 
     def _refused(self, request_id: int, refusal: Refusal) -> kv.Reply:
         REFUSED.labels(kv.Error.Code.Name(refusal.code).lower()).inc()
@@ -214,10 +214,6 @@ class SessionStream:
         flight = self._in_flight.pop(request_id, None)
         if flight is not None:
             self._in_flight_bytes -= flight.size
-
-    def _wake_writer(self) -> None:
-        if self._outbox:
-            self._ready.set()
 
     async def _write(self) -> None:
         while True:

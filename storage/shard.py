@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
@@ -65,13 +64,10 @@ class Shard:
         self.locks = LockTable()
         self.tenants = Tenants(last_commit=last_commit)
         self.versions = Versions(engine, self.cache, self.locks, visible=last_commit)
-        self.after_group: set[Callable[[], None]] = set()
-        """Called after every group commit: sessions with replies to send."""
         self.committer = Committer(
             engine,
             group_bytes_max=limits.group_bytes_max,
             queue_bytes_max=limits.queue_bytes_max,
-            after_group=self._run_after_group,
         )
         self.counters = Counters(engine, self.committer)
         self.collector = Collector(
@@ -117,7 +113,11 @@ class Shard:
         if tenant.dropping:
             raise Refusal(kv.Error.BUSY, "the tenant is being dropped")
         tenant.sessions.add(session)
-        [value] = await self.engine.get([catalog_key(number)])
+        try:
+            [value] = await self.engine.get([catalog_key(number)])
+        except BaseException:
+            self.leave(tenant, session)
+            raise
         if value is not None:
             version = int(TIME.unpack(value)[0])
             tenant.catalog_version = max(tenant.catalog_version, version)
@@ -183,10 +183,6 @@ class Shard:
             if page.exhausted:
                 return
             start = page.rows[-1][0] + b"\0"
-
-    def _run_after_group(self) -> None:
-        for call in list(self.after_group):
-            call()
 
 
 async def _purge_staged(engine: Engine) -> None:

@@ -46,8 +46,8 @@ _FORWARD = "SELECT k, v FROM kv WHERE k >= ? AND k < ? ORDER BY k LIMIT ?"
 _BACKWARD = "SELECT k, v FROM kv WHERE k >= ? AND k < ? ORDER BY k DESC LIMIT ?"
 _MEASURE = "SELECT count(*), coalesce(sum(length(k) + length(v)), 0) FROM kv WHERE k >= ? AND k < ?"
 
-_ROWS_AT_ONCE = 64
-"""Rows fetched between two looks at the size of a page."""
+_ROWS_AT_FIRST, _ROWS_AT_ONCE = 16, 512
+"""Rows fetched before the first look at the size of a page, and between later ones."""
 
 
 class SqliteEngine:
@@ -173,6 +173,8 @@ def _connect(path: Path, reads_only: bool, cache_bytes: int, mmap_bytes: int) ->
     connection.execute(f"PRAGMA cache_size={-(cache_bytes >> 10)}")
     connection.execute(f"PRAGMA mmap_size={mmap_bytes}").fetchall()
     connection.execute("PRAGMA busy_timeout=10000").fetchall()
+    # The log of a huge transaction is cut back to this by the next checkpoint.
+    connection.execute("PRAGMA journal_size_limit=67108864").fetchall()
     if reads_only:
         connection.execute("PRAGMA query_only=ON")
     else:
@@ -198,13 +200,15 @@ def _scan_one(connection: sqlite3.Connection, wanted: ScanRange) -> Page:
     statement = _BACKWARD if wanted.reverse else _FORWARD
     cursor = connection.execute(statement, (wanted.start, wanted.end, wanted.rows_max))
     rows: list[Row] = []
-    size = 0
-    while some := cursor.fetchmany(_ROWS_AT_ONCE):
+    size, chunk = 0, _ROWS_AT_FIRST
+    while some := cursor.fetchmany(chunk):
         rows += some
         size += sum([len(key) + len(value) for key, value in some])
         if size >= wanted.bytes_max:
             cursor.close()
             return Page(rows, exhausted=False)
+        # As many more as should fit, going by the rows so far.
+        chunk = min(_ROWS_AT_ONCE, 1 + (wanted.bytes_max - size) * len(rows) // (size + 1))
     return Page(rows, exhausted=len(rows) < wanted.rows_max)
 
 
