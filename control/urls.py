@@ -29,8 +29,8 @@ class Endpoint:
     the address that libpq is told in `hostaddr`, which other clients do not know."""
 
 
-def connection_url(endpoint: Endpoint, tenant: Tenant, password: str) -> str:
-    """Works as it stands in psql, psycopg, asyncpg and node-postgres."""
+def connection_url(endpoint: Endpoint, tenant: Tenant, password: str | None) -> str:
+    """Works as it stands in psql, psycopg, asyncpg and node-postgres; None leaves it to ask."""
     user = f"{tenant.owner}.{TenantAddress(tenant.name, tenant.id)}"
     return _url(endpoint, tenant, user=user, password=password, host=endpoint.host)
 
@@ -42,11 +42,13 @@ def connection_url_sni(endpoint: Endpoint, tenant: Tenant, password: str) -> str
     return url if endpoint.host_address is None else f"{url}&hostaddr={endpoint.host_address}"
 
 
-def _url(endpoint: Endpoint, tenant: Tenant, *, user: str, password: str, host: str) -> str:
+def _url(endpoint: Endpoint, tenant: Tenant, *, user: str, password: str | None, host: str) -> str:
     options = {"sslmode": "verify-full"}
     if endpoint.ca_file is not None:
         options["sslrootcert"] = str(endpoint.ca_file)
     query = urlencode(options, safe="/", quote_via=quote)
-    login = f"{quote(user, safe='')}:{quote(password, safe='')}"
+    login = quote(user, safe="")
+    if password is not None:
+        login += f":{quote(password, safe='')}"
     database = quote(tenant.database, safe="")
     return f"postgresql://{login}@{host}:{endpoint.port}/{database}?{query}"

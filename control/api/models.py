@@ -46,16 +46,17 @@ class TenantView(BaseModel):
     user: str = Field(description="The tenant's first role.")
     database: str
     created_at: datetime
+    connection_url: str = Field(
+        description="Works as it stands in psql, psycopg, asyncpg and node-postgres on the "
+        "gateway's machine; the tenant is named in the user. The password is in it only in the "
+        "answer that created the tenant."
+    )
 
 
 class TenantCreated(TenantView):
     """A new tenant with its password, which is shown this once and kept nowhere."""
 
     password: str
-    connection_url: str = Field(
-        description="Works as it stands in psql, psycopg, asyncpg and node-postgres on the "
-        "gateway's machine; the tenant is named in the user."
-    )
     connection_url_sni: str = Field(description="The same, with the tenant named in the host.")
 
 

@@ -40,7 +40,7 @@ def make_router(
     """The routes, over what they need."""
     router = APIRouter(prefix="/v1", responses=_problems(HTTPStatus.UNAUTHORIZED))
     _add_tenant_routes(router, tenants, endpoint)
-    _add_action_routes(router, tenants)
+    _add_action_routes(router, tenants, endpoint)
 
     @router.get("/status", tags=["installation"])
     async def read_status() -> StatusView:
@@ -68,9 +68,8 @@ def _add_tenant_routes(router: APIRouter, tenants: Tenants, endpoint: Endpoint) 
             raise Problem(HTTPStatus.CONFLICT, "name_taken", detail) from error
         response.headers["Location"] = f"/v1/tenants/{tenant.id}"
         return TenantCreated(
-            **_view(Described(tenant, ASLEEP)).model_dump(),
+            **_view(Described(tenant, ASLEEP), endpoint, password).model_dump(),
             password=password,
-            connection_url=connection_url(endpoint, tenant, password),
             connection_url_sni=connection_url_sni(endpoint, tenant, password),
         )
 
@@ -82,19 +81,19 @@ def _add_tenant_routes(router: APIRouter, tenants: Tenants, endpoint: Endpoint) 
     ) -> TenantPage:
         """The tenants by id, a page at a time."""
         found = await tenants.page(after=after, limit=limit + 1, name=name)
-        page = [_view(each) for each in found[:limit]]
+        page = [_view(each, endpoint) for each in found[:limit]]
         return TenantPage(tenants=page, next=page[-1].id if len(found) > limit else None)
 
     @router.get("/tenants/{id}", tags=["tenants"], responses=_problems(HTTPStatus.NOT_FOUND))
     async def read_tenant(id: str) -> TenantView:  # noqa: A002 - the path's name
         """One tenant."""
         try:
-            return _view(await tenants.get(_tenant_id(id)))
+            return _view(await tenants.get(_tenant_id(id)), endpoint)
         except NoSuchTenant:
             raise _no_tenant(id) from None
 
 
-def _add_action_routes(router: APIRouter, tenants: Tenants) -> None:
+def _add_action_routes(router: APIRouter, tenants: Tenants, endpoint: Endpoint) -> None:
     @router.delete(
         "/tenants/{id}",
         tags=["tenants"],
@@ -128,7 +127,7 @@ def _add_action_routes(router: APIRouter, tenants: Tenants) -> None:
     async def suspend_tenant(id: str) -> TenantView:  # noqa: A002
         """Put a tenant to sleep at once. Open sessions end with SQLSTATE 57P01."""
         try:
-            return _view(await tenants.suspend(_tenant_id(id)))
+            return _view(await tenants.suspend(_tenant_id(id)), endpoint)
         except NoSuchTenant:
             raise _no_tenant(id) from None
 
@@ -146,7 +145,7 @@ def _no_tenant(text: str) -> Problem:
     return Problem(HTTPStatus.NOT_FOUND, "tenant_not_found", f"there is no such tenant{hint}")
 
 
-def _view(described: Described) -> TenantView:
+def _view(described: Described, endpoint: Endpoint, password: str | None = None) -> TenantView:
     tenant, picture = described.tenant, described.picture
     return TenantView.model_validate(
         {
@@ -158,6 +157,7 @@ def _view(described: Described) -> TenantView:
             "awake_because": picture.awake_because,
             "user": tenant.owner,
             "database": tenant.database,
+            "connection_url": connection_url(endpoint, tenant, password),
             "created_at": datetime.fromtimestamp(tenant.created_ns / 1_000_000_000, UTC),
         }
     )

@@ -82,12 +82,15 @@ class Client:
             after = page["next"]
         return found
 
+    def named(self, name: str) -> dict[str, Any] | None:
+        """The tenant of this name."""
+        page = self._call("GET", "/v1/tenants", params={"name": name})
+        return next(iter(page["tenants"]), None)
+
     def find(self, name: str) -> dict[str, Any]:
         """The tenant of this name, of this id, or of this `<name>-<id>`."""
-        page = self._call("GET", "/v1/tenants", params={"name": name})
-        if page["tenants"]:
-            tenant: dict[str, Any] = page["tenants"][0]
-            return tenant
+        if (named := self.named(name)) is not None:
+            return named
         if name.isdecimal():
             return self._call("GET", f"/v1/tenants/{name}")
         base, _, number = name.rpartition("-")

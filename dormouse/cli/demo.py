@@ -20,10 +20,10 @@ def _introduce(folder: DataFolder, target: Target) -> str:
             tenant = client.create(_NAME)
             credentials.keep(folder, tenant)
             return _lines(tenant["connection_url"])
-        for tenant in client.tenants():
-            url = credentials.find(folder, tenant)
-            if tenant["name"] == _NAME and url is not None:
-                return _lines(url)
+        found = client.named(_NAME)
+    password = credentials.find(folder, found) if found is not None else None
+    if found is not None and password is not None:
+        return _lines(credentials.with_password(found["connection_url"], password))
     return f"Make a tenant:  dormouse tenant create NAME --data {folder.root}\n"
 
 

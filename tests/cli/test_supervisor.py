@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import uvloop
 
 from dormouse.base.clock import SystemClock
 from dormouse.cli import supervisor as module
@@ -60,7 +61,7 @@ def _run(
         finally:
             await supervisor.stop()
 
-    asyncio.run(run())
+    uvloop.run(run())  # as `dormouse up` does
     trace = folder / "trace"
     return trace.read_text().split("\n")[:-1] if trace.exists() else []
 
@@ -136,7 +137,7 @@ def test_a_role_that_does_not_end_is_killed(
 def test_a_killed_supervisor_leaves_no_orphan(tmp_path: Path) -> None:
     _spec(tmp_path, "a", behaviour="deaf")
     script = f"""
-        import asyncio
+        import asyncio, uvloop
         from pathlib import Path
         from dormouse.cli.logfile import LogFile
         from dormouse.cli.process import RoleProcess
@@ -149,7 +150,7 @@ def test_a_killed_supervisor_leaves_no_orphan(tmp_path: Path) -> None:
             print(role.pid, flush=True)
             await asyncio.sleep(600)
 
-        asyncio.run(main())
+        uvloop.run(main())
     """
     with subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, text=True

@@ -57,6 +57,7 @@ def test_a_tenant_from_birth_to_death(tmp_path: Path, caplog: pytest.LogCaptureF
         shown = (await client.get(f"/v1/tenants/{tenant['id']}")).json()
         assert (shown["state"], shown["pods"], shown["connections"]) == ("running", 1, 3)
         assert "password" not in shown
+        assert shown["connection_url"] == tenant["connection_url"].replace(f":{secret}", "")
         assert (await client.get("/v1/tenants")).json() == {"tenants": [shown], "next": None}
 
         answer = await client.post(f"/v1/tenants/{tenant['id']}/suspend")
