@@ -88,7 +88,7 @@ class Tenant:
         return await asyncio.shield(self._reloading)
 
     async def _read_catalog(self) -> "Catalog":
-        catalog = await store.load(self.kv)
+        catalog = await store.load(self.kv, owner=self.owner, database=self.database)
         if catalog.version >= self.catalog.version:
             self.catalog = catalog
         _log.info("catalog read", extra={"version": catalog.version})

@@ -161,7 +161,7 @@ class Transactions:
         """The KV transaction for a statement that reads or writes, with its snapshot."""
         kv = self._kv
         if kv is None:
-            kv = self._kv = self._tenant.kv_begin(
+            kv = self._kv = self._tenant.kv.begin(
                 isolation=_ISOLATIONS[self.isolation], read_only=self.read_only
             )
             kv.lock_timeout_ms = self._settings.milliseconds("lock_timeout")
