@@ -1,5 +1,8 @@
 """SCRAM: RFC 7677's example, both ends together, PostgreSQL's own verifiers, and liars."""
 
+from base64 import b64decode
+from contextlib import suppress
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
