@@ -64,6 +64,8 @@ class StorageSettings:
     """How long it can be asked what became of a transaction."""
     collect_seconds: float = 1.0
     """Pause between two runs of the garbage collection."""
+    handshake_seconds: float = 5.0
+    """A connection of which no call came within this counts as refused."""
     grace_seconds: float = 5.0
     """How long streams may finish what is in flight when the role ends."""
     limits: Limits = field(default_factory=Limits)

@@ -37,3 +37,8 @@ COLLECTED = Counter(
     ["kind"],
     registry=REGISTRY,
 )
+HANDSHAKES = Counter(
+    "dormouse_storage_handshakes_total",
+    "Connections begun. One without a certificate of the installation ends in the handshake.",
+    registry=REGISTRY,
+)

@@ -1,5 +1,6 @@
 """The storage role: brings a shard and its gRPC server up, and down in order."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,12 +10,14 @@ from dormouse.base import metrics
 from dormouse.base.clock import SystemClock
 from dormouse.base.role import Ready
 from dormouse.base.rpc import make_server
+from dormouse.base.tasks import cancel, spawn
 from dormouse.base.tls import Credentials
 from proto import kv_pb2_grpc
 from storage.config import StorageSettings
 from storage.engines.interface import Engine
 from storage.engines.memory import MemoryEngine
 from storage.engines.sqlite import SqliteEngine
+from storage.handshakes import Handshakes
 from storage.service import ACCESS, AdminService, KvService
 from storage.shard import Retention, Shard
 
@@ -51,21 +54,32 @@ async def serve(settings: StorageSettings) -> AsyncIterator[Ready]:
 @asynccontextmanager
 async def _serving(shard: Shard, settings: StorageSettings) -> AsyncIterator[Ready]:
     server = make_server(ACCESS)
-    kv_pb2_grpc.add_KvServicer_to_server(KvService(shard), server)
-    kv_pb2_grpc.add_StorageAdminServicer_to_server(AdminService(shard), server)
+    handshakes = Handshakes(SystemClock(), patience_seconds=settings.handshake_seconds)
+    kv_pb2_grpc.add_KvServicer_to_server(KvService(shard, handshakes), server)
+    kv_pb2_grpc.add_StorageAdminServicer_to_server(AdminService(shard, handshakes), server)
     credentials = Credentials.read(settings.certs, "storage")
-    port = server.add_secure_port(f"{settings.host}:{settings.port}", credentials.for_grpc_server())
+    port = server.add_secure_port(
+        f"{settings.host}:{settings.port}", handshakes.credentials(credentials)
+    )
     metrics_port, metrics_server = metrics.serve(settings.host, settings.metrics_port)
     await server.start()
+    expiring = spawn(_expire(handshakes, settings.handshake_seconds / 2), name="handshakes")
     try:
         yield {
             "address": f"{settings.host}:{port}",
             "metrics": f"http://{settings.host}:{metrics_port}/metrics",
         }
     finally:
+        await cancel(expiring)
         shard.end_sessions("storage is ending")
         await server.stop(settings.grace_seconds)
         _stop(metrics_server)
+
+
+async def _expire(handshakes: Handshakes, pause_seconds: float) -> None:
+    while True:
+        await asyncio.sleep(pause_seconds)
+        handshakes.expire()
 
 
 async def open_engine(settings: StorageSettings) -> Engine:

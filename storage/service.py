@@ -10,6 +10,7 @@ from dormouse.base.rpc import Access
 from dormouse.base.tls import Role
 from proto import kv_pb2 as kv
 from proto import kv_pb2_grpc
+from storage.handshakes import Handshakes
 from storage.layout import tenant_spans
 from storage.session import SessionStream
 from storage.shard import Shard
@@ -32,13 +33,15 @@ else:
 class KvService(_Kv):
     """Opens sessions."""
 
-    def __init__(self, shard: Shard) -> None:
+    def __init__(self, shard: Shard, handshakes: Handshakes) -> None:
         self._shard = shard
+        self._handshakes = handshakes
 
     async def Session(  # noqa: N802 (the name is the protocol's)
         self, _requests: Any, context: Any
     ) -> AsyncIterator[kv.ServerFrame]:
         """Serve one stream; it reads and writes the context itself, a frame at a time."""
+        self._handshakes.called(context.peer())
         await SessionStream(self._shard, context).run()
         nothing: tuple[kv.ServerFrame, ...] = ()
         for frame in nothing:
@@ -48,13 +51,15 @@ class KvService(_Kv):
 class AdminService(_Admin):
     """What control asks."""
 
-    def __init__(self, shard: Shard) -> None:
+    def __init__(self, shard: Shard, handshakes: Handshakes) -> None:
         self._shard = shard
+        self._handshakes = handshakes
 
     async def DropTenant(  # noqa: N802
         self, request: kv.DropTenantRequest, context: Any
     ) -> kv.DropTenantReply:
         """End the tenant's sessions and remove all it has."""
+        self._handshakes.called(context.peer())
         number = await _tenant(request.tenant_id, context)
         await self._shard.drop(number)
         return kv.DropTenantReply()
@@ -63,6 +68,7 @@ class AdminService(_Admin):
         self, request: kv.TenantStatsRequest, context: Any
     ) -> kv.TenantStatsReply:
         """Count what a tenant has. Costs a walk over its data."""
+        self._handshakes.called(context.peer())
         number = await _tenant(request.tenant_id, context)
         keys = size = 0
         for span in tenant_spans(number):

@@ -13,12 +13,14 @@ import pytest
 import uvloop
 
 from dormouse.base import blocks
+from dormouse.base.clock import ManualClock
 from dormouse.base.ids import TenantId
 from dormouse.base.keys import tenant_prefix, tenant_span
 from dormouse.base.rpc import make_channel
 from dormouse.base.tls import Identity, Role
 from proto import kv_pb2 as kv
 from proto import kv_pb2_grpc
+from storage.handshakes import Handshakes
 from tests.support.certificates import Authority
 from tests.support.kv import STORAGE, KvClient, KvError, StorageForTest, storage_running
 
@@ -27,10 +29,10 @@ KEY_A, KEY_B = tenant_prefix(A) + b"k", tenant_prefix(B) + b"k"
 PAST_A = tenant_span(A)[1]
 
 
-def running(body: Callable[[StorageForTest], Awaitable[None]]) -> None:
+def running(body: Callable[[StorageForTest], Awaitable[None]], **settings: Any) -> None:
     async def whole() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            async with storage_running(Path(folder), engine="memory") as storage:
+            async with storage_running(Path(folder), engine="memory", **settings) as storage:
                 await body(storage)
 
     uvloop.run(whole())
@@ -182,8 +184,10 @@ def test_a_tenant_may_not_administer() -> None:
     running(body)
 
 
-def test_strangers_get_no_connection() -> None:
+def test_strangers_get_no_connection_and_are_counted() -> None:
     async def body(storage: StorageForTest) -> None:
+        line = 'dormouse_storage_refused_total{reason="handshake"}'
+        before = await counted(storage, line)
         nobody = grpc.ssl_channel_credentials(storage.authority.pem)
         stranger = Authority("another installation").credentials(Identity(tenant=A))
         foreign = grpc.ssl_channel_credentials(
@@ -198,8 +202,33 @@ def test_strangers_get_no_connection() -> None:
         async with grpc.aio.insecure_channel(storage.address) as channel:
             code = await session_code(kv_pb2_grpc.KvStub(channel), hello)
             assert code == grpc.StatusCode.UNAVAILABLE
+        async with storage.session(A) as client:
+            assert await client.get(b"k") == [None]
+        for _ in range(500):
+            if await counted(storage, line) >= before + 3:
+                return
+            await asyncio.sleep(0.02)
+        raise AssertionError("strangers are not counted")
 
-    running(body)
+    running(body, handshake_seconds=0.2)
+
+
+def test_a_handshake_without_a_call_is_a_refusal() -> None:
+    clock = ManualClock()
+    handshakes = Handshakes(clock, patience_seconds=5)
+    for peer in ("ipv4:127.0.0.1:1", "ipv4:127.0.0.1:2"):
+        handshakes.begun()
+        handshakes.called(peer)
+        handshakes.called(peer)
+    handshakes.begun()
+    clock.advance(4)
+    handshakes.begun()
+    assert handshakes.expire() == 0
+    clock.advance(2)
+    assert handshakes.expire() == 1
+    handshakes.called("ipv4:127.0.0.1:3")
+    clock.advance(9)
+    assert handshakes.expire() == 0
 
 
 def test_dropping_a_tenant_ends_its_sessions_and_leaves_its_neighbour() -> None:
