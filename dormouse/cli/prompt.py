@@ -40,9 +40,13 @@ class Session:
             nonce=b64encode(os.urandom(NONCE_BYTES)),
             database=unquote(parts.path.lstrip("/")),
         )
-        self._socket.sendall(self._login.start())
-        while not self._login.ready:
-            self._socket.sendall(self._login.feed(self._receive()))
+        try:
+            self._socket.sendall(self._login.start())
+            while not self._login.ready:
+                self._socket.sendall(self._login.feed(self._receive()))
+        except BaseException:
+            self._socket.close()
+            raise
 
     @property
     def database(self) -> str:
@@ -149,11 +153,14 @@ def _execute(session: Session, sql: str) -> int:
 def _dial(host: str, port: int, query: dict[str, list[str]]) -> ssl.SSLSocket:
     context = ssl.create_default_context(cafile=query.get("sslrootcert", [None])[0])
     plain = socket.create_connection((host, port), timeout=_DIAL_SECONDS)
-    plain.sendall(_SSL_REQUEST)
-    if plain.recv(1) != b"S":
+    try:
+        plain.sendall(_SSL_REQUEST)
+        if plain.recv(1) != b"S":
+            raise OSError("the server does not speak TLS")
+        wrapped = context.wrap_socket(plain, server_hostname=host)
+    except BaseException:
         plain.close()
-        raise OSError("the server does not speak TLS")
-    wrapped = context.wrap_socket(plain, server_hostname=host)
+        raise
     wrapped.settimeout(None)
     return wrapped
 
