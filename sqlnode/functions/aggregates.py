@@ -193,21 +193,10 @@ def _array_key(value: Any) -> Value:
     return elements, len(value.dimensions), value.dimensions, value.lower_bounds
 
 
-_NATURAL = [
-    "int2",
-    "int4",
-    "int8",
-    "oid",
-    "date",
-    "time",
-    "timetz",
-    "timestamp",
-    "timestamptz",
-    "interval",
-    "text",
-    "tid",
-    "xid8",
-]
+_NATURAL = (
+    "int2", "int4", "int8", "oid", "date", "time", "timetz",
+    "timestamp", "timestamptz", "interval", "text", "tid", "xid8",
+)  # fmt: skip
 for _word, _pick in (("min", min), ("max", max)):
     FAMILY.aggregate(Extreme(_pick), *(f"{_word}({name})" for name in _NATURAL))
     FAMILY.aggregate(Extreme(_pick, float_key), f"{_word}(float4)", f"{_word}(float8)")

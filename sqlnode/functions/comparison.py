@@ -37,31 +37,10 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "ge": operator.ge,
 }
 
-_PLAIN = [
-    "int2",
-    "int4",
-    "int8",
-    "int24",
-    "int28",
-    "int42",
-    "int48",
-    "int82",
-    "int84",
-    "oid",
-    "bool",
-    "char",
-    "name",
-    "bytea",
-    "date_",
-    "time_",
-    "timetz_",
-    "timestamp_",
-    "uuid_",
-    "interval_",
-    "xid8",
-    "tid",
-]
-
+_PLAIN = (
+    "int2", "int4", "int8", "int24", "int28", "int42", "int48", "int82", "int84", "oid",
+    "bool", "char", "name", "bytea", "date_", "time_", "timetz_", "timestamp_", "uuid_", "interval_", "xid8", "tid",
+)  # fmt: skip
 _templates = {
     f"{prefix}{suffix}": f"({{0}} {symbol} {{1}})"
     for prefix in _PLAIN
