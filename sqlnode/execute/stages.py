@@ -1,0 +1,46 @@
+"""What happens to a batch between the node that made it and the one that takes it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlnode.execute.api import Batch
+from sqlnode.execute.runtime import Runtime
+from sqlnode.execute.subplans import Preparation
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Sub-selects to compute, then a generated comprehension (None: rows stay as they are)."""
+
+    preparation: Preparation | None
+    function: Callable[[Batch, Runtime], Batch] | None
+
+
+class Pipeline:
+    """Stages in a row."""
+
+    __slots__ = ("stages", "sync")
+
+    def __init__(self, stages: tuple[Stage, ...]) -> None:
+        self.stages = stages
+        only = stages[0] if len(stages) == 1 else None
+        self.sync = only.function if only is not None and only.preparation is None else None
+        """The whole pipeline as one plain function, where it is no more than that."""
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether rows pass unchanged."""
+        return not self.stages
+
+    async def apply(self, batch: Batch, runtime: Runtime) -> Batch:
+        """The batch after all stages; may be empty."""
+        if self.sync is not None:
+            return self.sync(batch, runtime)
+        for stage in self.stages:
+            if not batch:
+                break
+            if stage.preparation is not None:
+                batch = await stage.preparation.prepare(batch, runtime)
+            if stage.function is not None:
+                batch = stage.function(batch, runtime)
+        return batch
