@@ -11,7 +11,7 @@ or has gathered enough. A client that does not read makes `drain` wait, and noth
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from pgwire.framing import Frame, FrameDecoder
 from pgwire.sasl import AUTHENTICATION_BYTES_MAX
@@ -56,9 +56,9 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=self._limits.output_bytes_max)
+        # Not `isinstance`: the event loop's own transports are no subclasses.
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=self._limits.output_bytes_max)
         self._accept(self)
 
     def data_received(self, data: bytes) -> None:

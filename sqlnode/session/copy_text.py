@@ -198,10 +198,9 @@ class CsvReader:
     def _toggles(self, piece: bytes) -> bool:
         """Whether an odd number of quotes stands in the piece (escaped ones do not count)."""
         quote, escape = self._quote, self._options.escape.encode()
-        count = piece.count(quote)
         if escape != quote:
-            count -= piece.count(escape + quote)
-        return count % 2 == 1
+            piece = piece.replace(escape * 2, b"").replace(escape + quote, b"")
+        return piece.count(quote) % 2 == 1
 
     def _fields(self, line: str) -> Fields:
         options = self._options

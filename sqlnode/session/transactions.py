@@ -198,10 +198,9 @@ class Transactions:
         """BEGIN, START TRANSACTION."""
         if self.block in (Block.OPEN, Block.FAILED):
             self._warn("25001", "there is already a transaction in progress")
-        else:
-            self.start()
-            self.block = Block.OPEN
-        self.set_mode(mode)
+        self.start()
+        self.set_mode(mode)  # where it is refused, no block is opened
+        self.block = Block.OPEN
 
     def set_mode(self, mode: Mode) -> None:
         """SET TRANSACTION and the options of BEGIN. Raises 25001, 0A000."""
