@@ -117,6 +117,20 @@ class LockTable:
             self._keys[key] = entry
         return self._acquire_shared(owner, key, mode, entry, on_grant)
 
+    def acquire_free(self, owner: Owner, keys: Iterable[bytes], mode: int) -> list[bytes]:
+        """Take those of `keys` that nobody holds, in one go; answers the others."""
+        taken = self._held.get(owner) or _Held(owner)
+        sole, table, others = taken.soles[mode], self._keys, []
+        for key in keys:
+            if key in table:
+                others.append(key)
+            else:
+                table[key] = sole
+                taken.keys[key] = None
+        if taken.keys:
+            self._held[owner] = taken
+        return others
+
     def mode_held(self, owner: Owner, key: bytes) -> int:
         """The mode in which `owner` holds `key`; 0 if it does not."""
         entry = self._keys.get(key)

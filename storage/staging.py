@@ -137,17 +137,18 @@ class Staging:
             raise Refusal(kv.Error.TOO_LARGE, "the transaction locks too many keys")
         if transaction.ended:
             raise transaction_ended()
-        strange = [key for key in writes if shard.locks.mode_held(transaction, key) < SHARE]
-        for number, key in enumerate(writes):
+        held_before = shard.locks.acquire_free(transaction, writes, UPDATE)
+        own = {key for key in held_before if shard.locks.mode_held(transaction, key) >= SHARE}
+        for number, key in enumerate(held_before):
             await self._lock(transaction, key, request)
             if number % _YIELD_KEYS == _YIELD_KEYS - 1:
                 await asyncio.sleep(0)
                 if transaction.ended:
                     raise transaction_ended()
         records = await self._current(list(writes))
-        for key in strange if intent.snapshot else ():
+        for key in writes if intent.snapshot else ():
             since, payload = records[key]
-            if key in intent.absent:
+            if key in own or key in intent.absent:
                 continue
             if payload is None:
                 since = await shard.versions.removed_at(tenant, key, intent.snapshot)

@@ -221,3 +221,15 @@ def test_a_ring_of_any_length_has_exactly_one_victim() -> None:
         ]
         assert outcomes[-1] is Outcome.DEADLOCK
         assert all(isinstance(outcome, Ticket) for outcome in outcomes[:-1])
+
+
+def test_free_keys_are_taken_in_one_go_and_the_others_answered() -> None:
+    table = LockTable()
+    table.acquire("A", b"a", SHARE)
+    table.acquire("B", b"b", KEY_SHARE)
+    assert table.acquire_free("B", [b"a", b"b", b"c", b"c"], UPDATE) == [b"a", b"b", b"c"]
+    assert [table.mode_held("B", key) for key in (b"a", b"b", b"c")] == [0, KEY_SHARE, UPDATE]
+    assert table.acquire_free("C", [b"a"], UPDATE) == [b"a"]
+    table.release("A")
+    table.release("B")
+    assert repr(table) == "<LockTable 0 keys, 0 owners, 0 waiting>"
