@@ -1,6 +1,7 @@
 """A role's log on disk: what its pipe brings, in two files of bounded size."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 BYTES_MAX = 16 << 20
@@ -18,9 +19,13 @@ class LogFile:
         self._file = path.open("ab", buffering=0)
 
     async def copy(self, pipe: asyncio.StreamReader) -> None:
-        """Append what `pipe` brings, until its end."""
+        """Append what `pipe` brings, until its end.
+
+        What a full disk does not take is dropped: a pipe that nobody empties would stop the role.
+        """
         while chunk := await pipe.read(_CHUNK):
-            self.append(chunk)
+            with contextlib.suppress(OSError):
+                self.append(chunk)
 
     def append(self, chunk: bytes) -> None:
         """Append whole or part lines."""

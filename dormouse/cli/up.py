@@ -121,7 +121,7 @@ class Up:
         elif status.state is State.BACKOFF:
             _say(f"  {name:<11}died; it is started again (see {self._folder.logs}/{name}.log)")
         roles = {each: one.document() for each, one in self._supervisor.statuses.items()}
-        write_private(self._folder.run / "status.json", json.dumps({"roles": roles}))
+        _write(self._folder.run / "status.json", {"roles": roles})
         if self._is_ready and status.state is State.RUNNING:
             self._write_ready()
 
@@ -140,7 +140,7 @@ class Up:
             },
         }
         for file in self._ready_files():
-            write_private(file, json.dumps(document) + "\n")
+            _write(file, document)
 
 
 async def up(options: UpOptions) -> None:
@@ -194,6 +194,14 @@ def _log_to(folder: DataFolder) -> None:
     handler = logging.FileHandler(folder.logs / "supervisor.log", encoding="utf-8")
     handler.setFormatter(JsonFormatter("supervisor"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+
+def _write(file: Path, document: dict[str, Any]) -> None:
+    """Replace a file for others to read; a full disk is no reason to leave the roles alone."""
+    try:
+        write_private(file, json.dumps(document) + "\n")
+    except OSError:
+        _log.exception("cannot be written", extra={"file": str(file)})
 
 
 def _say(text: str) -> None:

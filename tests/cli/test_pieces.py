@@ -63,6 +63,18 @@ def test_a_log_takes_lines_of_any_length(tmp_path: Path) -> None:
     assert (tmp_path / "a.log").stat().st_size == 300_000
 
 
+def test_a_full_disk_does_not_stop_a_role() -> None:
+    async def body() -> None:
+        log = LogFile(Path("/dev/full"))
+        stream = asyncio.StreamReader()
+        stream.feed_data(b"lost\n")
+        stream.feed_eof()
+        await log.copy(stream)
+        log.close()
+
+    asyncio.run(body())
+
+
 def test_both_loopback_addresses_share_a_port() -> None:
     sockets = listen_on_loopback(0, "--sql-port")
     try:

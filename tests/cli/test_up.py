@@ -1,0 +1,140 @@
+"""`dormouse up` and the commands beside it, as a person uses them: the whole gateway."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from bench.gateway import GatewayError, OwnGateway, own_gateway
+from tests.support.gateway import gateway
+
+pytestmark = pytest.mark.e2e
+
+_ROLES = {"storage", "control", "podhost", "autoscaler", "proxy"}
+
+
+def _dormouse(
+    running: OwnGateway, *arguments: str, code: int = 0, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "dormouse.cli.main", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env={**os.environ, "DORMOUSE_DATA": str(running.folder), **environment},
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+def _json(running: OwnGateway, *arguments: str) -> Any:
+    return json.loads(_dormouse(running, *arguments, "--json").stdout)
+
+
+def test_what_scripts_rely_on(tmp_path: Path) -> None:
+    with gateway(tmp_path) as running:
+        ready = running.ready
+        assert set(ready) == {"sql", "api", "admin_key", "ca_file", "roles"}
+        assert set(ready["roles"]) == _ROLES
+        assert {name: role["pid"] for name, role in running.roles().items()} == {
+            name: role["pid"] for name, role in ready["roles"].items()
+        }
+        assert all(role["state"] == "running" for role in running.roles().values())
+        ready_file = running.folder / "ready-file.json"
+        assert ready_file.stat().st_mode & 0o777 == 0o600
+        pids = [role["pid"] for role in ready["roles"].values()]
+        second = _dormouse(running, "up", "--sql-port", "0", "--api-port", "0", code=1)
+        assert f"pid {running.process.pid}" in second.stderr
+        assert running.stop() == 0
+        assert not ready_file.exists()
+        assert not any(psutil.pid_exists(pid) for pid in pids)
+
+
+def test_the_commands_of_a_day(tmp_path: Path) -> None:
+    with gateway(tmp_path) as running:
+        made = _json(running, "tenant", "create", "shop")
+        kept = running.folder / "credentials" / f"shop-{made['id']}"
+        assert kept.read_text().strip() == made["password"]
+        assert kept.stat().st_mode & 0o777 == 0o600
+        assert [each["name"] for each in _json(running, "tenant", "list")] == ["shop"]
+        for name in ("shop", str(made["id"]), f"shop-{made['id']}"):
+            assert _json(running, "tenant", "show", name)["id"] == made["id"]
+        assert "exists" in _dormouse(running, "tenant", "create", "shop", code=1).stderr
+        answer = _dormouse(running, "sql", "shop", "--", "-Atc", "SELECT 40 + 2")
+        assert answer.stdout == "42\n"
+        assert _json(running, "tenant", "suspend", "shop")["state"] == "asleep"
+        assert "storage" in _dormouse(running, "status").stdout
+        assert "--yes" in _dormouse(running, "tenant", "delete", "shop", code=1).stderr
+        assert _json(running, "tenant", "delete", "shop", "--yes")["id"] == made["id"]
+        assert not kept.exists()
+        assert _json(running, "tenant", "list") == []
+        assert "no tenant" in _dormouse(running, "tenant", "show", "shop", code=1).stderr
+
+
+def test_a_restarted_role_refuses_no_connection(tmp_path: Path) -> None:
+    with gateway(tmp_path) as running:
+        address = (running.sql_host, running.sql_port)
+        for role in ("proxy", "control"):
+            pid = running.roles()[role]["pid"]
+            os.kill(pid, signal.SIGKILL)
+            socket.create_connection(address, timeout=30).close()
+            assert running.request("GET", "/healthz").status_code == 200
+        for role in sorted(_ROLES):
+            before = running.roles()[role]["pid"]
+            assert running.kill_role(role) != before
+        after = running.roles()
+        assert all(role["state"] == "running" for role in after.values())
+        assert all(role["restarts"] >= 1 for role in after.values())
+        tenant = running.create_tenant("after")
+        answer = subprocess.run(
+            ["psql", tenant["connection_url"], "-Atc", "SELECT 1"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert answer.stdout == "1\n", answer.stderr
+
+
+def test_the_demo_is_made_once(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    with own_gateway(folder, arguments=["--demo"]) as running:
+        (demo,) = _json(running, "tenant", "list")
+        assert demo["name"] == "demo"
+        first = (folder / "up.log").read_text()
+        assert f"owner.demo-{demo['id']}:" in first
+        _dormouse(running, "tenant", "delete", "demo", "--yes")
+        running.stop()
+    with own_gateway(folder, arguments=["--demo"]) as running:
+        assert _json(running, "tenant", "list") == []
+        assert "dormouse tenant create" in (folder / "up.log").read_text()[len(first) :]
+
+
+def test_a_killed_supervisor_leaves_nothing_behind(tmp_path: Path) -> None:
+    with own_gateway(tmp_path / "data") as running:
+        family = psutil.Process(running.process.pid).children(recursive=True)
+        assert len(family) > len(_ROLES)  # the roles, and warm pods
+        running.process.kill()
+        _, alive = psutil.wait_procs(family, timeout=30)
+        assert alive == []
+    with own_gateway(tmp_path / "data") as running:
+        assert set(running.roles()) == _ROLES
+
+
+def test_a_port_in_use_is_said(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        # The last of two equal flags counts.
+        with (
+            pytest.raises(GatewayError, match=f"port {port} .* is in use"),
+            own_gateway(tmp_path / "data", arguments=["--api-port", port]),
+        ):
+            pass
