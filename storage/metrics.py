@@ -10,12 +10,6 @@ REFUSED = Counter(
     ["reason"],
     registry=REGISTRY,
 )
-REQUESTS = Counter(
-    "dormouse_storage_requests_total",
-    "Requests received, by operation.",
-    ["operation"],
-    registry=REGISTRY,
-)
 COMMITS = Counter(
     "dormouse_storage_commits_total", "Transactions committed with writes.", registry=REGISTRY
 )

@@ -250,12 +250,12 @@ def _rollback(connection: sqlite3.Connection) -> None:
 
 
 def _write(connection: sqlite3.Connection, batch: Iterable[Write]) -> None:
-    execute = connection.execute
-    for key, value in batch:
-        if value is None:
-            execute(_DELETE, (key,))
-        else:
-            execute(_PUT, (key, value))
+    last = dict(batch)
+    puts = [write for write in last.items() if write[1] is not None]
+    connection.executemany(_PUT, puts)
+    if len(puts) < len(last):
+        deletes = [(key,) for key, value in last.items() if value is None]
+        connection.executemany(_DELETE, deletes)
 
 
 class _Snapshot:
