@@ -60,7 +60,8 @@ class LoginClient:
                 return self._authenticate(BodyReader(frame.body))
             case "S":
                 reader = BodyReader(frame.body)
-                self.settings[reader.text()] = reader.text()
+                name, value = reader.text(), reader.text()
+                self.settings[name] = value
             case "K":
                 (self.pid,) = struct.unpack_from(">I", frame.body)
                 self.secret = frame.body[4:]

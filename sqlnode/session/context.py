@@ -121,12 +121,6 @@ class SessionContext:
         names = [name for name in dict.fromkeys(wanted) if name in schemas]
         return tuple(names if "pg_catalog" in names else ["pg_catalog", *names])
 
-    def analysis_key(self) -> tuple[object, ...]:
-        """Whatever analysis and planning may depend on besides the catalog."""
-        return (
-            self.search_path(),
-            self.date_style,
-            self.time_zone,
-            self.interval_style,
-            self.current_user,
-        )
+    def analysis_key(self) -> object:
+        """Whatever analysis depends on besides the catalog, where it says so itself."""
+        return self.search_path()

@@ -1,15 +1,12 @@
 """From text to something that runs: parse, analyse, plan, compile, and the cache of the outcome.
 
 One cache serves all sessions of the pod, for prepared statements and for repeated simple ones. What
-an entry depends on is its key: the text, the parameter types the client declared, and the settings
-analysis looks at. The catalog is compared by identity: a new one makes every entry stale, and the
-next use replaces it.
-
-A text whose constants are folded from the clock ('now', 'today') is not cached, or it would mean
-the time of its first use for ever.
+an entry depends on is its key: the text, the parameter types the client declared, and the search
+path. The catalog is compared by identity: a new one makes every entry stale, and the next use
+replaces it. A statement with a literal that was read under the session's settings or clock
+(`'now'::timestamptz`) is not shared.
 """
 
-import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,14 +16,13 @@ from sqlnode import tree
 from sqlnode.analyse.statement import analyse
 from sqlnode.compile.statement import compile_plan
 from sqlnode.execute.api import Executable, ResultColumn
-from sqlnode.parse import RawStatement, parse
+from sqlnode.parse import RawStatement
 from sqlnode.plan.planner import plan
 from sqlnode.session.context import SessionContext
 
 if TYPE_CHECKING:
     from sqlnode.catalog.catalog import Catalog
 
-_CLOCK_LITERAL = re.compile(r"'\s*(now|today|tomorrow|yesterday)", re.IGNORECASE)
 CACHED_TEXT_CHARACTERS_MAX = 16 << 10
 """Longer texts (bulk INSERTs) are not worth a place."""
 
@@ -67,6 +63,8 @@ class Planned:
     statement: tree.Query | tree.Utility | None
     executable: Executable | None
     param_types: tuple[int, ...]
+    shared: bool = False
+    """Whether other sessions may use it."""
 
     @property
     def columns(self) -> tuple[ResultColumn, ...] | None:
@@ -100,11 +98,7 @@ class PlanCache:
         self, text: str, context: SessionContext, planned: Planned, declared: Sequence[int] = ()
     ) -> None:
         """Keep a plan, if its text allows."""
-        if (
-            planned.executable is None
-            or len(text) > CACHED_TEXT_CHARACTERS_MAX
-            or _CLOCK_LITERAL.search(text)
-        ):
+        if not planned.shared or len(text) > CACHED_TEXT_CHARACTERS_MAX:
             return
         self._entries[text, tuple(declared), context.analysis_key()] = planned
         if len(self._entries) > self._plans_max:
@@ -126,18 +120,8 @@ def make_plan(raw: RawStatement, context: SessionContext, declared: Sequence[int
     if isinstance(analysed.statement, tree.Utility):
         return Planned(raw, catalog, analysed.statement, None, analysed.param_types)
     executable = compile_plan(plan(analysed.statement, catalog=catalog), analysed.param_types)
-    return Planned(raw, catalog, analysed.statement, executable, analysed.param_types)
-
-
-def prepare(
-    cache: PlanCache, text: str, context: SessionContext, declared: Sequence[int] = ()
-) -> tuple[list[RawStatement], Planned | None]:
-    """The statements of a text; with the plan where it is exactly one. Raises SqlError."""
-    planned = cache.find(text, context, declared)
-    if planned is not None:
-        return [planned.raw], planned
-    statements = parse(text)
-    return statements, None
+    shared = not analysed.session_dependent
+    return Planned(raw, catalog, analysed.statement, executable, analysed.param_types, shared)
 
 
 def plan_one(

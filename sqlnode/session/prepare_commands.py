@@ -1,9 +1,10 @@
 """PREPARE, EXECUTE and DEALLOCATE."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from postgast import pg_query_pb2 as nodes
 
+from sqlnode.analyse import typenames
 from sqlnode.errors import SqlError
 from sqlnode.execute.api import ResultColumn
 from sqlnode.parse import RawStatement
@@ -23,20 +24,13 @@ async def prepare(session: "Session", portal: Portal, _states: CopyStates) -> An
     node = raw.node
     if node.name in session.statements:
         raise SqlError("42P05", f'prepared statement "{node.name}" already exists')
-    declared = tuple(_type_oid(session, name.type_name) for name in node.argtypes)
+    declared = tuple(typenames.resolve(name.type_name)[0] for name in node.argtypes)
     planned = await session.plan(inner(raw, node.query), declared)
     columns = columns_of(session, planned)
     session.add_statement(
         PreparedStatement(node.name, raw.text, planned, columns, declared, from_sql=True)
     )
     return Answer("PREPARE")
-
-
-def _type_oid(session: "Session", node: Any) -> int:
-    from sqlnode.analyse.typenames import resolve_type
-
-    oid, _typmod = resolve_type(node, session.context)
-    return int(oid)
 
 
 def _statement(session: "Session", name: str) -> PreparedStatement:

@@ -1,6 +1,6 @@
 """From the first byte to the first ReadyForQuery: startup packet, SCRAM, settings.
 
-    StartupMessage ──▶ SCRAM with the verifier of the user (or a mock) ──▶ database? room? ──▶ session
+    StartupMessage ──▶ SCRAM with a verifier (or a mock one) ──▶ database? room? ──▶ session
 
 Whether a user or a database exists is told only to who has authenticated.
 """
