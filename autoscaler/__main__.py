@@ -14,10 +14,10 @@ from autoscaler.podcontrol import PodControl
 from autoscaler.runtimes.process import ProcessRuntime
 from autoscaler.service import ACCESS, AutoscalerService
 from autoscaler.waker import WakeLimits, Waker
+from dormouse.base import metrics as metrics_page
 from dormouse.base import role
 from dormouse.base.clock import SystemClock
 from dormouse.base.errors import Unavailable
-from dormouse.base.metrics import serve as serve_metrics
 from dormouse.base.rpc import make_channel, make_server
 from dormouse.base.tasks import cancel, spawn
 from dormouse.base.tls import Credentials, Identity, Role
@@ -55,12 +55,13 @@ async def serve(settings: AutoscalerSettings) -> AsyncIterator[role.Ready]:
     add_AutoscalerServicer_to_server(AutoscalerService(controller, waker), server)
     address = f"{settings.listen_host}:{settings.listen_port}"
     port = server.add_secure_port(address, credentials.for_grpc_server())
+    page: object = None
     try:
         full = await controller.until_warm(settings.ready_timeout_seconds)
         if not full and not controller.fleet.connected:
             raise Unavailable("the pod host does not answer")
         await server.start()
-        metrics_port, _ = serve_metrics(settings.listen_host, settings.metrics_port)
+        metrics_port, page = metrics_page.serve(settings.listen_host, settings.metrics_port)
         metrics.POOL_WANTED.set(settings.warm_pods)
         yield {
             "address": f"{settings.listen_host}:{port}",
@@ -68,6 +69,7 @@ async def serve(settings: AutoscalerSettings) -> AsyncIterator[role.Ready]:
         }
     finally:
         await server.stop(STOP_SECONDS)
+        metrics_page.stop(page)
         await cancel(running)
         await channel.close(None)
 

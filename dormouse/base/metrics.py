@@ -4,6 +4,8 @@ Roles declare their metrics in a `metrics.py` of their own on this registry and 
 anything a stranger can choose freely.
 """
 
+from http.server import HTTPServer
+
 from prometheus_client import CollectorRegistry, start_http_server
 
 REGISTRY = CollectorRegistry(auto_describe=True)
@@ -13,3 +15,10 @@ def serve(host: str, port: int) -> tuple[int, "object"]:
     """Serve `/metrics` on a thread; port 0 takes a free one. Returns the port and the server."""
     server, _thread = start_http_server(port, addr=host, registry=REGISTRY)
     return int(server.server_address[1]), server
+
+
+def stop(server: object) -> None:
+    """End what `serve` started."""
+    if isinstance(server, HTTPServer):
+        server.shutdown()
+        server.server_close()
