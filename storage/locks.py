@@ -229,17 +229,21 @@ class LockTable:
         return outcome
 
     def _closes_circle(self, ticket: Ticket) -> bool:
-        pending = list(self._waits_for(ticket))
+        # From all the waits of the owner, not only the new one: an upgrade that overtakes others
+        # makes these wait for its owner, which may have been waiting for them elsewhere.
+        pending: list[Owner] = []
         seen: set[Owner] = set()
-        while pending:
-            owner = pending.pop()
-            if owner == ticket.owner:
+        owner: Owner = ticket.owner
+        while True:
+            for other in self._waiting.get(owner, ()):
+                pending.extend(self._waits_for(other))
+            seen.add(owner)
+            if ticket.owner in pending:
                 return True
-            if owner not in seen:
-                seen.add(owner)
-                for other in self._waiting.get(owner, ()):
-                    pending.extend(self._waits_for(other))
-        return False
+            pending = [each for each in pending if each not in seen]
+            if not pending:
+                return False
+            owner = pending.pop()
 
     def _waits_for(self, ticket: Ticket) -> Iterator[Owner]:
         entry = self._keys[ticket.key]

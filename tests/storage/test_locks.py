@@ -208,6 +208,16 @@ def test_an_upgrade_that_overtakes_a_waiter_sees_the_circle_it_closes() -> None:
     assert table.acquire("A", b"k", UPDATE, lambda: None) is Outcome.DEADLOCK
 
 
+def test_an_upgrade_closes_a_circle_through_another_wait_of_its_owner() -> None:
+    table = LockTable()
+    table.acquire("B", b"y", NO_KEY_UPDATE)
+    table.acquire("D", b"x", KEY_SHARE)
+    table.acquire("A", b"y", KEY_SHARE)
+    assert isinstance(table.acquire("A", b"x", UPDATE, lambda: None), Ticket)
+    assert isinstance(table.acquire("D", b"y", NO_KEY_UPDATE, lambda: None), Ticket)
+    assert table.acquire("A", b"y", SHARE, lambda: None) is Outcome.DEADLOCK
+
+
 def test_a_ring_of_any_length_has_exactly_one_victim() -> None:
     for size in range(2, 20):
         table = LockTable()
