@@ -26,7 +26,7 @@ from sqlnode.plan.expressions import Expr, Slot
 
 Handler = Callable[["Compiler", Any], Code]
 Test = Callable[["Compiler", Any, bool], str | None]
-"""(compiler, expression, wanted) → a condition for "the value is `wanted`", None: no special one."""
+"""(compiler, expression, wanted) → a condition for "the value is `wanted`", None: nothing special."""
 
 VALUES: dict[type, Handler] = {}
 TESTS: dict[type, Test] = {}

@@ -26,8 +26,9 @@ __all__ = [
     "value",
 ]
 
-OPEN = object()
+OPEN: Any = object()
 """An open bound of a slice."""
+_WHOLE = (OPEN, OPEN)
 
 
 class Raised:
@@ -129,9 +130,9 @@ def slice_array(array: Array | None, bounds: list[tuple[Any, Any]]) -> Array | N
     lengths = []
     block = len(elements)
     for at, (lower, length) in enumerate(zip(array.lower_bounds, array.dimensions, strict=True)):
-        low, high = bounds[at] if at < len(bounds) else (OPEN, OPEN)
-        first = max(lower, lower if low is OPEN else low) - lower
-        last = min(lower + length - 1, lower + length - 1 if high is OPEN else high) - lower
+        low, high = bounds[at] if at < len(bounds) else _WHOLE
+        first = 0 if low is OPEN else max(0, low - lower)
+        last = length - 1 if high is OPEN else min(length - 1, high - lower)
         if first > last:
             return EMPTY
         block //= length

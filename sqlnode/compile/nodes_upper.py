@@ -21,11 +21,11 @@ from sqlnode.execute.scans import Piped
 from sqlnode.execute.sets import Append, RecursiveUnion, SetOperation
 from sqlnode.execute.sort import Limit, Sort
 from sqlnode.plan import nodes
-from sqlnode.plan.expressions import Expr
+from sqlnode.plan.expressions import Expr, Slot
 from sqlnode.rowkeys import IndexKeys
 from sqlnode.rows import RowLayout
 
-_PLACE = Layout(("place", "identity"), (False, False))
+_PLACE = Layout((Slot(-1, 0), Slot(-2, 0)), (False, False))
 """Two columns that a join's candidate rows carry behind the others (see Matcher)."""
 
 

@@ -6,7 +6,7 @@ Conditions without sub-selects run first, in a stage of their own if others foll
 sub-select is only computed for rows that can still count.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from sqlnode.execute.runtime import Runtime
 from sqlnode.execute.stages import Pipeline, Stage
 from sqlnode.execute.subplans import Preparation, SubPlanRunner
 from sqlnode.plan.expressions import Expr, SubPlan
-from sqlnode.plan.walk import conjunction, conjuncts, walk
+from sqlnode.plan.walk import children, conjunction, conjuncts
 
 BatchFunction = Callable[[Batch, Runtime], Batch]
 
@@ -67,9 +67,9 @@ class RowsetCompiler:
     ) -> tuple[Pipeline, Layout]:
         """Rows of `layout` filtered by `condition` and turned into `output`."""
         parts = conjuncts(condition)
-        cheap = [part for part in parts if not subplans_of((part,))]
-        dear = [part for part in parts if subplans_of((part,))]
-        in_output = subplans_of(output)
+        cheap = [part for part in parts if not subplans_of((part,), layout.exprs)]
+        dear = [part for part in parts if subplans_of((part,), layout.exprs)]
+        in_output = subplans_of(output, layout.exprs)
         stages: list[Stage] = []
         if cheap and (dear or in_output):
             stages.append(self._stage(layout, conjunction(tuple(cheap)), None)[0])
@@ -111,7 +111,7 @@ class RowsetCompiler:
         columns: list[SubPlanRunner] = []
         places = layout.columns()
         compiler = Compiler(self.module, places)
-        for subplan in subplans_of(exprs):
+        for subplan in subplans_of(exprs, layout.exprs):
             runner = self._runner(subplan, layout)
             if not subplan.inputs:
                 once.append(runner)
@@ -138,12 +138,20 @@ class RowsetCompiler:
         return self.module.function([], text)
 
 
-def subplans_of(exprs: Iterable[Expr]) -> list[SubPlan]:
-    """The sub-selects in expressions, each once; those of inputs and tests before their users."""
+def subplans_of(exprs: Iterable[Expr], given: Collection[Expr] = ()) -> list[SubPlan]:
+    """The sub-selects in expressions, each once; those of inputs and tests before their users.
+
+    What is `given` as a column is not looked into.
+    """
     found: dict[SubPlan, None] = {}
-    for expr in exprs:
-        for node in walk(expr):
-            if isinstance(node, SubPlan):
-                found.pop(node, None)
-                found[node] = None
+    columns = frozenset(given)
+    stack = list(exprs)
+    while stack:
+        node = stack.pop()
+        if node in columns:
+            continue
+        if isinstance(node, SubPlan):
+            found.pop(node, None)
+            found[node] = None
+        stack.extend(children(node))
     return list(reversed(found))

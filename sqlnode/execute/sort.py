@@ -225,26 +225,25 @@ class Limit:
         batches = self._child.run(runtime)
         try:
             async for batch in batches:
-                if skip:
-                    skipped = min(skip, len(batch))
-                    skip -= skipped
-                    batch = batch[skipped:]
-                    if not batch:
-                        continue
-                if left is None or len(batch) < left:
-                    yield batch
-                    left = None if left is None else left - len(batch)
+                skipped = min(skip, len(batch))
+                skip -= skipped
+                rows = batch[skipped:]
+                if not rows:
+                    continue
+                if left is None or len(rows) < left:
+                    yield rows
+                    left = None if left is None else left - len(rows)
                     continue
                 if self._ties is None:
-                    yield batch[:left]
+                    yield rows[:left]
                     return
-                taken = batch[:left]
+                taken = rows[:left]
                 last = taken[-1] if taken else last
-                more = self._tied(batch[left:], last)
+                more = self._tied(rows[left:], last)
                 left = 0
                 if taken or more:
                     yield taken + more
-                if len(taken) + len(more) < len(batch):
+                if len(taken) + len(more) < len(rows):
                     return
         finally:
             await close(batches)

@@ -72,7 +72,7 @@ class Spool:
         if not self._rows:
             return
         if self._file is None:
-            self._file = tempfile.TemporaryFile(prefix="dormouse-")
+            self._file = tempfile.TemporaryFile(prefix="dormouse-")  # noqa: SIM115 - see close
         self._file.seek(self._end)
         for start in range(0, len(self._rows), BATCH_ROWS):
             pickle.dump(self._rows[start : start + BATCH_ROWS], self._file, protocol=5)

@@ -1,4 +1,4 @@
-"""What planning one statement shares between its queries: slots, WITH queries, sub-select numbers."""
+"""What planning one statement shares between its queries: slots, WITH queries, numbers."""
 
 from dataclasses import dataclass, field
 from typing import Any

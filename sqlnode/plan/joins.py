@@ -335,7 +335,8 @@ def _vars(conditions: Exprs) -> set[Expr]:
 
 def _split(conditions: Exprs, entries: frozenset[int]) -> tuple[Exprs, Exprs]:
     """(those that read nothing beyond `entries`, the others)."""
-    inside, outside = [], []
+    inside: list[Expr] = []
+    outside: list[Expr] = []
     for condition in conditions:
         fits = bool(entries) and entries_of(condition) <= entries and not is_volatile(condition)
         (inside if fits else outside).append(condition)

@@ -14,7 +14,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
-from typing import Any
+from typing import Any, get_args
 
 from sqlnode import tree
 from sqlnode.functions.base import Volatility
@@ -23,12 +23,12 @@ from sqlnode.plan.expressions import EXTRA, Expr, SubPlan
 Visit = Callable[[Any, int], Any]
 """(node, depth) → its replacement, or None to go on with its parts."""
 
-_NODES = (*tree.Expr.__args__, tree.SortItem, *EXTRA)  # type: ignore[attr-defined]
+_NODES: tuple[Any, ...] = (*get_args(tree.Expr), tree.SortItem, *EXTRA)
 _SCALARS = frozenset({"type", "typmod", "location", "function", "equals", "less", "form", "query"})
 
 
 @cache
-def _parts(kind: type) -> tuple[str, ...]:
+def _parts(kind: Any) -> tuple[str, ...]:
     return tuple(f.name for f in dataclasses.fields(kind) if f.name not in _SCALARS)
 
 

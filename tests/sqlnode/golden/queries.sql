@@ -1,0 +1,101 @@
+-- Rows for the rest of the script.
+INSERT INTO dept VALUES (1, 'sales', 1), (2, 'engine', 2), (3, 'empty', NULL);
+INSERT INTO emp VALUES (1, 'ann', 1, 100.50, NULL, '2020-01-02'), (2, 'bob', 1, 80, 1, '2021-03-04'), (3, 'cid', 2, 120, 1, NULL), (4, 'dee', 2, NULL, 3, '2019-05-06'), (5, 'eve', NULL, 75.25, 3, '2022-07-08'), (6, NULL, 9, 60, NULL, '2018-09-10');
+INSERT INTO loose VALUES (1, 'one', true), (2, 'two', false), (NULL, 'nul', NULL), (2, 'two', false), (3, NULL, true);
+-- Scans and access paths.
+SELECT * FROM emp WHERE id = 3;
+SELECT name FROM emp WHERE id IN (5, 1, 77, 1) ORDER BY id;
+SELECT id FROM emp WHERE id > 2 AND id <= 5 ORDER BY id DESC;
+SELECT id FROM emp WHERE dept = 2 ORDER BY id;
+SELECT id FROM emp WHERE dept = NULL;
+SELECT id FROM emp ORDER BY dept, id LIMIT 3;
+SELECT id FROM emp ORDER BY dept DESC NULLS LAST, id LIMIT 4 OFFSET 1;
+SELECT id FROM emp ORDER BY salary DESC, id;
+SELECT id FROM emp ORDER BY salary NULLS FIRST, id;
+SELECT id, salary * 2 AS twice, upper(name) FROM emp WHERE salary BETWEEN 75 AND 110 ORDER BY twice;
+SELECT id FROM emp ORDER BY id LIMIT 0;
+SELECT id FROM emp ORDER BY id LIMIT -1;
+SELECT id FROM emp ORDER BY id FETCH FIRST 2 ROWS ONLY;
+SELECT x FROM loose ORDER BY x FETCH FIRST 2 ROWS WITH TIES;
+SELECT id FROM dept WHERE name = 'engine';
+-- NULL logic.
+SELECT x, ok, NOT ok, ok AND x > 1 AS both, ok OR x > 1 AS either, x IS NULL AS nul, ok IS NOT TRUE AS nt FROM loose ORDER BY x, y;
+SELECT y FROM loose WHERE NOT (x = 2 AND ok) ORDER BY y;
+SELECT y FROM loose WHERE ok IS UNKNOWN;
+SELECT x FROM loose WHERE x NOT IN (1, 3) ORDER BY x;
+SELECT x FROM loose WHERE x NOT IN (1, NULL) ORDER BY x;
+SELECT NULL IS DISTINCT FROM NULL AS a, 1 IS DISTINCT FROM NULL AS b, 1 IS NOT DISTINCT FROM 1 AS c;
+SELECT coalesce(x, -1) AS c, nullif(x, 2) AS n, greatest(x, 2) AS g, least(x, 2) AS l FROM loose ORDER BY x, y;
+SELECT CASE x WHEN 1 THEN 'a' WHEN 2 THEN 'b' END AS simple, CASE WHEN ok THEN 1 / x ELSE 0 END AS searched FROM loose ORDER BY x, y;
+SELECT 1 / 0;
+SELECT CASE WHEN false THEN 1 / 0 ELSE 7 END AS seven;
+-- Joins.
+SELECT e.id, d.name FROM emp e JOIN dept d ON e.dept = d.id ORDER BY e.id;
+SELECT e.id, d.name FROM emp e LEFT JOIN dept d ON e.dept = d.id ORDER BY e.id;
+SELECT e.id, d.name FROM emp e RIGHT JOIN dept d ON e.dept = d.id ORDER BY d.id, e.id;
+SELECT e.id, d.name FROM emp e FULL JOIN dept d ON e.dept = d.id ORDER BY e.id, d.id;
+SELECT e.id, d.id AS d FROM emp e LEFT JOIN dept d ON e.dept = d.id AND d.floor = 1 ORDER BY e.id;
+SELECT e.id, d.id AS d FROM emp e LEFT JOIN dept d ON e.dept = d.id WHERE d.floor = 1 ORDER BY e.id;
+SELECT e.id, d.id AS d FROM emp e LEFT JOIN dept d ON e.dept = d.id WHERE d.id IS NULL ORDER BY e.id;
+SELECT e.name, b.name AS boss FROM emp e JOIN emp b ON b.id = e.boss ORDER BY e.id;
+SELECT a.id, b.id AS other FROM dept a, dept b WHERE a.id < b.id ORDER BY 1, 2;
+SELECT count(*) FROM emp CROSS JOIN dept CROSS JOIN loose;
+SELECT e.id, d.name, b.name AS boss FROM emp e JOIN dept d ON d.id = e.dept LEFT JOIN emp b ON b.id = e.boss WHERE e.id = 2;
+SELECT id FROM emp JOIN dept USING (id) ORDER BY id;
+SELECT * FROM dept NATURAL JOIN (SELECT 2 AS id, 'x' AS note) s;
+SELECT d.id, s.top FROM dept d, LATERAL (SELECT max(salary) AS top FROM emp WHERE dept = d.id) s ORDER BY d.id;
+SELECT d.id, s.id AS e FROM dept d LEFT JOIN LATERAL (SELECT id FROM emp WHERE dept = d.id ORDER BY id LIMIT 1) s ON true ORDER BY d.id;
+SELECT d.id, g FROM dept d, generate_series(1, d.id) g ORDER BY 1, 2;
+-- Aggregates.
+SELECT count(*), count(salary), sum(salary), avg(salary), min(name), max(hired) FROM emp;
+SELECT count(*), sum(id) FROM emp WHERE id > 100;
+SELECT dept, count(*), sum(salary) FROM emp GROUP BY dept ORDER BY dept;
+SELECT dept, count(*) FROM emp GROUP BY dept HAVING count(*) > 1 ORDER BY dept;
+SELECT dept % 2 AS odd, sum(id) + 1 AS s FROM emp GROUP BY dept % 2 ORDER BY 1;
+SELECT count(DISTINCT x), count(DISTINCT ok), sum(DISTINCT x) FROM loose;
+SELECT count(*) FILTER (WHERE ok), string_agg(y, ',' ORDER BY y DESC) FROM loose;
+SELECT array_agg(x ORDER BY x), bool_and(ok), bool_or(ok) FROM loose;
+SELECT d.name, count(e.id) FROM dept d LEFT JOIN emp e ON e.dept = d.id GROUP BY d.id ORDER BY d.id;
+SELECT dept FROM emp GROUP BY dept HAVING sum(salary) IS NOT NULL ORDER BY dept;
+SELECT max(s) FROM (SELECT dept, sum(salary) AS s FROM emp GROUP BY dept) q;
+-- DISTINCT and set operations.
+SELECT DISTINCT x, ok FROM loose ORDER BY x, ok;
+SELECT DISTINCT ON (dept) dept, id FROM emp ORDER BY dept, id DESC;
+SELECT x FROM loose UNION SELECT id FROM dept ORDER BY 1;
+SELECT x FROM loose UNION ALL SELECT id FROM dept ORDER BY 1;
+SELECT x FROM loose INTERSECT SELECT id FROM dept ORDER BY 1;
+SELECT x FROM loose INTERSECT ALL SELECT 2 ORDER BY 1;
+SELECT x FROM loose EXCEPT SELECT 2 ORDER BY 1;
+SELECT x FROM loose EXCEPT ALL SELECT 2 ORDER BY 1;
+SELECT 1 AS n UNION SELECT 2.5 ORDER BY n;
+(SELECT id FROM emp ORDER BY id LIMIT 1) UNION ALL (SELECT id FROM emp ORDER BY id DESC LIMIT 1);
+-- Sub-selects.
+SELECT id FROM emp WHERE dept IN (SELECT id FROM dept WHERE floor IS NOT NULL) ORDER BY id;
+SELECT id FROM emp WHERE dept NOT IN (SELECT id FROM dept) ORDER BY id;
+SELECT id FROM emp WHERE boss NOT IN (SELECT boss FROM emp) ORDER BY id;
+SELECT id FROM dept d WHERE EXISTS (SELECT 1 FROM emp e WHERE e.dept = d.id) ORDER BY id;
+SELECT id FROM dept d WHERE NOT EXISTS (SELECT 1 FROM emp e WHERE e.dept = d.id AND e.salary > 90) ORDER BY id;
+SELECT id, (SELECT name FROM dept WHERE id = e.dept) AS d FROM emp e ORDER BY id;
+SELECT id FROM emp e WHERE salary > (SELECT avg(salary) FROM emp WHERE dept = e.dept) ORDER BY id;
+SELECT id FROM emp WHERE salary = (SELECT max(salary) FROM emp);
+SELECT (SELECT id FROM emp);
+SELECT id, salary >= ALL (SELECT salary FROM emp WHERE salary IS NOT NULL) AS top FROM emp ORDER BY id;
+SELECT id, id = ANY (SELECT boss FROM emp) AS is_boss FROM emp ORDER BY id;
+SELECT ARRAY(SELECT id FROM emp WHERE dept = 1 ORDER BY id) AS ids;
+SELECT q.id FROM (SELECT id, salary FROM emp WHERE salary IS NOT NULL) q WHERE q.salary < 100 ORDER BY q.id;
+SELECT s.id FROM (SELECT id FROM emp ORDER BY salary LIMIT 2) s ORDER BY s.id;
+SELECT (SELECT count(*) FROM emp e WHERE e.dept = d.id AND e.salary > (SELECT min(salary) FROM emp x WHERE x.dept = d.id)) AS n FROM dept d ORDER BY d.id;
+SELECT id, exists(SELECT 1 FROM emp b WHERE b.boss = e.id) AS leads FROM emp e ORDER BY id;
+SELECT sum((SELECT floor FROM dept WHERE id = e.dept)) FROM emp e;
+SELECT dept, (SELECT max(name) FROM dept d WHERE d.id = emp.dept) AS n FROM emp GROUP BY dept ORDER BY dept;
+-- WITH.
+WITH big AS (SELECT * FROM emp WHERE salary > 80) SELECT b.id, (SELECT count(*) FROM big) AS n FROM big b ORDER BY id;
+WITH RECURSIVE up AS (SELECT id, boss, 0 AS depth FROM emp WHERE id = 5 UNION ALL SELECT e.id, e.boss, depth + 1 FROM emp e JOIN up ON e.id = up.boss) SELECT * FROM up ORDER BY depth;
+WITH RECURSIVE n(i) AS (VALUES (1) UNION SELECT (i * 2) % 7 FROM n) SELECT i FROM n ORDER BY i;
+WITH a AS MATERIALIZED (SELECT 1 AS x), b AS (SELECT x + 1 AS y FROM a) SELECT * FROM a, b;
+-- FROM without tables.
+SELECT * FROM (VALUES (1, 'a'), (2, NULL)) AS v(n, t) WHERE t IS NULL;
+SELECT * FROM generate_series(1, 3) WITH ORDINALITY AS g(v, o);
+SELECT generate_series(1, 2) AS a, 'x' AS b;
+SELECT unnest(ARRAY[1, 2, 3]) + 10 AS u;
+SELECT ARRAY[1, 2, 3][2] AS item, (ARRAY[1, 2, 3])[2:3] AS part, 2 = ANY (ARRAY[1, 2]) AS found, 5 > ALL (ARRAY[1, NULL]) AS unknown;

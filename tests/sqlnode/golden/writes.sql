@@ -1,0 +1,64 @@
+INSERT INTO pair VALUES (1, 1, 'x'), (1, 2, DEFAULT), (2, 1, NULL) RETURNING *;
+INSERT INTO pair (b, a) VALUES (5, 6) RETURNING a, b, c || '!' AS c;
+INSERT INTO pair VALUES (7, 7, 'a'), (1, 2, 'dup'), (8, 8, 'b');
+SELECT * FROM pair ORDER BY a, b;
+INSERT INTO pair VALUES (NULL, 2, 'a long text that is certainly longer than sixty-four bytes in all, is it not');
+INSERT INTO pair VALUES (9, 9, 'one'), (9, 9, 'two');
+INSERT INTO pair SELECT a + 10, b, c FROM pair;
+SELECT count(*) FROM pair;
+UPDATE pair SET c = c || '+' WHERE a = 1 AND b = 1 RETURNING c;
+UPDATE pair SET c = 'many' WHERE a > 10;
+UPDATE pair SET a = 100, b = 100 WHERE a = 6 AND b = 5 RETURNING *;
+UPDATE pair SET a = 1, b = 1 WHERE a = 100;
+UPDATE pair SET b = NULL WHERE a = 100;
+UPDATE pair SET c = 'none' WHERE a = 4711;
+UPDATE pair SET c = DEFAULT WHERE a = 100;
+SELECT * FROM pair ORDER BY a, b;
+DELETE FROM pair WHERE a = 100 RETURNING *;
+DELETE FROM pair WHERE a > 10;
+DELETE FROM pair WHERE a = 1 AND b = 2;
+SELECT * FROM pair ORDER BY a, b;
+-- Unique secondary index.
+INSERT INTO dept VALUES (1, 'sales', 1), (2, 'engine', 2);
+INSERT INTO dept VALUES (3, 'sales', 3);
+UPDATE dept SET name = 'sales' WHERE id = 2;
+UPDATE dept SET name = 'motor' WHERE id = 2;
+SELECT id FROM dept WHERE name = 'engine';
+SELECT id FROM dept WHERE name = 'motor';
+INSERT INTO dept VALUES (3, 'engine', 3);
+DELETE FROM dept WHERE name = 'engine';
+INSERT INTO dept VALUES (4, 'engine', 3);
+INSERT INTO dept (id) VALUES (5);
+UPDATE dept SET name = NULL WHERE id = 4;
+SELECT * FROM dept ORDER BY id;
+-- ON CONFLICT.
+INSERT INTO dept VALUES (1, 'other', 9) ON CONFLICT DO NOTHING;
+INSERT INTO dept VALUES (1, 'other', 9) ON CONFLICT (id) DO NOTHING RETURNING *;
+INSERT INTO dept VALUES (9, 'sales', 9) ON CONFLICT (id) DO NOTHING;
+INSERT INTO dept VALUES (9, 'sales', 9) ON CONFLICT (name) DO UPDATE SET floor = excluded.floor + dept.floor RETURNING *;
+INSERT INTO dept VALUES (9, 'sales', 9) ON CONFLICT (name) DO UPDATE SET floor = 0 WHERE dept.floor < 0;
+INSERT INTO dept VALUES (10, 'ten', 1), (10, 'ten', 2) ON CONFLICT (id) DO UPDATE SET floor = excluded.floor;
+INSERT INTO dept VALUES (11, 'eleven', 1), (1, 'one', 7) ON CONFLICT (id) DO UPDATE SET floor = excluded.floor RETURNING id, floor;
+SELECT * FROM dept ORDER BY id;
+-- Joins and sub-selects in writes.
+INSERT INTO emp VALUES (1, 'ann', 1, 10, NULL, NULL), (2, 'bob', 2, 20, 1, NULL), (3, 'cid', 9, 30, 1, NULL);
+UPDATE emp SET name = emp.name || '@' || d.name FROM dept d WHERE d.id = emp.dept RETURNING emp.id, emp.name, d.floor;
+UPDATE emp SET salary = (SELECT max(salary) FROM emp) + id;
+SELECT id, salary FROM emp ORDER BY id;
+UPDATE emp SET dept = dept + 1 WHERE dept IN (SELECT id FROM dept);
+SELECT id, dept FROM emp WHERE dept = 2;
+SELECT id, dept FROM emp ORDER BY id;
+DELETE FROM emp USING dept d WHERE d.id = emp.dept RETURNING emp.id;
+DELETE FROM emp WHERE NOT EXISTS (SELECT 1 FROM dept WHERE dept.id = emp.dept);
+SELECT count(*) FROM emp;
+-- No primary key.
+INSERT INTO loose VALUES (1, 'a', true), (1, 'a', true), (2, 'b', NULL);
+UPDATE loose SET x = x + 1 RETURNING x;
+DELETE FROM loose WHERE x = 2;
+SELECT * FROM loose;
+-- WITH that writes.
+WITH gone AS (DELETE FROM loose RETURNING *) SELECT count(*) FROM gone;
+WITH new AS (INSERT INTO loose VALUES (7, 'g', false) RETURNING x) SELECT x + 1 AS y FROM new;
+SELECT * FROM loose;
+SELECT * FROM loose FOR UPDATE;
+SELECT x FROM loose ORDER BY x LIMIT 1 FOR UPDATE SKIP LOCKED;
