@@ -146,10 +146,17 @@ def _end_shape(transaction: Transaction, table: Table) -> None:
 
 def shape_key(table: Table) -> bytes:
     """The key that exists once this shape of the table has ended."""
+    return _ended_key(table, (table.oid, table.version))
+
+
+def table_gate(table: Table) -> bytes:
+    """What the shape keys of all versions of a table start with: its gate (`kv.gates`)."""
+    return _ended_key(table, (table.oid,))
+
+
+def _ended_key(table: Table, values: tuple[int, ...]) -> bytes:
     prefix = keys.index_prefix(TenantId(table.tenant), _ENDED_TABLE, 1)
-    return keys.key_encoder(prefix, [KeyColumn("int"), KeyColumn("int")])(
-        (table.oid, table.version)
-    )
+    return keys.key_encoder(prefix, [KeyColumn("int"), KeyColumn("int")])(values)
 
 
 def guard_table(transaction: Transaction, table: Table) -> None:
@@ -162,3 +169,8 @@ def _key(catalog: Catalog, kind: int, oid: int | None = None) -> bytes:
     prefix = keys.index_prefix(TenantId(catalog.tenant), _CATALOG_TABLE, 1)
     columns = [KeyColumn("int"), KeyColumn("int")]
     return keys.key_encoder(prefix, columns)((kind,) if oid is None else (kind, oid))
+
+
+def range_of(table: Table, index_id: int) -> keys.Span:
+    """All keys of one of a table's key ranges."""
+    return keys.index_span(TenantId(table.tenant), table.table_id, index_id)

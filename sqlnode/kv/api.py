@@ -88,6 +88,11 @@ class Transaction(Protocol):
         where one does."""
         ...
 
+    def load(self, keys: Sequence[bytes], values: Sequence[bytes]) -> int | None:
+        """Buffer new keys of a range that nobody else knows yet (an index that is being built).
+        Answers the position of the first key this transaction has written already, or None."""
+        ...
+
     def put(self, key: bytes, value: bytes) -> None:
         """Buffer a write of a key that is locked, or that nobody else can write."""
         ...
@@ -108,10 +113,11 @@ class Transaction(Protocol):
         """Let the commit give the tenant's catalog a new version."""
         ...
 
-    async def hold_commits(self, key: bytes) -> None:
-        """Until this transaction ends, let no other transaction of this pod that is guarded by
-        `key` commit, and wait for those that are committing. What they then wrote is in every
-        snapshot taken from now on: what building an index needs."""
+    async def hold_commits(self, gate: bytes) -> None:
+        """Until this transaction ends, let no other transaction of this pod commit that is guarded
+        by a key starting with `gate`, and wait for those that are committing. What they then wrote is in every
+        snapshot taken from now on: what building an index needs. The next read takes a new
+        snapshot under every isolation level."""
         ...
 
     async def flush(self) -> None:

@@ -370,6 +370,17 @@ class KvTransaction:
             (at for at, each in zip(asked, found, strict=True) if each.value is not None), None
         )
 
+    def load(self, keys: Sequence[bytes], values: Sequence[bytes]) -> int | None:
+        """See `Transaction.load`."""
+        self._check_writable()
+        buffer = self._buffer
+        for at, key in enumerate(keys):
+            found = buffer.newest(key)
+            if not isinstance(found, Missing) and found is not None:
+                return at
+            buffer.put(key, values[at])
+        return None
+
     def put(self, key: bytes, value: bytes) -> None:
         """See `Transaction.put`."""
         self._check_writable()
@@ -394,9 +405,10 @@ class KvTransaction:
         self._check_writable()
         self._changes_catalog = True
 
-    async def hold_commits(self, key: bytes) -> None:
+    async def hold_commits(self, gate: bytes) -> None:
         """See `Transaction.hold_commits`."""
-        await self._gates.close(key, self)
+        await self._gates.close(gate, self)
+        self._snapshot = self._pinned = 0
 
     async def row_ids(self, count: int) -> range:
         """See `Transaction.row_ids`."""

@@ -1,0 +1,181 @@
+"""Filling indexes and moving rows, a bounded batch at a time.
+
+    close the table's gate ──▶ new snapshot ──▶ scan ──▶ encode ──▶ load ──▶ flush ──▶ next page
+
+Commits of other sessions of the pod that wrote to the table wait at the gate until this transaction
+ends, so no row slips past the snapshot (`sqlnode.kv.gates`). The new key range is nobody's yet:
+loading it takes no locks, and duplicates show up among the transaction's own writes.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+
+from sqlnode import sqlstate
+from sqlnode.catalog import store
+from sqlnode.catalog.descriptors import Index, Table
+from sqlnode.ddl.change import Change
+from sqlnode.errors import SqlError
+from sqlnode.execute.api import Execution, Row
+from sqlnode.functions.base import FunctionContext
+from sqlnode.rowkeys import IndexKeys, row_keys
+from sqlnode.rows import RowLayout
+from sqlnode.types.registry import by_oid
+
+
+async def build_index(change: Change, table: Table, index: Index) -> None:
+    """Fill a secondary index from the table's rows. Raises SqlError 23505."""
+    await _open_snapshot(change, table)
+    layout, at = RowLayout(table), IndexKeys(table, index)
+    execution = change.execution
+    async for keys, values in _rows(execution, table):
+        rows = layout.decode_many(values)
+        _load_entries(execution, table, index, at, rows, keys)
+        await _pause(execution)
+
+
+async def rewrite(change: Change, before: Table, after: Table) -> Table:
+    """Move all rows of `before` to where `after` has them, and build its indexes anew.
+
+    Answers `after` with fresh key ranges; those of `before` are retired. The rows' bytes stay as
+    they are, so both must have the same layouts. Raises SqlError 23502, 23505.
+    """
+    await _open_snapshot(change, before)
+    after = with_fresh_ranges(change, after)
+    layout, to = RowLayout(before), row_keys(after)
+    secondary = [(index, IndexKeys(after, index)) for index in after.indexes if not index.primary]
+    execution, transaction = change.execution, change.transaction
+    async for _keys, values in _rows(execution, before):
+        rows = layout.decode_many(values)
+        check_not_null(after, rows)
+        if after.primary is None:
+            keys = [to.encode((number,)) for number in await transaction.row_ids(len(rows))]
+        else:
+            keys = [to.encode_row(row) for row in rows]
+        taken = transaction.load(keys, values)
+        if taken is not None and after.primary is not None:
+            raise duplicate(after, after.primary, to, rows[taken], execution.functions)
+        for index, at in secondary:
+            _load_entries(execution, after, index, at, rows, keys)
+        await _pause(execution)
+    retire_all(change, before)
+    return after
+
+
+def with_fresh_ranges(change: Change, table: Table) -> Table:
+    """The table with new key ranges for rows and indexes, all empty."""
+    return replace(
+        table,
+        version=table.version + 1,
+        heap_index_id=change.new_oid(),
+        indexes=tuple(replace(index, index_id=change.new_oid()) for index in table.indexes),
+    )
+
+
+def retire_all(change: Change, table: Table) -> None:
+    """Give up every key range of a table."""
+    change.retire(table, table.indexes)
+    if table.primary is None:
+        change.retire_range(table, table.heap_index_id)
+
+
+async def check_rows(change: Change, before: Table, after: Table) -> None:
+    """Look at every row for NULLs in columns that `after` makes NOT NULL. Raises SqlError 23502."""
+    await _open_snapshot(change, before)
+    layout = RowLayout(before)
+    async for _keys, values in _rows(change.execution, before):
+        check_not_null(after, layout.decode_many(values))
+        await change.execution.interrupts.checkpoint()
+
+
+async def count_rows(execution: Execution, table: Table) -> int:
+    """How many rows the table has now."""
+    keys = row_keys(table)
+    pages = execution.transaction.scan(*keys.span, values=False, strip=len(keys.prefix))
+    count = 0
+    async for page in pages:
+        count += len(page.keys)
+        await execution.interrupts.checkpoint()
+    return count
+
+
+async def has_rows(execution: Execution, table: Table) -> bool:
+    """Whether the table has any row."""
+    keys = row_keys(table)
+    async for page in execution.transaction.scan(*keys.span, values=False, rows_hint=1):
+        return bool(page.keys)
+    return False
+
+
+def check_not_null(table: Table, rows: Sequence[Row]) -> None:
+    """Raises SqlError 23502 where a row has NULL in a NOT NULL column."""
+    wanted = [at for at, column in enumerate(table.live) if column.not_null]
+    for row in rows:
+        if None in row:
+            for at in wanted:
+                if row[at] is None:
+                    raise contains_nulls(table, table.live[at].name)
+
+
+def contains_nulls(table: Table, column: str) -> SqlError:
+    """23502 with PostgreSQL's text for existing rows."""
+    return SqlError(
+        sqlstate.NOT_NULL_VIOLATION,
+        f'column "{column}" of relation "{table.name}" contains null values',
+        schema=table.schema,
+        table=table.name,
+        column=column,
+    )
+
+
+def duplicate(
+    table: Table, index: Index, at: IndexKeys, row: Row, context: FunctionContext
+) -> SqlError:
+    """23505 with PostgreSQL's text for an index that cannot be built."""
+    values = at.values_of(row)
+    columns = [table.live[position] for position in at.positions]
+    names = ", ".join(column.name for column in columns)
+    shown = ", ".join(
+        by_oid(column.type).text_out(value, context)
+        for column, value in zip(columns, values, strict=True)
+    )
+    return SqlError(
+        sqlstate.UNIQUE_VIOLATION,
+        f'could not create unique index "{index.name}"',
+        detail=f"Key ({names})=({shown}) is duplicated.",
+        schema=table.schema,
+        table=table.name,
+        constraint=index.name,
+    )
+
+
+def _load_entries(
+    execution: Execution,
+    table: Table,
+    index: Index,
+    at: IndexKeys,
+    rows: Sequence[Row],
+    keys: Sequence[bytes],
+) -> None:
+    entries = [at.entry(row, key) for row, key in zip(rows, keys, strict=True)]
+    taken = execution.transaction.load([key for key, _ in entries], [value for _, value in entries])
+    if taken is not None:
+        raise duplicate(table, index, at, rows[taken], execution.functions)
+
+
+async def _open_snapshot(change: Change, table: Table) -> None:
+    await change.transaction.hold_commits(store.table_gate(table))
+    await change.transaction.begin_statement()
+
+
+async def _rows(
+    execution: Execution, table: Table
+) -> AsyncIterator[tuple[list[bytes], list[bytes]]]:
+    """(row keys, row values), page by page."""
+    pages = execution.transaction.scan(*row_keys(table).span)
+    async for page in pages:
+        yield page.keys, page.values
+
+
+async def _pause(execution: Execution) -> None:
+    await execution.transaction.flush()
+    await execution.interrupts.checkpoint()

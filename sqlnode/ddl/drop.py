@@ -1,0 +1,158 @@
+"""DROP TABLE, DROP INDEX, DROP SCHEMA."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import postgast
+
+from sqlnode import sqlstate
+from sqlnode.catalog.descriptors import Table
+from sqlnode.ddl.change import Change, undefined_schema
+from sqlnode.errors import SqlError, unsupported
+from sqlnode.execute.api import Execution
+
+_pb: Any = postgast.pg_query_pb2
+
+
+async def drop(execution: Execution, node: Any) -> str:
+    """DROP of a supported kind of object: the command tag. Raises SqlError."""
+    handlers = {
+        _pb.OBJECT_TABLE: (_drop_tables, "DROP TABLE"),
+        _pb.OBJECT_INDEX: (_drop_indexes, "DROP INDEX"),
+        _pb.OBJECT_SCHEMA: (_drop_schemas, "DROP SCHEMA"),
+    }
+    handler, tag = handlers.get(node.remove_type, (None, ""))
+    if handler is None:
+        kind = _pb.ObjectType.Name(node.remove_type).removeprefix("OBJECT_").replace("_", " ")
+        if node.missing_ok and kind in ("VIEW", "SEQUENCE", "MATVIEW", "TYPE", "FUNCTION"):
+            return _nothing_dropped(execution, node, kind)
+        raise unsupported(f"DROP {kind}")
+    change = await Change.begin(execution)
+    handler(change, node)
+    change.finish()
+    return tag
+
+
+def _nothing_dropped(execution: Execution, node: Any, kind: str) -> str:
+    """DROP … IF EXISTS of a kind there are none of."""
+    shown = "MATERIALIZED VIEW" if kind == "MATVIEW" else kind
+    for each in node.objects:
+        if kind == "FUNCTION":
+            name = f"{each.object_with_args.objname[-1].string.sval}()"
+        elif kind == "TYPE":
+            name = each.type_name.names[-1].string.sval
+        else:
+            name = target_of(each).relname
+        message = f'{shown.lower()} "{name}" does not exist, skipping'
+        execution.notices.append(("NOTICE", "00000", message))
+    return f"DROP {shown}"
+
+
+def target_of(wrapped: Any) -> Any:
+    """The parts of a qualified name as a RangeVar has them."""
+    *schema, name = [item.string.sval for item in wrapped.list.items]
+    return SimpleNamespace(relname=name, schemaname=schema[-1] if schema else "")
+
+
+def _drop_tables(change: Change, node: Any) -> None:
+    gone: list[Table] = []
+    for wrapped in node.objects:
+        target = target_of(wrapped)
+        table = change.find_table(target)
+        if table is not None:
+            change.refuse_system(table)
+            if table not in gone:
+                gone.append(table)
+        elif _index(change, target) is not None:
+            raise SqlError(
+                sqlstate.WRONG_OBJECT_TYPE,
+                f'"{target.relname}" is not a table',
+                hint="Use DROP INDEX to remove an index.",
+            )
+        else:
+            _missing(change, node, target, "table", sqlstate.UNDEFINED_TABLE)
+    change.drop(gone)
+
+
+def _drop_indexes(change: Change, node: Any) -> None:
+    for wrapped in node.objects:
+        target = target_of(wrapped)
+        found = _index(change, target)
+        if found is None:
+            if change.find_table(target) is not None:
+                raise SqlError(
+                    sqlstate.WRONG_OBJECT_TYPE,
+                    f'"{target.relname}" is not an index',
+                    hint="Use DROP TABLE to remove a table.",
+                )
+            _missing(change, node, target, "index", sqlstate.UNDEFINED_OBJECT)
+            continue
+        table, index = found
+        if index.constraint_oid:
+            what = f"constraint {index.name} on table {table.name}"
+            raise SqlError(
+                sqlstate.DEPENDENT_OBJECTS_STILL_EXIST,
+                f"cannot drop index {index.name} because {what} requires it",
+                hint=f"You can drop {what} instead.",
+            )
+        change.retire(table, [index])
+        rest = tuple(each for each in table.indexes if each is not index)
+        change.put(replace(table, indexes=rest, version=table.version + 1))
+
+
+def _index(change: Change, target: Any) -> Any:
+    path = change.execution.functions.search_path()
+    return change.catalog.index(target.relname, target.schemaname or None, search_path=path)
+
+
+def _missing(change: Change, node: Any, target: Any, kind: str, code: str) -> None:
+    schema = target.schemaname
+    if schema and schema not in change.catalog.schemas:
+        if not node.missing_ok:
+            raise undefined_schema(schema)
+        change.notice(f'schema "{schema}" does not exist, skipping')
+        return
+    if not node.missing_ok:
+        raise SqlError(code, f'{kind} "{target.relname}" does not exist')
+    change.notice(f'{kind} "{target.relname}" does not exist, skipping')
+
+
+def _drop_schemas(change: Change, node: Any) -> None:
+    for wrapped in node.objects:
+        name = wrapped.string.sval
+        schema = change.catalog.user_schemas.get(name)
+        if schema is None:
+            if name in change.catalog.schemas:
+                raise SqlError(
+                    sqlstate.DEPENDENT_OBJECTS_STILL_EXIST,
+                    f"cannot drop schema {name} because it is required by the database system",
+                )
+            if not node.missing_ok:
+                raise undefined_schema(name)
+            change.notice(f'schema "{name}" does not exist, skipping')
+            continue
+        inside = sorted(
+            (each for each in change.catalog.tables.values() if each.schema == name),
+            key=lambda table: table.oid,
+        )
+        _check_dependents(change, node, name, inside)
+        change.drop(inside)
+        rest = {key: each for key, each in change.catalog.user_schemas.items() if key != name}
+        change.put_schemas(rest)
+
+
+def _check_dependents(change: Change, node: Any, name: str, inside: list[Table]) -> None:
+    path = change.execution.functions.search_path()
+    shown = [f"table {table.name if name in path else f'{name}.{table.name}'}" for table in inside]
+    if inside and node.behavior != _pb.DROP_CASCADE:
+        raise SqlError(
+            sqlstate.DEPENDENT_OBJECTS_STILL_EXIST,
+            f"cannot drop schema {name} because other objects depend on it",
+            detail="\n".join(f"{each} depends on schema {name}" for each in shown),
+            hint="Use DROP ... CASCADE to drop the dependent objects too.",
+        )
+    if len(shown) == 1:
+        change.notice(f"drop cascades to {shown[0]}")
+    elif shown:
+        change.notice(f"drop cascades to {len(shown)} other objects")
