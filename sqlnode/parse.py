@@ -2,8 +2,9 @@
 
 The grammar is PostgreSQL's own, compiled to C. Three things need care at this border:
 
-- **Positions.** libpg_query counts bytes, clients count characters. Locations inside messages stay
-  byte offsets into the whole text; `character_position` turns one into what a client is told.
+- **Positions.** Clients count characters. A syntax error's position is one already; locations
+  inside messages are byte offsets into the whole text, which `character_position` turns into what
+  a client is told.
 - **Depth.** A chain such as `1+1+1+…` nests once per operator. libpg_query and the decoder recurse
   on the C stack without a check (and libpg_query takes time quadratic in the depth), so how deep a
   long text could nest is bounded from its tokens before they see it. What passes is bounded a
@@ -135,7 +136,7 @@ def _parse_tree(text: str) -> Any:
     try:
         return postgast.parse(text)
     except postgast.PgQueryError as error:
-        raise _as_sql_error(error, text) from error
+        raise _as_sql_error(error) from error
     except DecodeError as error:
         raise too_deep() from error
 
@@ -149,8 +150,8 @@ def too_deep() -> SqlError:
     )
 
 
-def _as_sql_error(error: postgast.PgQueryError, text: str) -> SqlError:
+def _as_sql_error(error: postgast.PgQueryError) -> SqlError:
     message = error.message
     sqlstate = next((s for start, s in _SQLSTATES if message.startswith(start)), "42601")
-    position = character_position(text, error.cursorpos - 1) if error.cursorpos > 0 else None
+    position = error.cursorpos - 1 if error.cursorpos > 0 else None
     return SqlError(sqlstate, message, position=position)

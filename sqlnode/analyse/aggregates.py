@@ -14,7 +14,7 @@ from typing import Any
 from sqlnode import tree
 from sqlnode.analyse import coerce
 from sqlnode.analyse.dispatch import expression, expression_in, present
-from sqlnode.analyse.locations import position
+from sqlnode.analyse.locations import expr_location, position
 from sqlnode.analyse.sorting import sort_direction
 from sqlnode.analyse.state import ExprKind, Node, State
 from sqlnode.analyse.walk import children, references
@@ -89,9 +89,11 @@ def _check_distinct(
     where = position(node.location)
     if not args:
         raise SqlError("42601", "DISTINCT is not allowed for count(*)", position=where)
-    if any(item.expr not in args for item in order_by):
+    for item in order_by:
+        if item.expr in args:
+            continue
         message = "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list"
-        raise SqlError("42P10", message, position=where)
+        raise SqlError("42P10", message, position=position(expr_location(item.expr)))
     for arg in args:
         try:
             functions.equality(arg.type)

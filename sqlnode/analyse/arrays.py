@@ -43,7 +43,7 @@ def array(state: State, node: Node, *, target: int = 0, typmod: int = -1) -> tre
     element_type = types.element_of(common) if nested else common
     array_type = common if nested else types.array_of(common)
     if not array_type or not element_type:
-        message = f"could not find array type for data type {format_type(common, -1)}"
+        message = f"could not find array type for data type {format_type(common)}"
         raise SqlError("42704", message, position=position(node.location))
     coerced = tuple(
         _element(state, element, common, typmod if target else -1, explicit=bool(target))
@@ -59,7 +59,7 @@ def _element(
         return coerce.to_common(state, element, common, "ARRAY")
     found = coerce.to_target(state, element, common, typmod, context=Context.EXPLICIT)
     if found is None:
-        shown = f"{format_type(element.type, -1)} to {format_type(common, -1)}"
+        shown = f"{format_type(element.type)} to {format_type(common)}"
         raise SqlError("42846", f"cannot cast type {shown}")
     return found
 
@@ -90,7 +90,7 @@ def _subscript(state: State, base: tree.Expr, steps: list[Node], location: int) 
         raise unsupported("subscripting jsonb", position=position(location))
     if not element:
         message = (
-            f"cannot subscript type {format_type(base.type, -1)} "
+            f"cannot subscript type {format_type(base.type)} "
             "because it does not support subscripting"
         )
         raise SqlError("42804", message, position=position(location))
@@ -137,7 +137,7 @@ def field(state: State, expr: tree.Expr, name: str, location: int) -> tree.Expr:
     if expr.type == oids.RECORD:
         message = f'could not identify column "{name}" in record data type'
         raise SqlError("42703", message, position=position(location))
-    shown = format_type(expr.type, -1)
+    shown = format_type(expr.type)
     raise SqlError(
         "42809",
         f"column notation .{name} applied to type {shown}, which is not a composite type",

@@ -16,8 +16,8 @@ def assign(state: State, column: Column, expr: tree.Expr) -> tree.Expr:
     if found is None:
         raise SqlError(
             "42804",
-            f'column "{column.name}" is of type {format_type(column.type, -1)} '
-            f"but expression is of type {format_type(expr.type, -1)}",
+            f'column "{column.name}" is of type {format_type(column.type)} '
+            f"but expression is of type {format_type(expr.type)}",
             hint="You will need to rewrite or cast the expression.",
             position=position(expr_location(expr)),
         )

@@ -1,12 +1,12 @@
 """Function calls: the chosen overload with its arguments coerced, completed and gathered."""
 
 from sqlnode import tree
-from sqlnode.analyse import aggregates, arrays, coerce, polymorphic, resolution
+from sqlnode.analyse import aggregates, arrays, coerce, polymorphic, resolution, sets
 from sqlnode.analyse.dispatch import expression, handles, present
 from sqlnode.analyse.locations import expr_location, position
 from sqlnode.analyse.pathways import Context
 from sqlnode.analyse.resolution import Match
-from sqlnode.analyse.state import ExprKind, Node, State
+from sqlnode.analyse.state import Node, State
 from sqlnode.analyse.typenames import name_parts
 from sqlnode.errors import SqlError, unsupported
 from sqlnode.functions.base import Function
@@ -38,7 +38,7 @@ def function_call(state: State, node: Node) -> tree.Expr:
         message = f"cannot pass more than {ARGUMENTS_MAX} arguments to a function"
         raise SqlError("54023", message, position=node.location)
     if node.HasField("over"):
-        raise unsupported("window functions", position=node.location)
+        raise unsupported("a window function (OVER)", position=node.location)
     if node.agg_within_group:
         raise unsupported("WITHIN GROUP", position=node.location)
     match = resolution.find(
@@ -81,9 +81,10 @@ def _call(
         return aggregates.call(state, node, function, coerced, result)
     _plain_only(node, name_parts(node.funcname))
     if function.returns_set:
-        _check_set_place(state, function, node.location)
+        sets.check_place(state, function, node.location)
     complete = _completed(state, function, coerced, match)
-    return tree.Call(function, complete, result, location=node.location)
+    found = tree.Call(function, complete, result, location=node.location)
+    return sets.moved_to_from(state, found) if function.returns_set else found
 
 
 def _resolve(
@@ -133,30 +134,6 @@ def _completed(
     return tuple(complete)
 
 
-_NO_SETS = {
-    ExprKind.WHERE: "WHERE",
-    ExprKind.HAVING: "HAVING",
-    ExprKind.JOIN_ON: "JOIN conditions",
-    ExprKind.LIMIT: "LIMIT",
-    ExprKind.OFFSET: "OFFSET",
-    ExprKind.UPDATE_SOURCE: "UPDATE",
-    ExprKind.RETURNING: "RETURNING",
-    ExprKind.VALUES: "VALUES",
-    ExprKind.FILTER: "FILTER",
-    ExprKind.COLUMN_DEFAULT: "DEFAULT expressions",
-}
-
-
-def _check_set_place(state: State, function: Function, location: int) -> None:
-    if state.kind == ExprKind.FROM_FUNCTION:
-        return
-    place = _NO_SETS.get(state.kind)
-    if place is None:
-        raise unsupported(f"set-returning function {function.name} outside FROM", position=location)
-    message = f"set-returning functions are not allowed in {place}"
-    raise SqlError("0A000", message, position=location)
-
-
 def _plain_only(node: Node, names: list[str]) -> None:
     """Refuse what only aggregates take."""
     shown = ".".join(names)
@@ -177,7 +154,7 @@ def _signature(names: list[str], args: list[tree.Expr], argument_names: list[str
     first_named = len(args) - len(argument_names)
     shown = [
         (f"{argument_names[i - first_named]} => " if i >= first_named else "")
-        + format_type(arg.type, -1)
+        + format_type(arg.type)
         for i, arg in enumerate(args)
     ]
     return f"{'.'.join(names)}({', '.join(shown)})"

@@ -76,8 +76,7 @@ def to_type(
         return tree.Relabel(expr, target, form=_form(context))
     raise SqlError(
         "XX000",
-        f"failed to find conversion function from {format_type(source, -1)}"
-        f" to {format_type(target, -1)}",
+        f"failed to find conversion function from {format_type(source)} to {format_type(target)}",
     )
 
 
@@ -159,8 +158,8 @@ def to_specific(state: State, expr: tree.Expr, target: int, construct: str) -> t
     if coerced is None:
         raise SqlError(
             "42804",
-            f"argument of {construct} must be type {format_type(target, -1)}, "
-            f"not type {format_type(expr.type, -1)}",
+            f"argument of {construct} must be type {format_type(target)}, "
+            f"not type {format_type(expr.type)}",
             position=position(expr_location(expr)),
         )
     return coerced
@@ -184,7 +183,7 @@ def select_common_type(exprs: Sequence[tree.Expr], construct: str) -> int:
         elif pathways.category(other) != pathways.category(chosen):
             raise SqlError(
                 "42804",
-                f"{construct} types {format_type(chosen, -1)} and {format_type(other, -1)} "
+                f"{construct} types {format_type(chosen)} and {format_type(other)} "
                 "cannot be matched",
                 position=position(expr_location(expr)),
             )
@@ -212,8 +211,7 @@ def to_common(state: State, expr: tree.Expr, target: int, construct: str) -> tre
         return to_type(state, expr, target, context=Context.IMPLICIT)
     raise SqlError(
         "42846",
-        f"{construct} could not convert type {format_type(expr.type, -1)} "
-        f"to {format_type(target, -1)}",
+        f"{construct} could not convert type {format_type(expr.type)} to {format_type(target)}",
         position=position(expr_location(expr)),
     )
 

@@ -1,9 +1,12 @@
 """What an output column without AS is called (PostgreSQL's FigureColname)."""
 
+from collections.abc import Callable
+
 from sqlnode.analyse.dispatch import present
 from sqlnode.analyse.state import Node
 
 UNNAMED = "?column?"
+_NULLIF = 6
 _FIXED = {
     "a_array_expr": "array",
     "row_expr": "row",
@@ -29,36 +32,27 @@ def _figure(node: Node) -> tuple[str, int]:
     kind = node.WhichOneof("node")
     if kind in _FIXED:
         return _FIXED[kind], 2
-    match kind:
-        case "column_ref":
-            return _last(node.column_ref.fields)
-        case "a_indirection":
-            name, strength = _last(node.a_indirection.indirection)
-            return (name, strength) if strength else _figure(node.a_indirection.arg)
-        case "func_call":
-            return node.func_call.funcname[-1].string.sval, 2
-        case "a_expr":
-            return ("nullif", 2) if node.a_expr.kind == 6 else ("", 0)
-        case "type_cast":
-            name, strength = _figure(node.type_cast.arg)
-            if strength > 1 or not node.type_cast.type_name.names:
-                return name, strength
-            return node.type_cast.type_name.names[-1].string.sval, 1
-        case "collate_clause":
-            return _figure(node.collate_clause.arg)
-        case "case_expr":
-            name, strength = "", 0
-            if present(node.case_expr.defresult):
-                name, strength = _figure(node.case_expr.defresult)
-            return (name, strength) if strength > 1 else ("case", 1)
-        case "min_max_expr":
-            return ("greatest" if node.min_max_expr.op == 1 else "least"), 2
-        case "sqlvalue_function":
-            return _SQL_VALUES[node.sqlvalue_function.op], 2
-        case "sub_link":
-            return _sub_link(node.sub_link)
-        case _:
-            return "", 0
+    reader = _READERS.get(kind)
+    return reader(getattr(node, kind)) if reader is not None else ("", 0)
+
+
+def _indirection(node: Node) -> tuple[str, int]:
+    name, strength = _last(node.indirection)
+    return (name, strength) if strength else _figure(node.arg)
+
+
+def _type_cast(node: Node) -> tuple[str, int]:
+    name, strength = _figure(node.arg)
+    if strength > 1 or not node.type_name.names:
+        return name, strength
+    return node.type_name.names[-1].string.sval, 1
+
+
+def _case(node: Node) -> tuple[str, int]:
+    if not present(node.defresult):
+        return "case", 1
+    name, strength = _figure(node.defresult)
+    return (name, strength) if strength > 1 else ("case", 1)
 
 
 def _last(fields: Node) -> tuple[str, int]:
@@ -82,3 +76,17 @@ def _sub_link(node: Node) -> tuple[str, int]:
         return "", 0
     target = select.target_list[0].res_target
     return target.name or figure(target.val), 2
+
+
+_READERS: dict[str, Callable[[Node], tuple[str, int]]] = {
+    "column_ref": lambda node: _last(node.fields),
+    "a_indirection": _indirection,
+    "func_call": lambda node: (node.funcname[-1].string.sval, 2),
+    "a_expr": lambda node: ("nullif", 2) if node.kind == _NULLIF else ("", 0),
+    "type_cast": _type_cast,
+    "collate_clause": lambda node: _figure(node.arg),
+    "case_expr": _case,
+    "min_max_expr": lambda node: ("greatest" if node.op == 1 else "least", 2),
+    "sqlvalue_function": lambda node: (_SQL_VALUES[node.op], 2),
+    "sub_link": _sub_link,
+}

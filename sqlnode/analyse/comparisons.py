@@ -1,6 +1,5 @@
 """A_Expr: operators in all their written forms, row comparisons among them."""
 
-
 from sqlnode import tree
 from sqlnode.analyse import coerce, operators
 from sqlnode.analyse.dispatch import expression, handles
@@ -121,8 +120,8 @@ def _distinct(state: State, node: Node) -> tree.Expr:
     negated = node.kind == _NOT_DISTINCT
     for one, other in ((left, right), (right, left)):
         if isinstance(one, tree.Const) and one.value is None and one.type == oids.UNKNOWN:
-            other = coerce.literal_to_text(state, other)
-            return tree.NullTest(other, negated=not negated)
+            known = coerce.literal_to_text(state, other)
+            return tree.NullTest(known, negated=not negated)
     if isinstance(left, tree.RowExpr) and isinstance(right, tree.RowExpr):
         if len(left.fields) != len(right.fields):
             message = "unequal number of entries in row expressions"

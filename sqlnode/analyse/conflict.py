@@ -4,7 +4,6 @@ from dataclasses import replace
 
 from sqlnode import tree
 from sqlnode.analyse import clauses, namespace, update
-from sqlnode.analyse.assignment import column_position
 from sqlnode.analyse.dispatch import present
 from sqlnode.analyse.locations import position
 from sqlnode.analyse.namespace import NamespaceItem
@@ -63,7 +62,11 @@ def _arbiter(table: Table, infer: Node) -> int:
             raise unsupported("ON CONFLICT on an expression", position=infer.location)
         if element.collation or element.opclass:
             raise unsupported("ON CONFLICT with COLLATE or operator class", position=infer.location)
-        wanted.add(table.live[column_position(table, element.name, infer.location)].number)
+        column = table.column(element.name)
+        if column is None:
+            message = f'column "{element.name}" does not exist'
+            raise SqlError("42703", message, position=position(infer.location))
+        wanted.add(column.number)
     for index in table.indexes:
         if index.unique and {column.number for column in index.columns} == wanted:
             return index.oid

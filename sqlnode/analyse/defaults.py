@@ -54,8 +54,8 @@ def of_text(statement: Statement, text: str, *, name: str, type_oid: int, typmod
     if found is None:
         raise SqlError(
             "42804",
-            f'column "{name}" is of type {format_type(type_oid, -1)} '
-            f"but default expression is of type {format_type(expr.type, -1)}",
+            f'column "{name}" is of type {format_type(type_oid)} '
+            f"but default expression is of type {format_type(expr.type)}",
             hint="You will need to rewrite or cast the expression.",
             position=position(expr_location(expr)),
         )

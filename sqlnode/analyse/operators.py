@@ -49,8 +49,8 @@ def lookup(name: str, left: int, right: int, location: int, *, shown: str = "") 
     choice = _choose(name, left, right)
     if choice.operator is not None:
         return choice.operator
-    operands = f"{format_type(left, -1)} " if left else ""
-    signature = f"{operands}{shown or name} {format_type(right, -1)}"
+    operands = f"{format_type(left)} " if left else ""
+    signature = f"{operands}{shown or name} {format_type(right)}"
     if choice.ambiguous:
         raise SqlError(
             "42725",
@@ -125,7 +125,7 @@ def make_array(
     )
     array_type = types.array_of(wanted[1])
     if not array_type:
-        shown = format_type(wanted[1], -1)
+        shown = format_type(wanted[1])
         raise SqlError("42704", f"could not find array type for data type {shown}", position=where)
     left, array = coerce.arguments(state, (left, array), (wanted[0], array_type))
     function = functions.function(operator.function)

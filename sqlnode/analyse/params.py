@@ -45,7 +45,7 @@ class ParamTypes:
             raise SqlError(
                 "42P08",
                 f"inconsistent types deduced for parameter ${param.number}",
-                detail=f"{format_type(known, -1)} versus {format_type(type_oid, -1)}",
+                detail=f"{format_type(known)} versus {format_type(type_oid)}",
                 position=param.location,
             )
         return tree.Param(param.number, type_oid, location=param.location)

@@ -79,8 +79,7 @@ def bind(actual: Sequence[int], declared: Sequence[int]) -> Binding:
         elif binding.element != element:
             raise _mismatch(
                 "argument declared anyarray is not consistent with argument declared anyelement",
-                f"{types.format_type(binding.array, -1)} versus "
-                f"{types.format_type(binding.element, -1)}",
+                f"{types.format_type(binding.array)} versus {types.format_type(binding.element)}",
             )
     if compatible:
         binding.compatible = _compatible(compatible)
@@ -101,7 +100,7 @@ def _agree(binding: Binding, family: str, given: int) -> None:
         word = "anyelement" if family == "element" else "anyarray"
         raise _mismatch(
             f'arguments declared "{word}" are not all alike',
-            f"{types.format_type(known, -1)} versus {types.format_type(given, -1)}",
+            f"{types.format_type(known)} versus {types.format_type(given)}",
         )
     setattr(binding, family, given)
 
@@ -109,7 +108,7 @@ def _agree(binding: Binding, family: str, given: int) -> None:
 def _element(array: int, name: str) -> int:
     element = types.element_of(array)
     if not element:
-        shown = types.format_type(array, -1)
+        shown = types.format_type(array)
         raise _mismatch(f"argument declared {name} is not an array but type {shown}")
     return element
 
@@ -121,10 +120,10 @@ def _check_nonarrays(binding: Binding, declared: Sequence[int]) -> None:
     ):
         if wanted in declared and bound and types.element_of(bound):
             name = "anynonarray" if wanted == oids.ANYNONARRAY else "anycompatiblenonarray"
-            shown = types.format_type(bound, -1)
+            shown = types.format_type(bound)
             raise _mismatch(f"type matched to {name} is an array type: {shown}")
     if oids.ANYENUM in declared and binding.element:
-        shown = types.format_type(binding.element, -1)
+        shown = types.format_type(binding.element)
         raise _mismatch(f"type matched to anyenum is not an enum type: {shown}")
 
 
@@ -173,6 +172,6 @@ def _concrete(oid: int, binding: Binding) -> int:
 def _array_over(element: int) -> int:
     array = types.array_of(element)
     if not array:
-        shown = types.format_type(element, -1)
+        shown = types.format_type(element)
         raise SqlError("42704", f"could not find array type for data type {shown}")
     return array

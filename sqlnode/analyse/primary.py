@@ -11,6 +11,7 @@ from sqlnode.types import oids
 from sqlnode.types import registry as types
 from sqlnode.types.registry import format_type
 
+_INT4_MAX = (1 << 31) - 1
 _INT8_MAX = (1 << 63) - 1
 
 
@@ -30,12 +31,14 @@ def constant(state: State, node: Node) -> tree.Const:
         case "fval":
             return _number(state, node.fval.fval, location)
         case _:
-            raise unsupported("bit string literals", position=location)
+            raise unsupported("a bit string literal", position=location)
 
 
 def _number(state: State, digits: str, location: int) -> tree.Const:
-    if digits.isdigit() and int(digits) <= _INT8_MAX:
-        return tree.Const(int(digits), oids.INT8, location=location)
+    if digits.lstrip("-").isdigit() and -_INT8_MAX - 1 <= int(digits) <= _INT8_MAX:
+        number = int(digits)  # the grammar folds a minus sign in: -2147483648 is an int4
+        fits = -_INT4_MAX - 1 <= number <= _INT4_MAX
+        return tree.Const(number, oids.INT4 if fits else oids.INT8, location=location)
     value = types.by_oid(oids.NUMERIC).text_in(digits, -1, state.statement.context)
     return tree.Const(value, oids.NUMERIC, location=location)
 
@@ -98,7 +101,7 @@ def cast(state: State, node: Node) -> tree.Expr:
     if coerced is None:
         raise SqlError(
             "42846",
-            f"cannot cast type {format_type(expr.type, -1)} to {format_type(target, -1)}",
+            f"cannot cast type {format_type(expr.type)} to {format_type(target)}",
             position=position(location),
         )
     return coerced
@@ -124,7 +127,7 @@ def collate(state: State, node: Node) -> tree.Expr:
         raise SqlError("42704", message, position=position(node.location))
     expr = coerce.literal_to_text(state, expr)
     if not types.by_oid(expr.type).collatable:
-        message = f"collations are not supported by type {format_type(expr.type, -1)}"
+        message = f"collations are not supported by type {format_type(expr.type)}"
         raise SqlError("42804", message, position=position(node.location))
     return expr
 

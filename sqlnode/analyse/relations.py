@@ -95,10 +95,10 @@ def _cte(state: State, node: Node) -> NamespaceItem | None:
             if found.name != node.relname:
                 continue
             found.referenced = True
-            if found.cte is not None and not found.columns:
-                if found.cte.query.command is not tree.Command.SELECT:
-                    message = f'WITH query "{found.name}" does not have a RETURNING clause'
-                    raise SqlError("0A000", message, position=position(node.location))
+            writes = found.cte is not None and found.cte.query.command is not tree.Command.SELECT
+            if writes and not found.columns:
+                message = f'WITH query "{found.name}" does not have a RETURNING clause'
+                raise SqlError("0A000", message, position=position(node.location))
             alias = node.alias.aliasname if node.HasField("alias") else found.name
             columns = found.columns
             if node.HasField("alias") and node.alias.colnames:

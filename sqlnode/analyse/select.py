@@ -7,6 +7,7 @@ from sqlnode.analyse import (
     from_clause,
     locking,
     set_operations,
+    sets,
     sorting,
     targets,
     values,
@@ -51,10 +52,11 @@ def _plain(state: State, node: Node, ctes: tuple[tree.Cte, ...]) -> tree.Query:
     count = clauses.limit(state, node.limit_count, ExprKind.LIMIT)
     if state.resolve_unknowns:
         targets.resolve_unknowns(state, found)
+    grouped = bool(group_by) or having is not None or state.has_aggregates
     query = tree.Query(
         tree.Command.SELECT,
         rtable=tuple(state.entries),
-        from_items=from_items,
+        from_items=sets.added_items(state, from_items, grouped=grouped),
         where=where,
         targets=tuple(found),
         group_by=group_by,

@@ -27,7 +27,7 @@ def sort_direction(state: State, sort: Node, type_oid: int) -> tuple[bool, bool]
     except SqlError as error:
         raise SqlError(
             "42883",
-            f"could not identify an ordering operator for type {format_type(type_oid, -1)}",
+            f"could not identify an ordering operator for type {format_type(type_oid)}",
             hint="Use an explicit ordering operator or modify the query.",
             position=where,
         ) from error
@@ -96,31 +96,30 @@ def distinct_on(
     state: State, nodes: Node, targets: list[tree.Target], keys: tuple[tree.SortKey, ...]
 ) -> tuple[int, ...]:
     """DISTINCT ON's targets; they have to be ORDER BY's first ones."""
-    found: list[int] = []
+    found: dict[int, int] = {}
     for node in nodes:
         index = find_target(state, node, targets, ExprKind.DISTINCT_ON)
         _known_type(state, targets, index)
         check_equality(targets[index].expr, position(node_location(node)))
-        if index not in found:
-            found.append(index)
+        found.setdefault(index, node_location(node))
     outside = False
     matched = 0
     for key in keys:
         if key.target in found:
             matched += 1
             if outside:
-                raise _distinct_on_order(targets[key.target].expr)
+                raise _distinct_on_order(found[key.target])
         else:
             outside = True
     if keys and outside and matched < len(found):
         first = next(i for i in found if all(key.target != i for key in keys))
-        raise _distinct_on_order(targets[first].expr)
+        raise _distinct_on_order(found[first])
     return tuple(found)
 
 
-def _distinct_on_order(expr: tree.Expr) -> SqlError:
+def _distinct_on_order(location: int) -> SqlError:
     message = "SELECT DISTINCT ON expressions must match initial ORDER BY expressions"
-    return SqlError("42P10", message, position=position(expr_location(expr)))
+    return SqlError("42P10", message, position=position(location))
 
 
 def check_equality(expr: tree.Expr, where: int | None) -> None:
@@ -130,7 +129,7 @@ def check_equality(expr: tree.Expr, where: int | None) -> None:
     try:
         functions.equality_operator(expr.type)
     except SqlError as error:
-        shown = format_type(expr.type, -1)
+        shown = format_type(expr.type)
         message = f"could not identify an equality operator for type {shown}"
         raise SqlError("42883", message, position=where) from error
 

@@ -86,6 +86,8 @@ class State:
     kind: ExprKind = ExprKind.NONE
     lateral_active: bool = False
     has_aggregates: bool = False
+    set_returning: int = -1
+    """Entry of the set-returning function that stands in the select list."""
     resolve_unknowns: bool = True
     """Whether output columns of unknown type become text."""
 

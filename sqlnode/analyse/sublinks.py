@@ -65,6 +65,6 @@ def _single_column(
         )
     array = expr.type if types.element_of(expr.type) else types.array_of(expr.type)
     if not array:
-        message = f"could not find array type for data type {format_type(expr.type, -1)}"
+        message = f"could not find array type for data type {format_type(expr.type)}"
         raise SqlError("42704", message, position=position(location))
     return tree.SubLink(tree.SubLinkKind.ARRAY, found, array, expr.typmod, location=location)

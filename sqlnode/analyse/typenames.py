@@ -29,7 +29,7 @@ def resolve(type_name: Node) -> tuple[int, int]:
     if not type_name.array_bounds:
         return found.oid, typmod
     if not found.array_oid:
-        shown = types.format_type(found.oid, -1)
+        shown = types.format_type(found.oid)
         raise SqlError("42704", f"could not find array type for data type {shown}", position=at)
     return found.array_oid, typmod
 
@@ -52,7 +52,7 @@ def _typmod(type_name: Node, found: SqlType) -> int:
     at = position(type_name.location)
     modifiers = [_modifier(node, at) for node in type_name.typmods]
     if found.typmod_in is None:
-        shown = types.format_type(found.oid, -1)
+        shown = types.format_type(found.oid)
         raise SqlError("42601", f'type modifier is not allowed for type "{shown}"', position=at)
     try:
         return found.typmod_in(modifiers)
@@ -80,4 +80,4 @@ def _modifier(node: Node, at: int | None) -> str:
 
 def of_expr(expr: tree.Expr) -> str:
     """The SQL name of an expression's type, for messages."""
-    return types.format_type(expr.type, -1)
+    return types.format_type(expr.type)

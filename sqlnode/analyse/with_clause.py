@@ -3,7 +3,7 @@
 from sqlnode import tree
 from sqlnode.analyse import targets
 from sqlnode.analyse.dispatch import query, query_of
-from sqlnode.analyse.locations import position
+from sqlnode.analyse.locations import expr_location, position
 from sqlnode.analyse.set_operations import combine
 from sqlnode.analyse.state import CteEntry, Node, State
 from sqlnode.analyse.typenames import name_parts
@@ -90,6 +90,7 @@ def _recursive(state: State, node: Node, materialised: bool | None) -> None:
     right_state.resolve_unknowns = False
     right = query_of(right_state, "select_stmt", select.rarg)
     operation, found = combine(state, tree.SetOp.UNION, all_rows=select.all, left=left, right=right)
+    starts = [expr_location(target.expr) for target in left.targets if not target.junk]
     for i, (column, target) in enumerate(zip(columns, found, strict=True), start=1):
         if target.expr.type != column.type:
             message = (
@@ -98,6 +99,6 @@ def _recursive(state: State, node: Node, materialised: bool | None) -> None:
                 f"but type {format_type(target.expr.type, target.expr.typmod)} overall"
             )
             hint = "Cast the output of the non-recursive term to the correct type."
-            raise SqlError("42804", message, hint=hint, position=position(node.location))
+            raise SqlError("42804", message, hint=hint, position=position(starts[i - 1]))
     whole = tree.Query(tree.Command.SELECT, targets=tuple(found), set_operation=operation)
     entry.cte = tree.Cte(node.ctename, whole, recursive=True, materialised=materialised)
