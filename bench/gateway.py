@@ -39,6 +39,8 @@ class Gateway:
             base_url=self.api,
             headers={"Authorization": f"Bearer {ready['admin_key']}"},
             timeout=_CALL_SECONDS,
+            # A kept connection would break with a role that a test kills.
+            limits=httpx.Limits(max_keepalive_connections=0),
             trust_env=False,
         )
 
@@ -153,6 +155,7 @@ def own_gateway(
     """Start a gateway with its data in `folder`; it has ended when the block is left."""
     folder.mkdir(parents=True, exist_ok=True)
     ready_file, output = folder / "ready-file.json", folder / "up.log"
+    ready_file.unlink(missing_ok=True)  # of a gateway that was killed here
     command = [
         *(sys.executable, "-m", "dormouse.cli.main", "up"),
         *("--data", str(folder), "--ready-file", str(ready_file)),

@@ -28,7 +28,11 @@ A gateway is found by its data folder (--data, $DORMOUSE_DATA, ./.dormouse), or 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
-    options = _parser().parse_args(arguments)
+    given, psql = _split(list(sys.argv[1:] if arguments is None else arguments))
+    options = _parser().parse_args(given)
+    options.psql = psql
+    if psql and options.run is not _sql:
+        _parser().error("only `sql` takes arguments after --")
     try:
         code: int = options.run(options)
     except CommandError as error:
@@ -43,6 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return code
+
+
+def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Our arguments, and those after `--`, which are psql's."""
+    if "--" not in arguments:
+        return arguments, []
+    at = arguments.index("--")
+    return arguments[:at], arguments[at + 1 :]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -145,13 +157,13 @@ def _add_tenant(commands: _Commands) -> None:
 def _add_sql(commands: _Commands) -> None:
     sql = commands.add_parser(
         "sql",
+        usage="dormouse sql [-h] [--data DIR] [--api URL] [--api-key KEY] NAME [-- PSQL-ARG ...]",
         help="open psql on a tenant, or a simple prompt where psql is not installed",
         description="Open psql on a tenant, or a simple prompt where psql is not installed. The "
         "password is the one kept when the tenant was created from here; else $PGPASSWORD; "
         "else it is asked for.",
     )
     sql.add_argument("name", metavar="NAME", help="its name, its id or name-id")
-    sql.add_argument("psql", nargs="*", metavar="-- PSQL-ARGUMENT", help="handed to psql")
     _add_target(sql)
     sql.set_defaults(run=_sql)
 

@@ -19,6 +19,7 @@ _SHOWN = (
     "user",
     "database",
     "created_at",
+    "connection_url",
 )
 
 

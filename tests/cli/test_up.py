@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -83,8 +82,9 @@ def test_a_restarted_role_refuses_no_connection(tmp_path: Path) -> None:
     with gateway(tmp_path) as running:
         address = (running.sql_host, running.sql_port)
         for role in ("proxy", "control"):
-            pid = running.roles()[role]["pid"]
-            os.kill(pid, signal.SIGKILL)
+            process = psutil.Process(running.roles()[role]["pid"])
+            process.kill()
+            process.wait(timeout=30)
             socket.create_connection(address, timeout=30).close()
             assert running.request("GET", "/healthz").status_code == 200
         for role in sorted(_ROLES):
