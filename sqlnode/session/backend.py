@@ -81,25 +81,34 @@ class Backend:
 
     async def _handle(self, frame: Frame) -> None:
         session = self.session
-        handler = self._handlers[frame.kind]
+        interrupts = session.interrupts
         if not session.busy:
             session.busy = True
             session.tenant.active += 1
             session.context.start_statement()
+        interrupts.begin(session.statement_timeout_ms)
+        failure: DormouseError | None = None
         try:
-            with session.interrupts.statement(session.statement_timeout_ms):
-                await handler(frame)
-        except (SessionEnded, ConnectionClosed, Terminated, asyncio.CancelledError):
+            await self._handlers[frame.kind](frame)
+        except asyncio.CancelledError:
+            cause = interrupts.cause()
+            if not isinstance(cause, SqlError):
+                raise cause or asyncio.CancelledError from None
+            failure = cause
+        except (SessionEnded, ConnectionClosed, Terminated):
             raise
         except DormouseError as error:
+            failure = error
             if isinstance(error, ProtocolViolation) and error.sqlstate == "08P01":
                 self._log_violation(error)
-            await self._failed(frame, error)
         except RecursionError:
-            error = SqlError("54001", "stack depth limit exceeded")
-            await self._failed(frame, error)
+            failure = SqlError("54001", "stack depth limit exceeded")
         except Exception as unexpected:  # noqa: BLE001 - one statement's fault must not end others
-            await self._failed(frame, internal_error(unexpected))
+            failure = internal_error(unexpected)
+        finally:
+            interrupts.end()
+        if failure is not None:
+            await self._failed(frame, failure)
 
     def _log_violation(self, error: ProtocolViolation) -> None:
         _log.info("protocol violation", extra={"reason": error.message, "pid": self.session.pid})
@@ -128,14 +137,18 @@ class Backend:
             session.busy = False
             session.tenant.statement_ended()
         name, milliseconds = session.idle_timeout()
-        with session.interrupts.waiting():
+        session.interrupts.wait()
+        try:
             if not milliseconds:
                 return await session.connection.read()
-            try:
-                async with asyncio.timeout(milliseconds / 1000):
-                    return await session.connection.read()
-            except TimeoutError:
-                raise SessionEnded(_IDLE_ERRORS[name]()) from None
+            async with asyncio.timeout(milliseconds / 1000):
+                return await session.connection.read()
+        except TimeoutError:
+            raise SessionEnded(_IDLE_ERRORS[name]()) from None
+        except asyncio.CancelledError:
+            raise session.interrupts.cause() or asyncio.CancelledError from None
+        finally:
+            session.interrupts.waited()
 
     def _ready(self) -> None:
         """ReadyForQuery, after the settings that have changed."""

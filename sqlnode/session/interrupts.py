@@ -5,7 +5,7 @@ while it waits (for storage, for a lock, for a slow client), where its task is c
 cancellation turned back into the error that caused it:
 
     cancel_requested ──▶ pending error ──▶ task.cancel() ──▶ CancelledError in the wait
-                                                                 └─ `as_error` ──▶ SqlError 57014
+                                                                 └─ `cause` ──▶ SqlError 57014
 
 A commit that has been sent is not interrupted: its outcome would be unknown. `shielded` marks it;
 what came meanwhile is met at the next statement, except a plain cancel, which was too late.
@@ -43,28 +43,34 @@ class SessionInterrupts:
         self.task: asyncio.Task[None] | None = None
         """The session's task."""
 
-    @contextmanager
-    def statement(self, timeout_ms: int) -> Iterator[None]:
-        """While a statement runs it can be cancelled, and has `timeout_ms` (0: no limit)."""
+    def begin(self, timeout_ms: int) -> None:
+        """A statement runs from here: it can be cancelled, and has `timeout_ms` (0: no limit)."""
         self._running = True
         self._slice_end = self._clock.monotonic() + self._slice_seconds
         if timeout_ms:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(timeout_ms / 1000, self._statement_timeout)
-        try:
-            yield
-        except asyncio.CancelledError:
-            error = self._taken()
-            if error is None:
-                raise
-            raise error from None
-        finally:
-            self._running = False
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
-            if isinstance(self._pending, SqlError):
-                self._taken()  # it came too late for the statement it was for
+
+    def end(self) -> None:
+        """The statement is over; a cancel that came too late for it is forgotten."""
+        self._running = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if isinstance(self._pending, SqlError):
+            self.cause()
+
+    def wait(self) -> None:
+        """The session waits for its client from here: only its end interrupts it.
+
+        Raises SessionEnded where it was told to end before.
+        """
+        self.check_end()
+        self._waits = True
+
+    def waited(self) -> None:
+        """The client has sent something."""
+        self._waits = False
 
     @contextmanager
     def shielded(self) -> Iterator[None]:
@@ -75,26 +81,10 @@ class SessionInterrupts:
         finally:
             self._shielded = False
 
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """While the session waits for its client only its end interrupts it."""
-        if isinstance(self._pending, SessionEnded):
-            raise self._pending
-        self._waits = True
-        try:
-            yield
-        except asyncio.CancelledError:
-            error = self._taken()
-            if error is None:
-                raise
-            raise error from None
-        finally:
-            self._waits = False
-
     async def checkpoint(self) -> None:
         """See `execute.api.Interrupts.checkpoint`."""
         if self._pending is not None and not self._shielded:
-            error = self._taken()
+            error = self.cause()
             if error is not None:
                 raise error
         if self._clock.monotonic() >= self._slice_end:
@@ -126,11 +116,14 @@ class SessionInterrupts:
 
     def check_end(self) -> None:
         """Raises SessionEnded where the session was told to end meanwhile."""
-        if isinstance(self._pending, SessionEnded) and not self._shielded:
-            self._taken()
-            raise SessionEnded(None) if self._pending is None else self._pending
+        if isinstance(self._pending, SessionEnded):
+            error = self.cause()
+            if error is not None:
+                raise error
 
-    def _taken(self) -> SqlError | SessionEnded | None:
+    def cause(self) -> SqlError | SessionEnded | None:
+        """What interrupted the session; takes back the cancellation of its task. An error of a
+        statement is forgotten by this, the end of the session is not."""
         error = self._pending
         if isinstance(error, SqlError):
             self._pending = None

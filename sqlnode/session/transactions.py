@@ -85,6 +85,10 @@ class Transactions:
         self._begun = settings.mark()
         self._catalog: Catalog | None = None
         self._started = False
+        self._facts_of = -1
+        self._kv_isolation = Isolation.READ_COMMITTED
+        self._kv_read_only = False
+        self._lock_timeout_ms = 0
         self.block = Block.NONE
 
     # --- what the session looks at -----------------------------------------------------------
@@ -161,15 +165,24 @@ class Transactions:
         """The KV transaction for a statement that reads or writes, with its snapshot."""
         kv = self._kv
         if kv is None:
+            if self._facts_of != self._settings.generation:
+                self._read_facts()
             kv = self._kv = self._tenant.kv.begin(
-                isolation=_ISOLATIONS[self.isolation], read_only=self.read_only
+                isolation=self._kv_isolation, read_only=self._kv_read_only
             )
-            kv.lock_timeout_ms = self._settings.milliseconds("lock_timeout")
+            kv.lock_timeout_ms = self._lock_timeout_ms
             for _ in self._savepoints:
                 kv.savepoint()
         kv.catalog_version = self.catalog.version
         await kv.begin_statement()
         return kv
+
+    def _read_facts(self) -> None:
+        settings = self._settings
+        self._facts_of = settings.generation
+        self._kv_isolation = _ISOLATIONS[self.isolation]
+        self._kv_read_only = self.read_only
+        self._lock_timeout_ms = settings.milliseconds("lock_timeout")
 
     def can_replan(self) -> bool:
         """Whether the statement that met an outdated catalog has left nothing behind."""
