@@ -114,10 +114,10 @@ class Transaction(Protocol):
         ...
 
     async def hold_commits(self, gate: bytes) -> None:
-        """Until this transaction ends, let no other transaction of this pod commit that is guarded
-        by a key starting with `gate`, and wait for those that are committing. What they then wrote is in every
-        snapshot taken from now on: what building an index needs. The next read takes a new
-        snapshot under every isolation level."""
+        """Close a gate: until this transaction ends, no other one of this pod that is guarded by a
+        key starting with `gate` commits; those that are committing are waited for. What they wrote
+        is in every snapshot taken from now on, which is what building an index needs. The next
+        read takes a new snapshot under every isolation level."""
         ...
 
     async def flush(self) -> None:

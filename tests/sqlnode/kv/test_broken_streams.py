@@ -1,0 +1,165 @@
+"""What a broken stream does to reads, to transactions, and to commits in doubt."""
+
+import asyncio
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from dormouse.base import keys
+from dormouse.base.errors import DormouseError
+from dormouse.base.ids import PodId
+from dormouse.base.tasks import spawn
+from dormouse.base.tls import Identity
+from sqlnode.kv import client as module
+from sqlnode.kv.client import KvClient
+from tests.support.cutter import Cutter, cutting
+from tests.support.kv import storage_running
+from tests.support.tenant import TENANT, tenant_client
+
+_PREFIX = keys.index_prefix(TENANT, 100, 1)
+_ONE, _TWO = _PREFIX + b"1", _PREFIX + b"2"
+
+Body = Callable[[KvClient, Cutter, KvClient], Awaitable[None]]
+
+
+def _with_cutter(body: Body) -> None:
+    """`body(client through the cutter, cutter, client of another pod past it)`."""
+
+    async def run() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            async with (
+                storage_running(Path(folder), engine="sqlite") as storage,
+                cutting(storage.address) as cutter,
+                tenant_client(storage) as direct,
+            ):
+                credentials = storage.authority.credentials(Identity(tenant=TENANT))
+                client = KvClient(cutter.address, credentials, tenant=TENANT, pod=PodId(99))
+                client.start()
+                try:
+                    await body(client, cutter, direct)
+                finally:
+                    await client.close()
+
+    asyncio.run(run())
+
+
+async def _put(client: KvClient, key: bytes, value: bytes) -> int:
+    txn = client.begin()
+    txn.put(key, value)
+    return await txn.commit()
+
+
+async def _get(client: KvClient, key: bytes) -> bytes | None:
+    return (await client.begin().get([key]))[0]
+
+
+def test_reads_are_sent_again_and_idle_transactions_do_not_notice() -> None:
+    async def body(client: KvClient, cutter: Cutter, direct: KvClient) -> None:
+        await _put(direct, _ONE, b"one")
+        idle = client.begin()
+        assert await idle.get([_ONE]) == [b"one"]
+        cutter.lose_replies = True
+        reading = spawn(_get(client, _ONE), name="reader")
+        await asyncio.sleep(0.05)
+        cutter.cut()
+        assert await reading == b"one"
+        await idle.begin_statement()
+        assert await idle.get([_ONE]) == [b"one"]
+        idle.put(_TWO, b"two")
+        assert await idle.commit() > 0
+
+    _with_cutter(body)
+
+
+def test_a_transaction_with_locks_ends_with_the_stream() -> None:
+    async def body(client: KvClient, cutter: Cutter, direct: KvClient) -> None:
+        await _put(direct, _ONE, b"one")
+        txn = client.begin()
+        await txn.lock([_ONE])
+        txn.put(_ONE, b"uno")
+        epoch = client.epoch
+        cutter.cut()
+        assert await _get(client, _ONE) == b"one"
+        assert client.epoch > epoch
+        for action in (txn.lock([_TWO]), txn.commit()):
+            with pytest.raises(DormouseError) as error:
+                await action
+            assert error.value.sqlstate == "40001"
+        [free] = await direct.begin().lock([_ONE])
+        assert free.value == b"one"
+
+    _with_cutter(body)
+
+
+def test_a_commit_whose_answer_was_lost_is_found_out() -> None:
+    async def body(client: KvClient, cutter: Cutter, direct: KvClient) -> None:
+        await _get(client, _ONE)
+        cutter.lose_replies = True
+        committing = spawn(_put(client, _ONE, b"one"), name="committer")
+        while await _get(direct, _ONE) is None:
+            assert not committing.done()
+        assert not committing.done()
+        cutter.cut()
+        assert await committing > 0
+
+    _with_cutter(body)
+
+
+def test_a_commit_that_never_arrived_is_reported_as_failed() -> None:
+    async def body(client: KvClient, cutter: Cutter, direct: KvClient) -> None:
+        await _get(client, _ONE)
+        cutter.lose_requests = True
+        committing = spawn(_put_quietly(client), name="committer")
+        await asyncio.sleep(0.05)
+        cutter.cut()
+        assert await committing == "40001"
+        assert await _get(direct, _ONE) is None
+
+    _with_cutter(body)
+
+
+def test_an_outcome_nobody_tells_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RESOLVE_SECONDS", 0.2)
+
+    async def body(client: KvClient, cutter: Cutter, direct: KvClient) -> None:
+        del direct
+        await _get(client, _ONE)
+        cutter.lose_requests = True
+        committing = spawn(_put_quietly(client), name="committer")
+        await asyncio.sleep(0.05)
+        cutter.cut()
+        cutter.lose_replies = True
+        assert await committing == "08007"
+
+    _with_cutter(body)
+
+
+def test_storage_that_stays_away_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "UNAVAILABLE_SECONDS", 0.2)
+
+    async def body(client: KvClient, cutter: Cutter, direct: KvClient) -> None:
+        del direct
+        await _get(client, _ONE)
+        cutter._target = ("127.0.0.1", 1)
+        cutter.cut()
+        with pytest.raises(DormouseError) as error:
+            await _get_until_refused(client)
+        assert error.value.sqlstate == "57P03"
+
+    _with_cutter(body)
+
+
+async def _get_until_refused(client: KvClient) -> None:
+    while True:
+        await _get(client, _ONE)
+
+
+async def _put_quietly(client: KvClient) -> str:
+    """The SQLSTATE a commit ends with."""
+    try:
+        await _put(client, _ONE, b"one")
+    except DormouseError as error:
+        return error.sqlstate
+    return "00000"
