@@ -8,9 +8,8 @@ from sqlnode.errors import SqlError
 from sqlnode.functions.base import FunctionContext
 from sqlnode.functions.family import Family
 from sqlnode.functions.texts import quote_ident, quote_literal
-from sqlnode.types.array import Array
 from sqlnode.types.base import Value
-from sqlnode.types.registry import by_oid, element_of, is_array
+from sqlnode.types.registry import by_oid, element_of
 
 FAMILY = Family()
 _DIRECTIVE = re.compile(r"%(?:(\d+)\$)?(-)?(?:(\d+)|\*(?:(\d+)\$)?)?(.)?", re.DOTALL)
@@ -19,14 +18,22 @@ _DIRECTIVE = re.compile(r"%(?:(\d+)\$)?(-)?(?:(\d+)|\*(?:(\d+)\$)?)?(.)?", re.DO
 def _words(
     context: FunctionContext, types: Sequence[int], values: Sequence[Value]
 ) -> list[str | None]:
-    """The arguments as text; a VARIADIC array given whole is spread."""
-    if len(values) == 1 and is_array(types[0]) and isinstance(values[0], Array):
-        out = by_oid(element_of(types[0])).text_out
-        return [None if v is None else out(v, context) for v in values[0].elements]
+    """The arguments as text; an array given with VARIADIC is spread."""
+    types, values = spread(types, values)
     return [
         None if value is None else by_oid(oid).text_out(value, context)
         for oid, value in zip(types, values, strict=True)
     ]
+
+
+def spread(types: Sequence[int], values: Sequence[Value]) -> tuple[Sequence[int], Sequence[Value]]:
+    """The arguments of a VARIADIC "any" function with an array given as VARIADIC taken apart."""
+    if not types or types[-1] >= 0:
+        return types, values
+    array = values[-1]
+    elements = () if array is None else array.elements
+    element = element_of(-types[-1])
+    return (*types[:-1], *(element,) * len(elements)), (*values[:-1], *elements)
 
 
 @FAMILY.function("text_concat", needs_context=True, needs_types=True)

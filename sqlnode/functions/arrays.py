@@ -94,12 +94,14 @@ def concatenate(left: Array | None, right: Array | None) -> Array | None:
         return right if not left.dimensions else left
     depth = len(left.dimensions) - len(right.dimensions)
     elements = left.elements + right.elements
-    if depth == 0 and left.dimensions[1:] == right.dimensions[1:]:
+    shape_left = tuple(zip(left.dimensions, left.lower_bounds, strict=True))
+    shape_right = tuple(zip(right.dimensions, right.lower_bounds, strict=True))
+    if depth == 0 and shape_left[1:] == shape_right[1:]:
         count = left.dimensions[0] + right.dimensions[0]
         return Array((count, *left.dimensions[1:]), left.lower_bounds, elements)
-    if depth == 1 and left.dimensions[1:] == right.dimensions:
+    if depth == 1 and shape_left[1:] == shape_right:
         return Array((left.dimensions[0] + 1, *right.dimensions), left.lower_bounds, elements)
-    if depth == -1 and right.dimensions[1:] == left.dimensions:
+    if depth == -1 and shape_right[1:] == shape_left:
         return Array((right.dimensions[0] + 1, *left.dimensions), right.lower_bounds, elements)
     raise SqlError(
         sqlstate.ARRAY_SUBSCRIPT_ERROR,
@@ -153,7 +155,11 @@ def remove(types: Sequence[int], array: Array | None, wanted: Value) -> Array | 
     """Without the elements equal to `wanted`."""
     if array is None:
         return None
-    _one_dimension(array)
+    if len(array.dimensions) > 1:
+        raise SqlError(
+            sqlstate.FEATURE_NOT_SUPPORTED,
+            "removing elements from multidimensional arrays is not supported",
+        )
     found = positions(types, array, wanted)
     if found is None or not found.elements:
         return array
@@ -213,9 +219,8 @@ def trim(array: Array, count: int) -> Array:
     if not kept:
         return EMPTY
     per_row = len(array.elements) // length_now
-    return Array(
-        (kept, *array.dimensions[1:]), array.lower_bounds, array.elements[: kept * per_row]
-    )
+    dimensions = (kept, *array.dimensions[1:])
+    return Array(dimensions, (1,) * len(dimensions), array.elements[: kept * per_row])
 
 
 @FAMILY.function("array_fill")
@@ -230,6 +235,12 @@ def fill_from(value: Value, dimensions: Array | None, bounds: Array | None) -> A
     if dimensions is None or bounds is None or None in dimensions.elements + bounds.elements:
         raise SqlError(
             sqlstate.NULL_VALUE_NOT_ALLOWED, "dimension array or low bound array cannot be null"
+        )
+    if len(dimensions.elements) != len(bounds.elements):
+        raise SqlError(
+            sqlstate.ARRAY_SUBSCRIPT_ERROR,
+            "wrong number of array subscripts",
+            detail="Low bound array has different size than dimensions array.",
         )
     total = 1
     for count in dimensions.elements:

@@ -82,7 +82,8 @@ class Function:
     """Names and types of the columns of a function that returns records with OUT parameters."""
     needs_types: bool = False
     """`call` takes a tuple of the OIDs of its actual argument types before its arguments (after
-    the context, if it takes that too): array_to_string, format, concat, to_json …"""
+    the context, if it takes that too): array_to_string, format, concat, to_json … For a VARIADIC
+    "any" function, an array written with VARIADIC is passed whole, its type's OID negated."""
     argument_names: tuple[str, ...] = ()
     """Names of the input arguments for named notation; empty if they have none."""
     default_expressions: tuple[str, ...] = ()

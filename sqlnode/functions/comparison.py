@@ -38,8 +38,9 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 _PLAIN = (
-    "int2", "int4", "int8", "int24", "int28", "int42", "int48", "int82", "int84", "oid",
-    "bool", "char", "name", "bytea", "date_", "time_", "timetz_", "timestamp_", "uuid_", "interval_", "xid8", "tid",
+    "int2", "int4", "int8", "int24", "int28", "int42", "int48", "int82", "int84",
+    "oid", "bool", "char", "name", "bytea", "date_", "time_",
+    "timetz_", "timestamp_", "uuid_", "interval_", "xid8", "tid",
 )  # fmt: skip
 _templates = {
     f"{prefix}{suffix}": f"({{0}} {symbol} {{1}})"
@@ -158,17 +159,12 @@ def _three_way(left: Any, right: Any) -> int:
 
 FAMILY.call(
     _three_way,
-    "btint2cmp",
     "btint4cmp",
     "btint8cmp",
     "btoidcmp",
-    "bttextcmp",
-    "btnamecmp",
     "btboolcmp",
-    "byteacmp",
     "date_cmp",
     "time_cmp",
     "timestamp_cmp",
     "interval_cmp",
-    "uuid_cmp",
 )

@@ -6,10 +6,11 @@ from decimal import Decimal
 from typing import Any
 
 from sqlnode import sqlstate
-from sqlnode.errors import SqlError, unsupported
+from sqlnode.errors import SqlError
 from sqlnode.functions.base import FunctionContext
 from sqlnode.functions.datetimemath import date_to_timestamp
 from sqlnode.functions.family import Family
+from sqlnode.functions.numericmath import numeric_div
 from sqlnode.types.calendar import (
     EPOCH_MICROS,
     MICROS_PER_DAY,
@@ -26,6 +27,7 @@ from sqlnode.types.calendar import (
     weekday,
 )
 from sqlnode.types.interval import Interval
+from sqlnode.types.numerics import CONTEXT
 from sqlnode.types.times import TimeTz
 from sqlnode.types.zones import local_of_utc, offset_at, utc_of_local, zone
 
@@ -65,11 +67,15 @@ _MONOTONE = {"year", "isoyear", "decade", "century", "millennium", "epoch", "jul
 def _field(name: str, type_name: str) -> str:
     found = _ALIASES.get(name.lower())
     if found is None:
-        raise SqlError(
-            sqlstate.INVALID_PARAMETER_VALUE,
-            f'unit "{name.lower()}" not recognized for type {type_name}',
-        )
+        raise _unknown(name, type_name)
     return found
+
+
+def _unknown(name: str, type_name: str) -> SqlError:
+    return SqlError(
+        sqlstate.INVALID_PARAMETER_VALUE,
+        f'unit "{name.lower()}" not recognized for type {type_name}',
+    )
 
 
 def _refused(name: str, type_name: str) -> SqlError:
@@ -139,8 +145,8 @@ def timestamp_field(name: str, local: int, type_name: str) -> Decimal | None:
     if field == "epoch":
         return _scaled(local - EPOCH_MICROS, 6)
     if field == "julian":
-        fraction = Decimal(micros) / Decimal(MICROS_PER_DAY)
-        return Decimal(days + 2451545) + fraction
+        fraction = numeric_div(Decimal(micros), Decimal(MICROS_PER_DAY))
+        return CONTEXT.add(Decimal(days + 2451545), fraction)
     compute = _DATE_FIELDS.get(field)
     if compute is None:
         raise _refused(name, type_name)
@@ -179,10 +185,10 @@ def instant_field(context: FunctionContext, name: str, micros: int) -> Decimal |
 def date_field(name: str, days: int) -> Decimal | None:
     """A field of a date."""
     field = _field(name, "date")
+    if field in _CLOCK_UNITS or field.startswith("timezone"):
+        raise _refused(name, "date")
     if not is_finite_date(days):
         return _infinite(field, days > 0)
-    if field in _CLOCK_UNITS:
-        raise _refused(name, "date")
     if field == "epoch":
         return Decimal((days * MICROS_PER_DAY - EPOCH_MICROS) // MICROS_PER_SECOND)
     if field == "julian":
@@ -281,8 +287,18 @@ _CLOCK_SIZES = {
 }
 
 
-def _truncated(name: str, local: int, type_name: str) -> int:
+_NEVER_TRUNCATED = {"epoch", "dow", "isodow", "doy", "isoyear", "julian"}
+
+
+def _truncated_field(name: str, type_name: str) -> str:
     field = _field(name, type_name)
+    if field in _NEVER_TRUNCATED:
+        raise _unknown(name, type_name)
+    return field
+
+
+def _truncated(name: str, local: int, type_name: str) -> int:
+    field = _truncated_field(name, type_name)
     size = _CLOCK_SIZES.get(field)
     if size is not None:
         return local // size * size
@@ -341,7 +357,7 @@ def truncate_instant_in(name: str, micros: int, zone_name: str) -> int:
 @FAMILY.function("interval_trunc")
 def truncate_interval(name: str, value: Interval) -> Interval:
     """date_trunc(field, interval)."""
-    field = _field(name, "interval")
+    field = _truncated_field(name, "interval")
     size = _CLOCK_SIZES.get(field)
     if field == "day":
         return Interval(value.months, value.days, 0)
@@ -351,8 +367,6 @@ def truncate_interval(name: str, value: Interval) -> Interval:
         "month": 1, "quarter": 3, "year": 12, "decade": 120, "century": 1200, "millennium": 12000,
     }.get(field)  # fmt: skip
     if months is None:
-        if field == "week":
-            raise unsupported('unit "week" for type interval')
         raise _refused(name, "interval")
     return Interval(_towards_zero(value.months, months) * months, 0, 0)
 

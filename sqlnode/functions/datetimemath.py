@@ -5,7 +5,6 @@ then its microseconds. For an instant in a time zone the first two happen on the
 """
 
 from datetime import tzinfo
-from fractions import Fraction
 
 from sqlnode import sqlstate
 from sqlnode.errors import SqlError
@@ -73,35 +72,34 @@ def interval_multiply(value: Interval, factor: float) -> Interval:
     """`*`: fractions of months go to days, those of days to the clock."""
     if factor - factor != 0.0:
         raise interval_out_of_range()
-    return _scaled(value, Fraction(factor))
+    return _assembled(value.months * factor, value.days * factor, value.micros * factor)
 
 
 def interval_divide(value: Interval, divisor: float) -> Interval:
     """`/`; 22012."""
     if divisor == 0:
         raise division_by_zero()
-    if divisor - divisor != 0.0:
+    if divisor != divisor:
         raise interval_out_of_range()
-    return _scaled(value, 1 / Fraction(divisor))
+    return _assembled(value.months / divisor, value.days / divisor, value.micros / divisor)
 
 
-def _scaled(value: Interval, factor: Fraction) -> Interval:
-    months_exact = value.months * factor
-    days_exact = value.days * factor
+def _assembled(months_exact: float, days_exact: float, micros_exact: float) -> Interval:
+    if any(part - part != 0.0 for part in (months_exact, days_exact, micros_exact)):
+        raise interval_out_of_range()
+    # In doubles, rounding what spills over to microseconds as it goes, as PostgreSQL does.
     months, days = int(months_exact), int(days_exact)
-    # PostgreSQL rounds the spill-over of each field to microseconds as it goes.
     spilled_days = _rounded((months_exact - months) * DAYS_PER_MONTH)
     seconds = _rounded((days_exact - days + spilled_days - int(spilled_days)) * 86400)
     if abs(seconds) >= 86400:
         days += int(seconds / 86400)
         seconds -= int(seconds / 86400) * 86400
     days += int(spilled_days)
-    micros = round(value.micros * factor + seconds * 1_000_000)
-    return make_interval(months, days, micros)
+    return make_interval(months, days, round(micros_exact + seconds * 1_000_000))
 
 
-def _rounded(value: Fraction) -> Fraction:
-    return Fraction(round(value * 1_000_000), 1_000_000)
+def _rounded(value: float) -> float:
+    return round(value * 1_000_000) / 1_000_000
 
 
 def justify_hours(value: Interval) -> Interval:

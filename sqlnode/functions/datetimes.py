@@ -343,7 +343,7 @@ def make_date(year: int, month: int, day: int) -> int:
     if year == 0 or not 1 <= month <= 12 or not 1 <= day <= days_in_month(astronomical, month):
         raise SqlError(
             sqlstate.DATETIME_FIELD_OVERFLOW,
-            f"date field value out of range: {year}-{month:02d}-{day:02d}",
+            f"date field value out of range: {astronomical}-{month:02d}-{day:02d}",
         )
     return days_of(astronomical, month, day)
 

@@ -152,7 +152,7 @@ def floor(value: float) -> float:
 @FAMILY.function("dsign")
 def sign(value: float) -> float:
     """-1, 0, 1."""
-    return float((value > 0) - (value < 0)) if value == value else value
+    return float((value > 0) - (value < 0))
 
 
 @FAMILY.function("dsqrt")
@@ -178,7 +178,7 @@ def power(base: float, exponent: float) -> float:
     code = sqlstate.INVALID_ARGUMENT_FOR_POWER_FUNCTION
     if base == 0 and exponent < 0:
         raise SqlError(code, "zero raised to a negative power is undefined")
-    if base < 0 and exponent != math.floor(exponent) and math.isfinite(base):
+    if base < 0 and math.isfinite(exponent) and exponent != math.floor(exponent):
         raise SqlError(
             code, "a negative number raised to a non-integer power yields a complex result"
         )
@@ -242,9 +242,23 @@ for _key, _function in (
     ("dsin", math.sin), ("dcos", math.cos), ("dtan", math.tan), ("dasin", math.asin),
     ("dacos", math.acos), ("datan", math.atan), ("dsinh", math.sinh), ("dcosh", math.cosh),
     ("dtanh", math.tanh), ("dasinh", math.asinh), ("dacosh", math.acosh), ("datanh", math.atanh),
-    ("radians", math.radians), ("degrees", math.degrees),
 ):  # fmt: skip
     FAMILY.call(_domain(_function), _key)
+_RADIANS_PER_DEGREE = 0.0174532925199432957692
+
+
+@FAMILY.function("radians")
+def radians(degrees_given: float) -> float:
+    """radians(); 22003."""
+    return float8_mul(degrees_given, _RADIANS_PER_DEGREE)
+
+
+@FAMILY.function("degrees")
+def degrees(radians_given: float) -> float:
+    """degrees(); 22003."""
+    return float8_div(radians_given, _RADIANS_PER_DEGREE)
+
+
 FAMILY.call(math.atan2, "datan2")
 FAMILY.call(lambda: math.pi, "dpi")
 
@@ -252,6 +266,8 @@ FAMILY.call(lambda: math.pi, "dpi")
 @FAMILY.function("dcot")
 def cotangent(value: float) -> float:
     """cot()."""
+    if math.isinf(value):
+        raise SqlError(sqlstate.NUMERIC_VALUE_OUT_OF_RANGE, "input is out of range")
     tangent = math.tan(value)
     return 1.0 / tangent if tangent else math.copysign(math.inf, tangent)
 

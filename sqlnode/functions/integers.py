@@ -61,9 +61,15 @@ for _name in _TYPES:
     _shifts(_name)
 
 
-@FAMILY.function("int4gcd", "int8gcd")
-def greatest_common_divisor(left: int, right: int) -> int:
-    """gcd()."""
+@FAMILY.function("int4gcd")
+def greatest_common_divisor_int4(left: int, right: int) -> int:
+    """gcd() of integers."""
+    return int4(math.gcd(left, right))
+
+
+@FAMILY.function("int8gcd")
+def greatest_common_divisor_int8(left: int, right: int) -> int:
+    """gcd() of bigints."""
     return int8(math.gcd(left, right))
 
 

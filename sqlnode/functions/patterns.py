@@ -400,7 +400,14 @@ FAMILY.call(_split, "regexp_split_to_table_no_flags", "regexp_split_to_table")
 @FAMILY.function("regexp_count_no_start", "regexp_count_no_flags", "regexp_count")
 def regexp_count(text: str, pattern: str, start: int = 1, options: str = "") -> int:
     """regexp_count(text, pattern [, start [, flags]])."""
-    return sum(1 for _ in compile_regex(pattern, options).finditer(text, start - 1))
+    if start < 1:
+        raise SqlError(
+            sqlstate.INVALID_PARAMETER_VALUE, f'invalid value for parameter "start": {start}'
+        )
+    compiled = compile_regex(pattern, options)
+    if start > len(text) + 1:
+        return 0
+    return sum(1 for _ in compiled.finditer(text, start - 1))
 
 
 @FAMILY.function("regexp_like_no_flags", "regexp_like")

@@ -7,7 +7,7 @@ from typing import Literal
 
 from sqlnode import sqlstate
 from sqlnode.errors import SqlError
-from sqlnode.functions.checks import out_of_range
+from sqlnode.functions.checks import int4, out_of_range
 from sqlnode.functions.family import Family
 from sqlnode.types.array import Array
 from sqlnode.types.keywords import RESERVED
@@ -111,7 +111,7 @@ def overlay(text: str, new: str, start: int, length: int) -> str:
     """overlay(text PLACING new FROM start FOR length)."""
     if start <= 0:
         raise SqlError(sqlstate.SUBSTRING_ERROR, "negative substring length not allowed")
-    return text[: start - 1] + new + text[max(0, start - 1 + length) :]
+    return text[: start - 1] + new + text[max(0, int4(start + length) - 1) :]
 
 
 @FAMILY.function("textoverlay_no_len")
@@ -198,6 +198,9 @@ def left(text: str, count: int) -> str:
 @FAMILY.function("text_right")
 def right(text: str, count: int) -> str:
     """right(): a negative count drops that many from the start."""
+    # The lowest integer has no negative, and PostgreSQL then drops nothing.
+    if count == -(2**31):
+        return text
     return text[-count:] if count else ""
 
 
@@ -229,7 +232,7 @@ def ascii_code(text: str) -> int:
 def character(code: int) -> str:
     """The character of a code point; 54000 for none."""
     if code < 0:
-        raise SqlError(sqlstate.PROGRAM_LIMIT_EXCEEDED, "character number must be positive")
+        raise SqlError(sqlstate.INVALID_PARAMETER_VALUE, "character number must be positive")
     if code == 0:
         raise SqlError(sqlstate.PROGRAM_LIMIT_EXCEEDED, "null character not permitted")
     if code > 0x10FFFF:

@@ -275,7 +275,7 @@ class _Reader:
         if len(whole) == 8 and self.parsed.days is None:
             self._set_date(whole[:4], int(whole[4:6]), int(whole[6:]))
         elif len(whole) == 6 and (
-            self.parsed.days is not None or self.type_name.startswith("time ")
+            self.parsed.days is not None or self.type_name in {"time", "time with time zone"}
         ):
             self.time = (
                 int(whole[:2]), int(whole[2:4]), int(whole[4:]), fraction_micros(fraction)

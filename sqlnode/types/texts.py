@@ -107,8 +107,6 @@ def _length_out(typmod: int) -> str:
 
 def _char_in(text: str, typmod: int, settings: FormatSettings) -> str:
     data = text.encode()
-    if len(data) == 4 and data[:1] == b"\\" and all(48 <= b < 56 for b in data[1:]):
-        return _char_of(int(data[1:], 8) & 0xFF)
     return _char_of(data[0]) if data else ""
 
 
@@ -122,6 +120,7 @@ def char_byte(value: str) -> int:
 
 
 def _char_out(value: str, settings: FormatSettings) -> str:
+    # PostgreSQL 15 sends such a byte bare, which is no valid UTF-8; later ones show it in octal.
     byte = char_byte(value)
     return value if byte < 128 else f"\\{byte:03o}"
 

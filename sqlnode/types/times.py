@@ -52,7 +52,7 @@ def fit_timetz(value: TimeTz, typmod: int, explicit: bool) -> TimeTz:
 
 
 def _time_in(text: str, typmod: int, settings: FormatSettings) -> int:
-    parsed = parse(text, "time without time zone", settings.date_style)
+    parsed = parse(text, "time", settings.date_style)
     if parsed.special == "now":
         now = local_of_utc(settings.now_micros(), zone(settings.time_zone))
         return fit_time(now % MICROS_PER_DAY, typmod, False)
