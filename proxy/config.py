@@ -23,7 +23,7 @@ class ProxyLimits:
     buffer_bytes: int = 256 << 10
     """What may wait for a slow reader, each way, before the other side is no longer read."""
 
-    stop_timeout: float = 3.0
+    stop_timeout: float = 1.0
     """How long connections may take to close when the proxy ends."""
 
 

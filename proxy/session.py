@@ -18,7 +18,7 @@ from dormouse.base import logs
 from dormouse.base.errors import DormouseError, Unavailable
 from dormouse.base.ids import TenantId
 from pgwire.errors import ProtocolViolation
-from pgwire.startup import CancelRequest, StartupMessage
+from pgwire.startup import STARTUP_BYTES_MAX, CancelRequest, StartupMessage
 from proto.autoscaler_pb2 import PodAddress
 from proxy import errors, metrics
 from proxy.cancelkeys import Target
@@ -28,7 +28,8 @@ from proxy.preamble import ClientGone, Opening, open_connection
 from proxy.relay import End, PodLogin, StartupEnd
 from proxy.routing import Route, route
 
-SEND_SECONDS = 5.0
+SEND_SECONDS = 2.0
+UNREAD_PIECES_MAX = 16
 
 _log = logging.getLogger(__name__)
 
@@ -271,8 +272,17 @@ class Session:
 
 
 async def _send_in_the_clear(client: socket.socket, answer: bytes) -> None:
+    """Send, and read what the client may still have to say.
+
+    A socket that is closed with unread bytes is reset, and a reset takes the answer with it.
+    """
+    loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(SEND_SECONDS):
-            await asyncio.get_running_loop().sock_sendall(client, answer)
+            await loop.sock_sendall(client, answer)
+            client.shutdown(socket.SHUT_WR)
+            for _ in range(UNREAD_PIECES_MAX):
+                if not await loop.sock_recv(client, STARTUP_BYTES_MAX):
+                    break
     except (OSError, TimeoutError) as error:
         _log.debug("client gone", extra={"cause": repr(error)})
