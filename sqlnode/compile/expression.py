@@ -26,7 +26,7 @@ from sqlnode.plan.expressions import Expr, Slot
 
 Handler = Callable[["Compiler", Any], Code]
 Test = Callable[["Compiler", Any, bool], str | None]
-"""(compiler, expression, wanted) → a condition for "the value is `wanted`", None: nothing special."""
+"""(compiler, expression, wanted) → a condition for "the value is `wanted`"; None: no short one."""
 
 VALUES: dict[type, Handler] = {}
 TESTS: dict[type, Test] = {}

@@ -6,16 +6,14 @@ from sqlnode import tree
 from sqlnode.compile.nodes_scan import key_values, table_layout
 from sqlnode.compile.plans import Compiled, PlanCompiler, compiles
 from sqlnode.compile.rowset import Layout
+from sqlnode.execute.codecs import codecs
 from sqlnode.execute.insert import Insert, Upsert
 from sqlnode.execute.locking import FoundRows, PointRow, Source
 from sqlnode.execute.lockrows import LockedTable, LockRows
 from sqlnode.execute.modify import Delete, Update
 from sqlnode.execute.stages import Pipeline
-from sqlnode.execute.writer import TableWriter
 from sqlnode.plan import nodes
 from sqlnode.plan.expressions import RowKey
-from sqlnode.rowkeys import IndexKeys
-from sqlnode.rows import RowLayout
 
 _NO_ROWS = Layout((), ())
 
@@ -29,7 +27,7 @@ def _returning(compiler: PlanCompiler, layout: Layout, node: Any) -> tuple[Pipel
 @compiles(nodes.Insert)
 def _insert(compiler: PlanCompiler, node: nodes.Insert) -> Compiled:
     child, _ = compiler.node(node.child)
-    writer = TableWriter(node.table)
+    known = codecs(node.table)
     whole = tuple(range(len(node.table.live)))
     layout = table_layout(node.table, node.entry, whole, key=False)
     returning, result = _returning(compiler, layout, node)
@@ -37,7 +35,7 @@ def _insert(compiler: PlanCompiler, node: nodes.Insert) -> Compiled:
     upsert = None
     if node.conflict is not None:
         conflict = node.conflict
-        arbiters = [(index, IndexKeys(node.table, index)) for index in conflict.arbiters]
+        arbiters = [(index, known.keys(index)) for index in conflict.arbiters]
         if conflict.row is not None:
             both = layout + table_layout(node.table, conflict.excluded, whole, key=False)
             condition, _ = compiler.rowset.pipeline(both, conflict.where, both.exprs)
@@ -45,7 +43,7 @@ def _insert(compiler: PlanCompiler, node: nodes.Insert) -> Compiled:
             upsert = Upsert(condition, new, conflict.assigned)
     operator = Insert(
         child,
-        writer,
+        known.writer,
         arbiters=arbiters,
         upsert=upsert,
         returning=returning,
@@ -82,16 +80,16 @@ def _strength(node: nodes.Update | nodes.Delete) -> str:
 def _source(
     compiler: PlanCompiler, node: nodes.Update | nodes.Delete
 ) -> tuple[Source, Layout, int, list[int]]:
-    layout_codec = RowLayout(node.table)
+    known = codecs(node.table)
     scan = node.child
     strength = _strength(node)
     if is_point(scan) and isinstance(scan, nodes.TableScan) and scan.range is not None:
         whole = tuple(range(len(node.table.live)))
         layout = table_layout(node.table, node.entry, whole, key=True)
         condition, _ = compiler.rowset.pipeline(layout, scan.filter, layout.exprs)
-        keys = IndexKeys(node.table, scan.range.index)
+        keys = known.keys(scan.range.index)
         values = key_values(compiler, scan.range)
-        point = PointRow(values, keys, layout_codec.decode, condition, strength)
+        point = PointRow(values, keys, known.layout.decode, condition, strength)
         return point, layout, 0, list(range(1, len(whole) + 1))
     child, layout = compiler.node(scan)
     key, columns = _places(layout, node)
@@ -100,7 +98,7 @@ def _source(
         child,
         key=key,
         columns=columns,
-        decode=layout_codec.decode,
+        decode=known.layout.decode,
         recheck=recheck,
         strength=strength,
     )
@@ -127,7 +125,7 @@ def _update(compiler: PlanCompiler, node: nodes.Update) -> Compiled:
     returning, result = _returning(compiler, changed, node)
     operator = Update(
         source,
-        TableWriter(node.table),
+        codecs(node.table).writer,
         key=key,
         columns=columns,
         new=new,
@@ -144,7 +142,7 @@ def _delete(compiler: PlanCompiler, node: nodes.Delete) -> Compiled:
     returning, result = _returning(compiler, layout, node)
     operator = Delete(
         source,
-        TableWriter(node.table),
+        codecs(node.table).writer,
         key=key,
         columns=columns,
         returning=returning,
@@ -163,7 +161,7 @@ def _lock_rows(compiler: PlanCompiler, node: nodes.LockRows) -> Compiled:
             for at, expr in enumerate(layout.exprs)
             if isinstance(expr, tree.Var) and expr.entry == target.entry
         ]
-        decoder = RowLayout(target.table).decoder([column for _, column in places])
+        decoder = codecs(target.table).decoder(tuple(column for _, column in places))
         key = layout.exprs.index(RowKey(target.entry))
         tables.append(
             LockedTable(key, [at for at, _ in places], decoder.decode, target.strength, target.wait)

@@ -6,6 +6,7 @@ from sqlnode import tree
 from sqlnode.catalog.descriptors import Table
 from sqlnode.compile.plans import Compiled, PlanCompiler, compiles
 from sqlnode.compile.rowset import Layout
+from sqlnode.execute.codecs import codecs
 from sqlnode.execute.ranges import KeyValues, RangeReader
 from sqlnode.execute.scans import (
     FunctionRows,
@@ -20,7 +21,6 @@ from sqlnode.execute.stages import Pipeline
 from sqlnode.plan import nodes
 from sqlnode.plan.expressions import Expr, RowKey
 from sqlnode.plan.walk import walk
-from sqlnode.rows import RowLayout
 
 
 def table_columns(node: nodes.TableScan, exprs: tuple[Expr, ...]) -> tuple[tuple[int, ...], bool]:
@@ -85,15 +85,16 @@ def _table(compiler: PlanCompiler, node: nodes.TableScan) -> Compiled:
     values = None
     if path is not None and path.conditions:
         values = key_values(compiler, path)
+    known = codecs(node.table)
     reader = RangeReader(
-        node.table,
-        None if path is None else path.index,
+        known.rows,
+        known.keys(None if path is None else path.index),
         values,
         point=path is not None and path.is_point,
         reverse=node.reverse,
         rows_hint=node.rows_hint if node.filter is None else 0,
     )
-    decoder = RowLayout(node.table).decoder(positions)
+    decoder = known.decoder(positions)
     return TableRows(reader, decoder, pipeline, with_keys=with_key), result
 
 

@@ -14,6 +14,7 @@ from sqlnode.execute.aggregate import (
     PlainAggregate,
     SortedDistinct,
 )
+from sqlnode.execute.codecs import codecs
 from sqlnode.execute.fetch import RowFetcher
 from sqlnode.execute.joins import HashJoin, IndexJoin, Matcher, NestedLoop
 from sqlnode.execute.runtime import Operator
@@ -22,8 +23,6 @@ from sqlnode.execute.sets import Append, RecursiveUnion, SetOperation
 from sqlnode.execute.sort import Limit, Sort
 from sqlnode.plan import nodes
 from sqlnode.plan.expressions import Expr, Slot
-from sqlnode.rowkeys import IndexKeys
-from sqlnode.rows import RowLayout
 
 _PLACE = Layout((Slot(-1, 0), Slot(-2, 0)), (False, False))
 """Two columns that a join's candidate rows carry behind the others (see Matcher)."""
@@ -104,12 +103,13 @@ def _index_join(compiler: PlanCompiler, node: nodes.IndexJoin) -> Compiled:
     decoded = table_layout(scan.table, scan.entry, positions, key=with_key)
     inner, right_layout = compiler.rowset.pipeline(decoded, scan.filter, scan.output)
     matcher, result = _matcher(compiler, node, left_layout, right_layout, node.on)
-    keys = IndexKeys(scan.table, scan.range.index)
-    decoder = RowLayout(scan.table).decoder(positions)
+    known = codecs(scan.table)
+    keys = known.keys(scan.range.index)
+    decoder = known.decoder(positions)
     join = IndexJoin(
         left,
         keys=compiler.rowset.values(left_layout, scan.range.equals),
-        fetch=RowFetcher(scan.table, keys, decoder, with_keys=with_key).fetch,
+        fetch=RowFetcher(known.rows, keys, decoder, with_keys=with_key).fetch,
         encode=keys.encode,
         inner=inner,
         matcher=matcher,

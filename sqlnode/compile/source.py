@@ -8,6 +8,8 @@ no text of a user's statement can become Python.
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from types import CodeType
 from typing import Any
 
 from sqlnode.compile import helpers
@@ -32,6 +34,13 @@ class Code:
     text: str
     nullable: bool
     simple: bool = False
+
+
+@lru_cache(maxsize=4096)
+def _code(source: str) -> CodeType:
+    # Names are numbered per plan and constants have names, so statements that differ in constants
+    # alone give the same source.
+    return compile(source, "<plan>", "exec")
 
 
 class Module:
@@ -59,7 +68,7 @@ class Module:
         """Define a function that returns the expression `text`; its name."""
         name = self.fresh(prefix)
         source = f"def {name}({', '.join(parameters)}):\n return {text}\n"
-        exec(compile(source, f"<plan {name}>", "exec"), self._names)
+        exec(_code(source), self._names)
         return name
 
     def function(self, parameters: Sequence[str], text: str) -> Callable[..., Any]:
@@ -68,6 +77,6 @@ class Module:
         used = sorted(set(_USED.findall(text)))
         setup = "".join(f" {local} = {_LOCALS[local]}\n" for local in used)
         source = f"def {name}({', '.join([*parameters, 'rt'])}):\n{setup} return {text}\n"
-        exec(compile(source, f"<plan {name}>", "exec"), self._names)
+        exec(_code(source), self._names)
         made: Callable[..., Any] = self._names[name]
         return made

@@ -4,7 +4,6 @@ Importing this module registers how every kind of expression and node is compile
 """
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
 
 from sqlnode import tree
 from sqlnode.compile import (  # noqa: F401 - they register themselves
@@ -23,14 +22,13 @@ from sqlnode.compile.nodes_modify import is_point
 from sqlnode.compile.nodes_scan import table_columns, table_layout
 from sqlnode.compile.plans import PlanCompiler
 from sqlnode.execute.api import Batch, Executable, Execution, ResultColumn
+from sqlnode.execute.codecs import codecs
 from sqlnode.execute.point import PointSelect
 from sqlnode.execute.runtime import Operator, Runtime
 from sqlnode.execute.sets import materialised
 from sqlnode.plan import nodes
 from sqlnode.plan.explain import explain
 from sqlnode.plan.planner import too_deep
-from sqlnode.rowkeys import IndexKeys
-from sqlnode.rows import RowLayout
 
 _TAGS = {
     tree.Command.SELECT: "SELECT",
@@ -121,13 +119,13 @@ def _point_select(plan: nodes.Plan, param_types: tuple[int, ...]) -> Executable 
     values, preparation = compiler.scalar(*scan.range.equals)
     if preparation is not None:
         return None
-    keys: Any = IndexKeys(scan.table, scan.range.index)
+    known = codecs(scan.table)
     return PointSelect(
         plan,
         result_columns(plan) or (),
         param_types,
         values=values,
-        encode=keys.encode,
-        decode=RowLayout(scan.table).decoder(positions).decode,
+        encode=known.rows.encode,
+        decode=known.decoder(positions).decode,
         process=pipeline.sync,
     )

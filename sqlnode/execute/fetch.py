@@ -1,9 +1,8 @@
 """Rows by key, for joins."""
 
-from sqlnode.catalog.descriptors import Table
 from sqlnode.execute.api import Row
 from sqlnode.execute.runtime import Runtime
-from sqlnode.rowkeys import IndexKeys, row_keys
+from sqlnode.rowkeys import IndexKeys
 from sqlnode.rows import RowDecoder
 
 
@@ -11,9 +10,9 @@ class RowFetcher:
     """Fetches rows by keys of a unique index: one request, or two where it is a secondary one."""
 
     def __init__(
-        self, table: Table, keys: IndexKeys, decoder: RowDecoder, *, with_keys: bool
+        self, rows: IndexKeys, keys: IndexKeys, decoder: RowDecoder, *, with_keys: bool
     ) -> None:
-        self._rows = row_keys(table)
+        self._rows = rows
         self._is_row = keys.is_row
         self._decode = decoder.decode
         self._with_keys = with_keys

@@ -11,10 +11,9 @@ A comparison with NULL is never true: a NULL among the values means no rows.
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
-from sqlnode.catalog.descriptors import Index, Table
 from sqlnode.execute.runtime import BATCH_ROWS, Runtime
 from sqlnode.execute.subplans import Preparation
-from sqlnode.rowkeys import IndexKeys, row_keys
+from sqlnode.rowkeys import IndexKeys
 from sqlnode.types.base import Value
 
 Pages = AsyncGenerator[tuple[list[bytes], list[bytes]], None]
@@ -78,16 +77,16 @@ class RangeReader:
 
     def __init__(
         self,
-        table: Table,
-        index: Index | None,
+        rows: IndexKeys,
+        index: IndexKeys,
         values: KeyValues | None,
         *,
         point: bool = False,
         reverse: bool = False,
         rows_hint: int = 0,
     ) -> None:
-        self._rows = row_keys(table)
-        self._index = self._rows if index is None or index.primary else IndexKeys(table, index)
+        self._rows = rows
+        self._index = index
         self._values = values
         self._point = point
         self._reverse = reverse

@@ -38,9 +38,9 @@ class Change:
 class TableWriter:
     """Writes rows of one table. Stateless: one writer may serve many statements."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, layout: RowLayout | None = None) -> None:
         self.table = table
-        self.layout = RowLayout(table)
+        self.layout = layout or RowLayout(table)
         self.rows = row_keys(table)
         self._primary = table.primary
         self.indexes: tuple[tuple[Index, IndexKeys], ...] = tuple(

@@ -28,8 +28,10 @@ def record(dsn: str, script: Path) -> str:
         # Hash orders are no promise; what the scripts leave unordered must not depend on them.
         for statement in statements((GOLDEN / "schema.sql").read_text()):
             connection.execute(statement.encode())
-        for statement in statements(script.read_text()):
-            parts.append(f"{statement};\n{shown(connection, statement)}\n")
+        parts += [
+            f"{statement};\n{shown(connection, statement)}\n"
+            for statement in statements(script.read_text())
+        ]
     return "\n".join(parts)
 
 

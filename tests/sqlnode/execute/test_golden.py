@@ -15,14 +15,11 @@ SCRIPTS = sorted(path for path in GOLDEN.glob("*.sql") if path.name != "schema.s
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 @pytest.mark.parametrize("memory", [64 << 20, 2000], ids=["in memory", "spilling"])
 def test_golden(script: Path, memory: int) -> None:
+    wanted = statements(script.read_text())
+
     async def whole() -> str:
         rig = Rig(TABLES)
         rig.memory_bytes_max = memory
-        return "\n".join(
-            [
-                f"{statement};\n{await rig.shown(statement)}\n"
-                for statement in statements(script.read_text())
-            ]
-        )
+        return "\n".join([f"{statement};\n{await rig.shown(statement)}\n" for statement in wanted])
 
     assert asyncio.run(whole()) == script.with_suffix(".out").read_text()
