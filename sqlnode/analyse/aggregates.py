@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from sqlnode import tree
-from sqlnode.analyse import coerce
+from sqlnode.analyse import coerce, sets
 from sqlnode.analyse.dispatch import expression, expression_in, present
 from sqlnode.analyse.locations import expr_location, position
 from sqlnode.analyse.sorting import sort_direction
@@ -37,6 +37,10 @@ def call(
     if not args and not node.agg_star:
         message = f"{name}(*) must be used to call a parameterless aggregate function"
         raise SqlError("42809", message, position=where)
+    returning_sets = sets.standing_in(state, args)
+    if returning_sets is not None:
+        message = "aggregate function calls cannot contain set-returning function calls"
+        raise sets.refused(returning_sets, message)
     order_by = _order_by(state, node)
     if node.agg_distinct:
         _check_distinct(args, order_by, node)

@@ -1,8 +1,6 @@
 """Coercion of expressions: literals are read, parameters decided, casts made explicit nodes."""
 
 from collections.abc import Sequence
-from typing import Any
-
 from sqlnode import tree
 from sqlnode.analyse import pathways, polymorphic
 from sqlnode.analyse.locations import expr_location, position
@@ -226,7 +224,7 @@ def arguments(
     )
 
 
-def literal_to_text(state: State, expr: Any) -> Any:
+def literal_to_text(state: State, expr: tree.Expr) -> tree.Expr:
     """An expression of unknown type as text, any other unchanged."""
     if expr.type != oids.UNKNOWN:
         return expr

@@ -1,7 +1,7 @@
 """CASE, COALESCE, GREATEST and LEAST."""
 
 from sqlnode import tree
-from sqlnode.analyse import coerce, operators
+from sqlnode.analyse import coerce, operators, sets
 from sqlnode.analyse.dispatch import expression, handles, present
 from sqlnode.analyse.locations import position
 from sqlnode.analyse.state import Node, State
@@ -35,6 +35,7 @@ def case(state: State, node: Node) -> tree.Expr:
     typmod = coerce.select_common_typmod([default, *results], common)
     whens = tuple(zip(conditions, results, strict=True))
     body = tree.Case(whens, default, common, typmod, node.location)
+    sets.refuse_inside(state, [*conditions, *results, default], "CASE")
     if subject is None:
         return body
     return tree.CaseSubject(subject, body, common, typmod)
@@ -47,6 +48,7 @@ def coalesce(state: State, node: Node) -> tree.Expr:
     common = coerce.select_common_type(args, "COALESCE")
     coerced = tuple(coerce.to_common(state, arg, common, "COALESCE") for arg in args)
     typmod = coerce.select_common_typmod(coerced, common)
+    sets.refuse_inside(state, coerced, "COALESCE")
     return tree.Coalesce(coerced, common, typmod, node.location)
 
 

@@ -24,14 +24,15 @@ class _Choice:
 @lru_cache(maxsize=4096)
 def _choose(name: str, left: int, right: int) -> _Choice:
     """The operator for these operand types (`left` 0: prefix). Operators are never added."""
+    candidates: list[overloads.Candidate[Operator]]
+    actual: tuple[int, ...]
+    exact: tuple[int, ...]
+    every = functions.operators(name)
     if left == 0:
-        candidates = [((op.right,), op) for op in functions.operators(name) if op.left == 0]
-        actual: tuple[int, ...] = (right,)
-        exact = actual
+        candidates = [((op.right,), op) for op in every if op.left == 0]
+        actual = exact = (right,)
     else:
-        candidates = [
-            ((op.left, op.right), op) for op in functions.operators(name) if op.left and op.right
-        ]
+        candidates = [((op.left, op.right), op) for op in every if op.left and op.right]
         actual = (left, right)
         exact = (right if left == oids.UNKNOWN else left, left if right == oids.UNKNOWN else right)
     for arguments, operator in candidates:

@@ -1,9 +1,9 @@
 """Constants, parameters, column references, casts and SQL's value keywords."""
 
 from sqlnode import tree
-from sqlnode.analyse import coerce, missing, namespace, typenames
+from sqlnode.analyse import arrays, coerce, missing, namespace, typenames
 from sqlnode.analyse.dispatch import expression, handles
-from sqlnode.analyse.locations import node_location, position
+from sqlnode.analyse.locations import position
 from sqlnode.analyse.pathways import Context
 from sqlnode.analyse.state import ExprKind, Node, State
 from sqlnode.errors import SqlError, unsupported
@@ -109,9 +109,7 @@ def cast(state: State, node: Node) -> tree.Expr:
 
 def _cast_argument(state: State, arg: Node, target: int, typmod: int) -> tree.Expr:
     if arg.WhichOneof("node") == "a_array_expr" and types.element_of(target):
-        from sqlnode.analyse.arrays import array
-
-        return array(state, arg.a_array_expr, target=target, typmod=typmod)
+        return arrays.array(state, arg.a_array_expr, target=target, typmod=typmod)
     return expression(state, arg)
 
 
@@ -164,8 +162,3 @@ def default(state: State, node: Node) -> tree.Expr:
     """DEFAULT outside the lists of INSERT and UPDATE."""
     message = "DEFAULT is not allowed in this context"
     raise SqlError("42601", message, position=node.location)
-
-
-def start_of(node: Node) -> int | None:
-    """Where an expression of the grammar starts, for an error's position."""
-    return position(node_location(node))

@@ -6,7 +6,10 @@ which has the same rows in the same order. Several in one list run in lockstep i
 are refused, as are those that would run after grouping.
 """
 
+from collections.abc import Sequence
+
 from sqlnode import tree
+from sqlnode.analyse.locations import expr_location
 from sqlnode.analyse.state import ExprKind, State
 from sqlnode.analyse.walk import contains, references
 from sqlnode.errors import SqlError, unsupported
@@ -57,6 +60,29 @@ def moved_to_from(state: State, call: tree.Call) -> tree.Expr:
     entry = tree.RangeEntry(name, tree.FunctionSource(call, lateral), columns)
     state.set_returning = state.add_entry(entry)
     return tree.Var(state.set_returning, 0, call.type, call.typmod, location=call.location)
+
+
+def refuse_inside(state: State, exprs: Sequence[tree.Expr], construct: str) -> None:
+    """Raise SqlError 0A000 where a set-returning function stands in a conditional."""
+    call = standing_in(state, exprs)
+    if call is not None:
+        raise refused(call, f"set-returning functions are not allowed in {construct}")
+
+
+def standing_in(state: State, exprs: Sequence[tree.Expr]) -> tree.Expr | None:
+    """The select list's set-returning call, if it stands in one of `exprs`."""
+    if state.set_returning < 0:
+        return None
+    entry = state.entries[state.set_returning]
+    var = tree.Var(state.set_returning, 0, entry.columns[0].type)
+    inside = any(contains(expr, lambda node: node == var) for expr in exprs)
+    return entry.source.call if inside and isinstance(entry.source, tree.FunctionSource) else None
+
+
+def refused(call: tree.Expr, message: str) -> SqlError:
+    """0A000 with PostgreSQL's advice."""
+    hint = "You might be able to move the set-returning function into a LATERAL FROM item."
+    return SqlError("0A000", message, hint=hint, position=expr_location(call))
 
 
 def added_items(

@@ -88,7 +88,7 @@ def distinct_all(targets: list[tree.Target], keys: tuple[tree.SortKey, ...]) -> 
             )
     for target in targets:
         if not target.junk:
-            check_equality(target.expr, None)
+            check_equality(target.expr, position(expr_location(target.expr)))
     return ()
 
 
@@ -179,7 +179,7 @@ def _by_number(node: Node, targets: list[tree.Target], kind: ExprKind) -> int:
     where = position(node.location)
     if node.WhichOneof("val") != "ival":
         raise SqlError("42601", f"non-integer constant in {kind.value}", position=where)
-    number = node.ival.ival
+    number: int = node.ival.ival
     visible = [index for index, target in enumerate(targets) if not target.junk]
     if not 0 < number <= len(visible):
         message = f"{kind.value} position {number} is not in select list"

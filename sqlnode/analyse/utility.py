@@ -144,7 +144,7 @@ def _other(kind: str, node: Node) -> str:
 
 
 def _object(number: int) -> str:
-    name = pg_query_pb2.ObjectType.Name(number)  # type: ignore[arg-type]
+    name = pg_query_pb2.ObjectType.Name(number)
     return _OBJECTS.get(name) or name.removeprefix("OBJECT_").replace("_", " ")
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass, replace
-from functools import cache
 from typing import Any
 
 from sqlnode import tree
@@ -15,9 +14,15 @@ _SCALARS = frozenset(
 _QUERY_LEAVES = (tree.RelationSource, tree.CteSource)
 
 
-@cache
-def _parts(cls: type) -> tuple[str, ...]:
-    return tuple(f.name for f in fields(cls) if f.name not in _SCALARS)
+_known_parts: dict[type, tuple[str, ...]] = {}
+
+
+def _parts(cls: type[Any]) -> tuple[str, ...]:
+    found = _known_parts.get(cls)
+    if found is None:
+        found = tuple(f.name for f in fields(cls) if f.name not in _SCALARS)
+        _known_parts[cls] = found
+    return found
 
 
 def children(node: Any) -> Iterator[Any]:

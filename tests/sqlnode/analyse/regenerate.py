@@ -20,7 +20,7 @@ def statements(name: str) -> list[str]:
     return [line for line in (GOLDEN / name).read_text().splitlines() if line]
 
 
-def described(connection: pq.PGconn, sql: str) -> dict[str, Any]:
+def described(connection: Any, sql: str) -> dict[str, Any]:
     """Columns and parameter types, or the error."""
     prepared = connection.prepare(b"s", sql.encode())
     if prepared.status != pq.ExecStatus.COMMAND_OK:
@@ -35,10 +35,10 @@ def described(connection: pq.PGconn, sql: str) -> dict[str, Any]:
     return {"columns": columns, "params": params}
 
 
-def _error(result: pq.PGresult, sql: str) -> list[Any]:
+def _error(result: Any, sql: str) -> list[Any]:
     def field(which: pq.DiagnosticField) -> str | None:
         value = result.error_field(which)
-        return None if value is None else value.decode()
+        return None if value is None else str(value.decode())
 
     position = field(pq.DiagnosticField.STATEMENT_POSITION)
     return [

@@ -216,3 +216,30 @@ SELECT i8 / i4, i8 * i2, n * i4, f8 + i4, i4 & 1, i4 << 2, ~i4, i4 <> 2, i4 != 2
 SELECT 10 / 0.5, 7 % 2, 2 ^ 3, |/ 4, 5!
 SELECT DATE '2020-01-01', TIMESTAMP '2020-01-01 10:00', INTERVAL '1' DAY, TIME '10:00', TIMESTAMPTZ '2020-01-01 00:00+00', NUMERIC '1.5', BOOL 'yes'
 SELECT overlay('abc' placing 'x' from 1), 'a' || NULL, NULL || 'a', NULL + 1, -NULL
+SELECT case when true then unnest(ARRAY[1]) end
+SELECT coalesce(generate_series(1, 2), 1)
+SELECT sum(generate_series(1, 2))
+SELECT a.aid FROM accounts a WHERE a.bid = (SELECT b.bid FROM branches b WHERE b.name = a.filler LIMIT 1)
+SELECT CASE $1 WHEN 1 THEN 'a' END
+SELECT n::int, f8::numeric(10,2), (i4 + 1)::text || 'x', v::text, c::text, t::char(4) FROM mixed
+SELECT substring(t from '[a-z]+'), substring(t, 2), ltrim(t), btrim(t, 'x'), t ~* 'a', t !~ 'a', t ^@ 'a' FROM mixed
+SELECT 1::int2 + 1::int2, 1::int2 * 1::int8, 1::float4 + 1::float8, 1::numeric / 3, 2::int8 % 2
+SELECT b AND t FROM mixed
+SELECT b OR 't', NOT b, b = true, b > false FROM mixed
+SELECT count(*) AS total, bid FROM accounts WHERE balance > (SELECT avg(balance) FROM accounts) GROUP BY bid HAVING sum(balance) > 0 ORDER BY total DESC, 2 LIMIT 5
+SELECT aid FROM accounts GROUP BY 1, 2
+SELECT aid AS bid FROM accounts GROUP BY bid
+SELECT a.bid FROM accounts a INNER JOIN branches b ON a.bid = b.bid AND b.name IN ('x', $1) ORDER BY b.name
+SELECT 1 ORDER BY 1 + 'x'
+SELECT t FROM mixed ORDER BY t COLLATE "C"
+SELECT json_build_object('a', 1), row_to_json(mixed) FROM mixed
+SELECT json_build_object('a', 1) = json_build_object('a', 1)
+SELECT DISTINCT '{}'::json
+SELECT '{}'::json ORDER BY 1
+SELECT 'x'::json
+SELECT interval '1 month' * 2, interval '1 day' / 2, now()::date - 1, date '2020-01-01' + time '10:00'
+SELECT isfinite(d), justify_days(iv), date_part('dow', ts), to_char(n, '999'), to_char(i4, '9'), to_number('1', '9') FROM mixed
+SELECT "AID" FROM accounts
+SELECT filer FROM accounts, branches
+SELECT bids FROM accounts, branches
+SELECT a.fillr FROM accounts a, branches b
