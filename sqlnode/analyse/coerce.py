@@ -1,6 +1,7 @@
 """Coercion of expressions: literals are read, parameters decided, casts made explicit nodes."""
 
 from collections.abc import Sequence
+
 from sqlnode import tree
 from sqlnode.analyse import pathways, polymorphic
 from sqlnode.analyse.locations import expr_location, position
