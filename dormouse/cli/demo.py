@@ -15,12 +15,12 @@ async def introduce(folder: DataFolder, api: str, key: str) -> str:
 
 
 def _introduce(folder: DataFolder, target: Target) -> str:
-    with Client(target) as client:
-        if client.status()["tenants"]["ever"] == 0:
-            tenant = client.create(_NAME)
-            credentials.keep(folder, tenant)
-            return _lines(tenant["connection_url"])
-        found = client.named(_NAME)
+    client = Client(target)
+    if client.status()["tenants"]["ever"] == 0:
+        tenant = client.create(_NAME)
+        credentials.keep(folder, tenant)
+        return _lines(tenant["connection_url"])
+    found = client.named(_NAME)
     password = credentials.find(folder, found) if found is not None else None
     if found is not None and password is not None:
         return _lines(credentials.with_password(found["connection_url"], password))

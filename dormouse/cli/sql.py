@@ -15,8 +15,8 @@ from dormouse.cli.tenants import target_of
 def run(options: argparse.Namespace) -> int:
     """Open psql, which then has this process; without psql, the prompt. The exit code."""
     target = target_of(options)
-    with Client(target) as client:
-        tenant = client.find(options.name)
+    client = Client(target)
+    tenant = client.find(options.name)
     password = credentials.find(target.folder, tenant) if target.folder is not None else None
     url = str(tenant["connection_url"])
     psql = shutil.which("psql")

@@ -31,25 +31,25 @@ def target_of(options: argparse.Namespace) -> Target:
 def run(options: argparse.Namespace) -> int:
     """Run `dormouse tenant ACTION`."""
     target = target_of(options)
-    with Client(target) as client:
-        match options.action:
-            case "create":
-                _create(client, target, options)
-            case "list":
-                _list(client, options)
-            case "delete":
-                _delete(client, target, options)
-            case "suspend":
-                _print(client.suspend(client.find(options.name)["id"]), options)
-            case _:
-                _print(client.find(options.name), options)
+    client = Client(target)
+    match options.action:
+        case "create":
+            _create(client, target, options)
+        case "list":
+            _list(client, options)
+        case "delete":
+            _delete(client, target, options)
+        case "suspend":
+            _print(client.suspend(client.find(options.name)["id"]), options)
+        case _:
+            _print(client.find(options.name), options)
     return 0
 
 
 def status(options: argparse.Namespace) -> int:
     """Run `dormouse status`; exit code 1 while a role does not run."""
-    with Client(target_of(options)) as client:
-        document = client.status()
+    client = Client(target_of(options))
+    document = client.status()
     roles: dict[str, dict[str, Any]] = document["roles"]
     if options.json:
         print_json(document)

@@ -194,7 +194,6 @@ def _log_to(folder: DataFolder) -> None:
     handler = logging.FileHandler(folder.logs / "supervisor.log", encoding="utf-8")
     handler.setFormatter(JsonFormatter("supervisor"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every call
 
 
 def _write(file: Path, document: dict[str, Any]) -> None:
