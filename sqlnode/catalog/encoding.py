@@ -42,7 +42,7 @@ def decode(data: bytes, *, tenant: int) -> Table | Schema:
     try:
         body = json.loads(data)
         version, kind = body.pop("v"), body.pop("kind")
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise BadDescriptor("no descriptor") from error
     if version != _VERSION or kind not in _LONG:
         raise BadDescriptor(f"descriptor {kind!r} of version {version}")

@@ -14,6 +14,8 @@ from sqlnode.catalog.makers import (
     user_tables,
 )
 from sqlnode.catalog.pg_objects import roles
+from sqlnode.session.guc import SETTINGS, Context, Kind
+from sqlnode.types.array import Array
 
 if TYPE_CHECKING:
     from sqlnode.catalog.catalog import Catalog
@@ -105,10 +107,35 @@ def _user_tables(catalog: "Catalog", execution: "Execution") -> Iterator[Fact]:
         }
 
 
+def _settings(catalog: "Catalog", execution: "Execution") -> Iterator[Fact]:
+    """What SHOW ALL shows. `setting` is SHOW's text: a unit, where there is one, is part of it."""
+    del catalog
+    for setting in SETTINGS.values():
+        if setting.hidden:
+            continue
+        bounded = setting.kind in (Kind.INTEGER, Kind.REAL)
+        yield {
+            "name": setting.name,
+            "setting": execution.functions.setting(setting.name),
+            "category": "Dormouse",
+            "short_desc": setting.description,
+            "context": "internal" if setting.context is Context.INTERNAL else "user",
+            "vartype": setting.kind.value,
+            "source": "default",
+            "min_val": f"{setting.minimum:g}" if bounded else None,
+            "max_val": f"{setting.maximum:g}" if bounded else None,
+            "enumvals": Array.of(setting.values) if setting.values else None,
+            "boot_val": setting.default,
+            "reset_val": setting.default,
+            "pending_restart": False,
+        }
+
+
 MAKERS: Mapping[str, Maker] = {
     "pg_group": _groups,
     "pg_indexes": _indexes,
     "pg_roles": _roles,
+    "pg_settings": _settings,
     "pg_stat_activity": _activity,
     "pg_stat_all_tables": _user_tables,
     "pg_stat_user_tables": _user_tables,
