@@ -121,13 +121,18 @@ class Tenants:
                 pause = min(2 * pause, _RETRY_SECONDS_MAX)
 
     async def _purge_all(self, waiting: Sequence[TenantId]) -> bool:
-        try:
-            for tenant in waiting:
+        """Whether all of them are gone; one that fails does not hold up the others."""
+        failures: list[DormouseError] = []
+        for tenant in waiting:
+            try:
                 await self._purge(tenant)
-        except DormouseError as error:
-            _log.warning("deleting is put off", extra={"reason": str(error)})
-            return False
-        return True
+            except DormouseError as error:
+                failures.append(error)
+        if failures:
+            _log.warning(
+                "deleting is put off", extra={"tenants": len(failures), "reason": str(failures[0])}
+            )
+        return not failures
 
     async def _purge(self, tenant: TenantId) -> None:
         await self._peers.suspend(tenant)

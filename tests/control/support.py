@@ -35,6 +35,7 @@ class FakePeers(Peers):
 
     def __init__(self) -> None:
         self.away = False
+        self.broken: TenantId | None = None
         self.dropped = asyncio.Event()
         self.asked: list[tuple[str, TenantId]] = []
         self.known: dict[TenantId, Picture] = {}
@@ -53,7 +54,7 @@ class FakePeers(Peers):
         self.dropped.set()
 
     def _ask(self, what: str, tenant: TenantId) -> None:
-        if self.away:
+        if self.away or tenant == self.broken:
             raise Unavailable("away")
         self.asked.append((what, tenant))
 

@@ -48,3 +48,22 @@ def test_an_interrupted_deletion_goes_on_after_a_restart(tmp_path: Path) -> None
 
     asyncio.run(interrupted())
     asyncio.run(resumed())
+
+
+def test_one_deletion_that_fails_does_not_hold_up_the_others(tmp_path: Path) -> None:
+    async def body() -> None:
+        peers = FakePeers()
+        peers.away = True
+        async with registry_at(tmp_path) as registry:
+            tenants = Tenants(registry, peers, connections_max=1)
+            made = [(await tenants.create(name))[0].id for name in ("a", "b")]
+            for tenant in made:
+                await tenants.delete(tenant)
+            peers.away, peers.broken = False, made[0]
+            purging = tasks.spawn(tenants.purge_forever(), name="purge")
+            await peers.dropped.wait()
+            await tasks.cancel(purging)
+            assert ("drop", made[1]) in peers.asked
+            assert made[0] in await registry.to_purge(10)
+
+    asyncio.run(body())
