@@ -4,6 +4,7 @@ from sqlnode import tree
 from sqlnode.analyse import coerce, operators
 from sqlnode.analyse.dispatch import expression, handles
 from sqlnode.analyse.locations import position
+from sqlnode.analyse.pathways import Context
 from sqlnode.analyse.polymorphic import common_type
 from sqlnode.analyse.state import Node, State
 from sqlnode.analyse.typenames import name_parts
@@ -166,7 +167,10 @@ def _in_list(state: State, node: Node) -> tree.Expr:
     tests: list[tree.Expr] = []
     if len(plain) > 1 and not isinstance(left, tree.RowExpr):
         scalar = common_type([left.type, *(item.type for item in plain)])
-        if scalar and scalar not in (oids.RECORD, oids.UNKNOWN) and types.array_of(scalar):
+        usable = scalar not in (0, oids.RECORD, oids.UNKNOWN) and all(
+            coerce.can_coerce((item.type,), (scalar,), Context.IMPLICIT) for item in (left, *plain)
+        )
+        if usable and types.array_of(scalar):
             found = tuple(coerce.to_common(state, item, scalar, "IN") for item in plain)
             array = tree.ArrayExpr(found, scalar, False, types.array_of(scalar))
             tests.append(

@@ -31,6 +31,13 @@ def _mismatch(message: str, detail: str | None = None) -> SqlError:
     return SqlError("42804", message, detail=detail)
 
 
+def _range_mismatch(given: int) -> SqlError:
+    if types.by_oid(pathways.base_type(given)).kind in ("r", "m"):
+        return unsupported("calling functions on range types")
+    shown = types.format_type(given)
+    return _mismatch(f"argument declared anyrange is not a range type but type {shown}")
+
+
 def common_type(given: Sequence[int]) -> int:
     """The type all of `given` coerce to implicitly, unknown if all are; 0 if there is none."""
     known = [pathways.base_type(oid) for oid in given if oid != oids.UNKNOWN]
@@ -58,8 +65,8 @@ def bind(actual: Sequence[int], declared: Sequence[int]) -> Binding:
     binding = Binding()
     compatible: list[int] = []
     for given, wanted in zip(actual, declared, strict=True):
-        if wanted in _RANGES:
-            raise unsupported("calling functions on range types")
+        if wanted in _RANGES and given != oids.UNKNOWN:
+            raise _range_mismatch(given)
         if given == oids.UNKNOWN or wanted not in pathways.POLYMORPHIC:
             if wanted in (oids.ANYCOMPATIBLE, oids.ANYCOMPATIBLENONARRAY):
                 compatible.append(given)
@@ -72,6 +79,15 @@ def bind(actual: Sequence[int], declared: Sequence[int]) -> Binding:
             compatible.append(_element(given, "anycompatiblearray"))
         else:
             compatible.append(given)
+    _agree_element(binding)
+    if compatible:
+        binding.compatible = _compatible(compatible)
+    _check_nonarrays(binding, declared)
+    return binding
+
+
+def _agree_element(binding: Binding) -> None:
+    """anyarray's element type is what anyelement stands for."""
     if binding.array and binding.array != oids.ANYARRAY:
         element = _element(binding.array, "anyarray")
         if not binding.element:
@@ -81,10 +97,6 @@ def bind(actual: Sequence[int], declared: Sequence[int]) -> Binding:
                 "argument declared anyarray is not consistent with argument declared anyelement",
                 f"{types.format_type(binding.array)} versus {types.format_type(binding.element)}",
             )
-    if compatible:
-        binding.compatible = _compatible(compatible)
-    _check_nonarrays(binding, declared)
-    return binding
 
 
 def _compatible(given: Sequence[int]) -> int:
@@ -166,6 +178,11 @@ def _concrete(oid: int, binding: Binding) -> int:
         return binding.compatible
     if oid == oids.ANYCOMPATIBLEARRAY:
         return _array_over(binding.compatible)
+    if oid in _RANGES:
+        shown = types.by_oid(oid).name
+        raise _mismatch(
+            f"could not determine polymorphic type {shown} because input has type unknown"
+        )
     return oid
 
 

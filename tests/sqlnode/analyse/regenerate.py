@@ -12,6 +12,8 @@ from typing import Any
 
 from psycopg import pq
 
+from tests.sqlnode.analyse import matrix
+
 GOLDEN = Path(__file__).parent / "golden"
 
 
@@ -63,6 +65,11 @@ def main(dsn: str) -> None:
         lines = [f"{json.dumps(sql)}: {json.dumps(answer)}" for sql, answer in found.items()]
         target = (GOLDEN / script).with_suffix(".json")
         target.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    table = [
+        f"{label}\t{' '.join(matrix.cell(described(connection, sql)) for sql in row)}"
+        for label, row in matrix.rows()
+    ]
+    (GOLDEN / "matrix.tsv").write_text("\n".join(table) + "\n")
     connection.exec_(b"DROP SCHEMA golden_analyse CASCADE")
     connection.finish()
 
