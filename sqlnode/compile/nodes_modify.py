@@ -47,7 +47,6 @@ def _insert(compiler: PlanCompiler, node: nodes.Insert) -> Compiled:
         arbiters=arbiters,
         upsert=upsert,
         returning=returning,
-        spool=node.spool,
         counts=compiler.plan.root is node,
     )
     return operator, result

@@ -6,6 +6,7 @@ from sqlnode import tree
 from sqlnode.catalog.descriptors import Table
 from sqlnode.compile.plans import Compiled, PlanCompiler, compiles
 from sqlnode.compile.rowset import Layout
+from sqlnode.execute.api import Row
 from sqlnode.execute.codecs import codecs
 from sqlnode.execute.ranges import KeyValues, RangeReader
 from sqlnode.execute.scans import (
@@ -100,9 +101,14 @@ def _table(compiler: PlanCompiler, node: nodes.TableScan) -> Compiled:
 
 @compiles(nodes.ValuesScan)
 def _values(compiler: PlanCompiler, node: nodes.ValuesScan) -> Compiled:
-    rows: list[Pipeline] = []
+    rows: list[Pipeline | Row] = []
     nullable = [False] * len(node.rows[0])
     for row in node.rows:
+        constants = tuple(expr.value for expr in row if isinstance(expr, tree.Const))
+        if len(constants) == len(row):
+            rows.append(constants)
+            nullable = [a or b is None for a, b in zip(nullable, constants, strict=True)]
+            continue
         pipeline, layout = compiler.rowset.pipeline(Layout((), ()), None, row)
         rows.append(pipeline)
         nullable = [a or b for a, b in zip(nullable, layout.nullable, strict=True)]

@@ -54,7 +54,7 @@ class Module:
     def fresh(self, prefix: str) -> str:
         """An identifier not used before."""
         self._count += 1
-        return f"_{prefix}{self._count}"
+        return f"_{prefix}_{self._count}"
 
     def bind(self, value: Any, prefix: str = "k") -> str:
         """A name for a value; the same object gets the same name."""

@@ -14,7 +14,6 @@ from sqlnode.errors import SqlError
 from sqlnode.execute.api import Batch, Row
 from sqlnode.execute.runtime import Operator, Runtime
 from sqlnode.execute.scans import close
-from sqlnode.execute.spill import spooled
 from sqlnode.execute.stages import Pipeline
 from sqlnode.execute.writer import Change, TableWriter
 from sqlnode.rowkeys import IndexKeys
@@ -40,7 +39,6 @@ class Insert:
         arbiters: Sequence[tuple[Index, IndexKeys]] | None,
         upsert: Upsert | None,
         returning: Pipeline | None,
-        spool: bool,
         counts: bool,
     ) -> None:
         self._child = child
@@ -48,17 +46,12 @@ class Insert:
         self._arbiters = arbiters
         self._upsert = upsert
         self._returning = returning
-        self._spool = spool
         self._counts = counts
 
     async def run(self, runtime: Runtime) -> AsyncIterator[Batch]:
         """See Operator.run."""
         execution = runtime.execution
         batches = self._child.run(runtime)
-        kept = None
-        if self._spool:
-            kept = await spooled(batches, execution.memory_bytes_max)
-            batches = kept.read(runtime)
         touched: set[bytes] = set()
         try:
             async for batch in batches:
@@ -79,8 +72,6 @@ class Insert:
                 await runtime.checkpoint()
         finally:
             await close(batches)
-            if kept is not None:
-                kept.close()
 
     async def _one(self, runtime: Runtime, row: Row, touched: set[bytes]) -> list[Row]:
         """The row as it was written, or none."""

@@ -8,8 +8,10 @@ READ COMMITTED, as PostgreSQL does it (transaction-iso, "Read Committed Isolatio
        version, and the row is left out if they no longer hold.  Unchanged: go on
     4. the new values are computed from the newest version
 
-All rows are found before the first is written: the statement must not meet its own writes (the
-Halloween problem). Under REPEATABLE READ step 2 raises 40001 instead of answering a newer version.
+The statement never meets its own writes (the Halloween problem), for the transaction shows them to
+reads from the next statement on; so rows are written while others are still being found. A row that
+a join finds twice is changed once. Under REPEATABLE READ step 2 raises 40001 instead of answering a
+newer version.
 
 A condition on the whole primary key needs no step 1: the key is locked at once, and what the lock
 answers is the row. That is one round trip, and sees a row committed since the snapshot, as the same
@@ -22,7 +24,7 @@ from dataclasses import dataclass
 from sqlnode.execute.api import Batch, Row
 from sqlnode.execute.ranges import KeyValues
 from sqlnode.execute.runtime import Operator, Runtime
-from sqlnode.execute.spill import spooled
+from sqlnode.execute.scans import close
 from sqlnode.execute.stages import Pipeline
 from sqlnode.rowkeys import IndexKeys
 
@@ -60,17 +62,16 @@ class FoundRows:
 
     async def run(self, runtime: Runtime) -> AsyncIterator[list[Locked]]:
         """Locked rows in batches; a target found more than once counts once."""
-        budget = runtime.execution.memory_bytes_max
-        spool = await spooled(self._child.run(runtime), budget)
         seen: set[bytes] = set()
+        batches = self._child.run(runtime)
         try:
-            async for batch in spool.read(runtime):
+            async for batch in batches:
                 for start in range(0, len(batch), _LOCK_ROWS):
                     locked = await self._lock(runtime, batch[start : start + _LOCK_ROWS], seen)
                     if locked:
                         yield locked
         finally:
-            spool.close()
+            await close(batches)
 
     async def _lock(self, runtime: Runtime, batch: Batch, seen: set[bytes]) -> list[Locked]:
         place = self.key

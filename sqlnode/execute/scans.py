@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from sqlnode.catalog.descriptors import Table
-from sqlnode.execute.api import Batch
+from sqlnode.execute.api import Batch, Row
 from sqlnode.execute.ranges import RangeReader
 from sqlnode.execute.runtime import BATCH_ROWS, Operator, Runtime
 from sqlnode.execute.stages import Pipeline
@@ -131,9 +131,9 @@ class FunctionRows:
 
 
 class ValuesRows:
-    """VALUES lists: each row is a pipeline over the empty row."""
+    """VALUES lists: each row is constant, or a pipeline over the empty row."""
 
-    def __init__(self, rows: Sequence[Pipeline], pipeline: Pipeline) -> None:
+    def __init__(self, rows: Sequence[Pipeline | Row], pipeline: Pipeline) -> None:
         self._rows = rows
         self._pipeline = pipeline
 
@@ -142,7 +142,10 @@ class ValuesRows:
         for start in range(0, len(self._rows), BATCH_ROWS):
             batch: Batch = []
             for row in self._rows[start : start + BATCH_ROWS]:
-                batch += await row.apply([()], runtime)
+                if isinstance(row, tuple):
+                    batch.append(row)
+                else:
+                    batch += await row.apply([()], runtime)
             batch = await self._pipeline.apply(batch, runtime)
             if batch:
                 yield batch

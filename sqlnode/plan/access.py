@@ -171,17 +171,18 @@ def delivers(table: Table, path: KeyRange | None, wanted: Sequence[Wanted]) -> b
     fixed = {place[c.number] for c in index.columns[: len(index.columns) - len(columns)]}
     wanted = [column for column in wanted if column.column not in fixed]
     if len(wanted) > len(columns):
-        columns_unique = index.unique or index.primary
-        if not columns_unique:
+        # Among unique keys nothing is left to order, but NULLs are never equal to each other.
+        not_null = all(table.live[place[c.number]].not_null for c in index.columns)
+        if not (index.unique or index.primary) or not not_null:
             return None
-        wanted = wanted[: len(columns)]  # nothing is left to order among equal unique keys
+        wanted = wanted[: len(columns)]
     backwards: bool | None = None
     for want, have in zip(wanted, columns, strict=False):
         if place[have.number] != want.column:
             return None
         turned = want.descending != have.descending
-        not_null = table.live[want.column].not_null
-        if not not_null and (want.nulls_first != have.nulls_first) != turned:
+        may_be_null = not table.live[want.column].not_null
+        if may_be_null and (want.nulls_first != have.nulls_first) != turned:
             return None
         if backwards is not None and backwards != turned:
             return None

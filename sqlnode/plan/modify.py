@@ -7,8 +7,6 @@ newest version still satisfies them (PostgreSQL's EvalPlanQual; what other table
 contributed stays as the snapshot had it).
 """
 
-from typing import Any
-
 from sqlnode import tree
 from sqlnode.catalog.descriptors import Index, Table
 from sqlnode.errors import unsupported
@@ -20,7 +18,7 @@ from sqlnode.plan.logical import From, Join, Kind
 from sqlnode.plan.nodes import Node
 from sqlnode.plan.select import BlockPlanner, with_output
 from sqlnode.plan.subplans import PlanQuery, bind_outer
-from sqlnode.plan.walk import conjunction, rewrite_query
+from sqlnode.plan.walk import conjunction
 
 
 def target_table(query: tree.Query) -> Table:
@@ -67,35 +65,11 @@ def plan_insert(
         _conflict(query, table, planner),
         returning,
         returning or (),
-        spool=query.source is not None and _reads(query.source, table),
     )
 
 
 def _without_from(query: tree.Query) -> tree.Query:
     return tree.Query(query.command, rtable=query.rtable, result=query.result)
-
-
-def _reads(query: tree.Query, table: Table) -> bool:
-    found = any(
-        isinstance(entry.source, tree.RelationSource) and entry.source.table.oid == table.oid
-        for entry in query.rtable
-    )
-
-    def visit(node: Any, _: int) -> Any:
-        nonlocal found
-        if isinstance(node, tree.SubLink):
-            found = found or _reads(node.query, table)
-        return None
-
-    rewrite_query(query, visit)
-    for entry in query.rtable:
-        if isinstance(entry.source, tree.SubquerySource):
-            found = found or _reads(entry.source.query, table)
-        found = found or isinstance(entry.source, tree.CteSource)
-    operation = query.set_operation
-    if operation is not None:
-        found = found or _reads(operation.left, table) or _reads(operation.right, table)
-    return found
 
 
 def _conflict(query: tree.Query, table: Table, planner: BlockPlanner) -> nodes.Conflict | None:

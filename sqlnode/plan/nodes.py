@@ -328,8 +328,6 @@ class Insert:
     conflict: Conflict | None
     returning: Exprs | None
     output: Exprs
-    spool: bool = False
-    """Read all rows before the first is written (the source reads the target)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

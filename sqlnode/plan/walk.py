@@ -48,7 +48,7 @@ def children(expr: Expr) -> Iterator[Expr]:
         yield from (argument for _, argument in expr.inputs)
         yield from (each for each in (expr.test, expr.hashed) if each is not None)
         return
-    for name in _parts(type(expr)):
+    for name in _parts(expr.__class__):
         yield from _flatten(getattr(expr, name))
 
 
@@ -69,7 +69,7 @@ def rewrite(expr: Any, visit: Visit, depth: int = 0) -> Any:
     if isinstance(expr, tree.Const | tree.Var | tree.Param):
         return expr
     changes = {}
-    for name in _parts(type(expr)):
+    for name in _parts(expr.__class__):
         value = getattr(expr, name)
         if isinstance(value, _NODES) or type(value) is tuple:
             new = _rewrite_value(value, visit, depth)

@@ -40,19 +40,28 @@ class MemoryTransaction:
     """See `sqlnode.kv.api.Transaction`."""
 
     def __init__(
-        self, store: MemoryStore, *, repeatable: bool = False, page_rows: int = PAGE_ROWS
+        self,
+        store: MemoryStore,
+        *,
+        repeatable: bool = False,
+        frozen: bool = False,
+        page_rows: int = PAGE_ROWS,
     ) -> None:
         self.store = store
         self.snapshot = store.time
         self.writes: dict[bytes, bytes | None] = {}
+        self._visible: dict[bytes, bytes | None] = {}
         self.locks: list[tuple[bytes, str]] = []
         self.read_only = False
         self._repeatable = repeatable
+        self._frozen = frozen or repeatable
+        """Keep the first snapshot; without `repeatable` as a statement that has just begun."""
         self._page_rows = page_rows
 
-    def begin_statement(self) -> None:
-        """Take a new snapshot (READ COMMITTED)."""
-        if not self._repeatable:
+    async def begin_statement(self) -> None:
+        """Take a new snapshot (READ COMMITTED); earlier writes become visible to reads."""
+        self._visible = dict(self.writes)
+        if not self._frozen:
             self.snapshot = self.store.time
 
     def commit(self) -> None:
@@ -65,9 +74,12 @@ class MemoryTransaction:
         return [self._read(key, self.snapshot) for key in keys]
 
     def _read(self, key: bytes, snapshot: int) -> bytes | None:
-        if key in self.writes:
-            return self.writes[key]
+        if key in self._visible:
+            return self._visible[key]
         return self.store.at(key, snapshot)
+
+    def _newest(self, key: bytes) -> bytes | None:
+        return self.writes[key] if key in self.writes else self.store.at(key, self.store.time)
 
     async def scan(
         self,
@@ -82,7 +94,7 @@ class MemoryTransaction:
     ) -> AsyncIterator[Page]:
         self.store.requests += 1
         snapshot = self.snapshot
-        known = sorted({*self.store.versions, *self.writes}, reverse=reverse)
+        known = sorted({*self.store.versions, *self._visible}, reverse=reverse)
         found = [
             (key, value)
             for key in known
@@ -116,8 +128,12 @@ class MemoryTransaction:
         self, keys: Sequence[bytes], values: Sequence[bytes], *, unique: Sequence[bool]
     ) -> int | None:
         for place, (key, checks) in enumerate(zip(keys, unique, strict=True)):
-            if checks and self._read(key, self.store.time) is not None:
+            if checks and self._newest(key) is not None:
                 return place
+        self.writes.update(zip(keys, values, strict=True))
+        return None
+
+    def load(self, keys: Sequence[bytes], values: Sequence[bytes]) -> int | None:
         self.writes.update(zip(keys, values, strict=True))
         return None
 
@@ -136,6 +152,9 @@ class MemoryTransaction:
                 self.writes[key] = None
 
     def change_catalog(self) -> None:
+        pass
+
+    async def hold_commits(self, gate: bytes) -> None:
         pass
 
     async def flush(self) -> None:

@@ -102,7 +102,7 @@ class Rig:
             self.prepare(statement, optimize=optimize) if isinstance(statement, str) else statement
         )
         used = transaction or self.begin()
-        used.begin_statement()
+        await used.begin_statement()
         execution = Execution(
             used,
             self.catalog,

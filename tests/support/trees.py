@@ -164,7 +164,7 @@ class Database:
     ) -> list[tuple[Any, ...]]:
         """The rows of a query; commits where no transaction is given."""
         used = transaction or MemoryTransaction(self.store)
-        used.begin_statement()
+        await used.begin_statement()
         execution = self.execution(used, params)
         execution.memory_bytes_max = memory
         executable = compile_plan(plan(query, catalog=self.catalog, optimize=optimize), ())

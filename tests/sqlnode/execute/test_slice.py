@@ -119,9 +119,7 @@ def test_update_rechecks_a_row_that_changed_meanwhile() -> None:
     query = update(op("<", var(T, "a"), const(40)))
 
     async def body(database: Database) -> None:
-        slow = MemoryTransaction(database.store)
-        slow.begin_statement()
-        snapshot = slow.snapshot
+        slow = MemoryTransaction(database.store, frozen=True)
         fast = select(op("=", var(T, "id"), const(1)))
         bump = tree.Query(
             tree.Command.UPDATE,
@@ -132,8 +130,6 @@ def test_update_rechecks_a_row_that_changed_meanwhile() -> None:
             assignments=((1, const(100)),),
         )
         await database.run(bump)
-        slow.begin_statement = lambda: None  # type: ignore[method-assign]
-        slow.snapshot = snapshot
         await database.run(query, 1, transaction=slow)
         slow.commit()
         rows = await database.run(select(op("<=", var(T, "id"), const(3)), var(T, "a")))

@@ -50,7 +50,7 @@ def conditions(draw: Any, columns: list[str], depth: int = 2) -> str:
         word = draw(st.sampled_from(["IN", "NOT IN"]))
         return f"{column} {word} ({', '.join(items)})"
     if kind == "sub":
-        return draw(sublinks(columns, depth - 1))
+        return str(draw(sublinks(columns, depth - 1)))
     one = draw(conditions(columns, depth - 1))
     if kind == "not":
         return f"NOT ({one})"
