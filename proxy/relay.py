@@ -18,7 +18,8 @@ from pgwire.startup import StartupDecoder, StartupPacket
 from proxy.login import Login, PodRefused
 
 _READY = b"Z\x00\x00\x00\x05"
-_READY_BYTES = 6
+_TAIL_BYTES = 6
+_TERMINATE = b"X\x00\x00\x00\x04"
 
 
 class StartupEnd(asyncio.Protocol):
@@ -78,13 +79,18 @@ class End(asyncio.Protocol):
         """Whether the last that came was a whole ReadyForQuery."""
         return self.tail.startswith(_READY)
 
+    @property
+    def said_goodbye(self) -> bool:
+        """Whether the last that came was a Terminate: the other side ends because it was asked."""
+        return self.tail.endswith(_TERMINATE)
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""
         self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`. The hot path."""
-        self.tail = data[-_READY_BYTES:]
+        self.tail = data[-_TAIL_BYTES:]
         self.other.write(data)  # type: ignore[union-attr]  # set before reading starts
 
     def pause_writing(self) -> None:
@@ -119,7 +125,7 @@ class PodLogin(End):
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
-        self.tail = data[-_READY_BYTES:]
+        self.tail = data[-_TAIL_BYTES:]
         if self.ready.done():  # the few bytes until the plain end takes over
             if self.other is not None:
                 self.other.write(data)

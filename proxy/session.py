@@ -216,14 +216,19 @@ class Session:
     # Ends
 
     def _lost(self, end: End) -> None:
-        if end is self._pod and self._transport is not None and not self._transport.is_closing():
+        if end is self._pod and not self._is_over():
             metrics.PODS_LOST.inc()
-            if end.between_messages:
+            if end.between_messages and self._transport is not None:
                 self._transport.write(errors.POD_GONE)
         if end is self._pod or end is self._client:
             self._close()
         if end is self._client:
             self._gone()
+
+    def _is_over(self) -> bool:
+        """Whether the client has ended the session, so that the pod's end is no loss."""
+        closing = self._transport is None or self._transport.is_closing()
+        return closing or (self._client is not None and self._client.said_goodbye)
 
     def _gone(self) -> None:
         """The client's connection is no more."""

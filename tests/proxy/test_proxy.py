@@ -360,6 +360,25 @@ def test_a_pod_lost_between_messages_is_told_and_a_torn_row_is_not_mended(tmp_pa
     run(tmp_path, body)
 
 
+def test_a_goodbye_is_answered_by_silence(tmp_path: Path) -> None:
+    # node-postgres takes anything after its Terminate for an error of the session.
+    async def body(setup: Setup) -> None:
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1",
+            setup.port,
+            ssl=_tls(setup, alpn=True),
+            server_hostname="proxy.dormouse.internal",
+        )
+        writer.write(StartupMessage({"user": "demo.demo-17", "database": "demo"}).build())
+        writer.write(struct.pack("!cI", b"p", len(PASSWORD) + 5) + PASSWORD.encode() + b"\0")
+        await reader.readuntil(b"Z\x00\x00\x00\x05I")
+        writer.write(b"X\x00\x00\x00\x04")
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+        writer.close()
+
+    run(tmp_path, body)
+
+
 def test_when_the_proxy_ends_clients_get_57p01(tmp_path: Path) -> None:
     async def main() -> None:
         async with proxied(tmp_path) as setup:
