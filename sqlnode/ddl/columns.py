@@ -28,7 +28,7 @@ class KeyConstraint:
     columns: tuple[str, ...]
     primary: bool
     name: str | None
-    location: int = -1
+    location: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,13 +43,13 @@ def _columns(table: Table, wanted: KeyConstraint) -> tuple[IndexColumn, ...]:
             raise SqlError(
                 sqlstate.UNDEFINED_COLUMN,
                 f'column "{name}" named in key does not exist',
-                position=_known(wanted.location),
+                position=wanted.location,
             )
         if any(each.number == column.number for each in found):
             raise SqlError(
                 sqlstate.DUPLICATE_COLUMN,
                 f'column "{name}" appears twice in {kind} constraint',
-                position=_known(wanted.location),
+                position=wanted.location,
             )
         check_indexable(column.type)
         found.append(IndexColumn(column.number))
@@ -85,7 +85,7 @@ def with_keys(change: Change, table: Table, wanted: Sequence[KeyConstraint]) -> 
         raise SqlError(
             sqlstate.INVALID_TABLE_DEFINITION,
             f'multiple primary keys for table "{table.name}" are not allowed',
-            position=_known(primary[-1].location),
+            position=primary[-1].location,
         )
     # The primary key first: it is the one that names itself after the table alone.
     for each in [*primary, *(each for each in wanted if not each.primary)]:
@@ -101,7 +101,3 @@ def with_keys(change: Change, table: Table, wanted: Sequence[KeyConstraint]) -> 
                 ),
             )
     return table
-
-
-def _known(location: int | None) -> int | None:
-    return None if location is None or location < 0 else location

@@ -123,6 +123,17 @@ def connection_lost() -> SqlError:
     return error
 
 
+def shape_changed() -> SqlError:
+    """Rows were written for a shape that their table no longer has."""
+    error = SqlError(
+        _SERIALIZE,
+        "could not serialize access due to a concurrent change of the schema",
+        hint="The transaction might succeed if retried.",
+    )
+    error.blame, error.retryable = Blame.USER, True
+    return error
+
+
 def outcome_unknown() -> SqlError:
     """Storage did not come back in time to say what became of a commit."""
     error = SqlError(

@@ -32,7 +32,13 @@ from sqlnode.errors import SqlError
 from sqlnode.kv import overlay
 from sqlnode.kv.api import Locked, Page
 from sqlnode.kv.buffer import MISSING, Missing, WriteBuffer
-from sqlnode.kv.errors import KvRefused, StreamLost, connection_lost, sql_error
+from sqlnode.kv.errors import (
+    KvRefused,
+    StreamLost,
+    connection_lost,
+    shape_changed,
+    sql_error,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -452,7 +458,11 @@ class KvTransaction:
             self.rollback()
             return 0
         guarded = list(self._guards)
-        await self._gates.enter(guarded, self)
+        try:
+            await self._gates.enter(guarded, self)
+        except asyncio.CancelledError:
+            self.rollback()
+            raise
         try:
             self.commit_time = await self._commit()
         finally:
@@ -473,6 +483,8 @@ class KvTransaction:
             return (await self._client.call(request, epoch=self._epoch)).commit.commit_time
         except KvRefused as refused:
             self._tell_end()
+            if refused.code == kv.Error.CONFLICT and refused.key in self._guards:
+                raise shape_changed() from refused
             raise sql_error(refused) from refused
         except StreamLost as lost:
             if lost.sent and (time := await self._client.resolve(self._number)):

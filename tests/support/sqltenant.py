@@ -91,23 +91,19 @@ class Sql:
         return (await self._one(raw))[1]
 
     async def _one(self, raw: Any) -> tuple[str, list[tuple[Any, ...]]]:
-        own = self.transaction is None
-        if own:
-            self.begin()
-        for attempt in (1, 2):
+        if self.transaction is not None:
+            return await self._attempt(raw)
+        self.begin()
+        try:
             try:
                 answer = await self._attempt(raw)
-                break
             except CatalogStale:
-                if attempt == 2 or not own:
-                    raise
                 await self.reload()
-            except Exception:
-                if own:
-                    self.rollback()
-                raise
-        if own:
-            await self.commit()
+                answer = await self._attempt(raw)
+        except Exception:
+            self.rollback()
+            raise
+        await self.commit()
         return answer
 
     async def _attempt(self, raw: Any) -> tuple[str, list[tuple[Any, ...]]]:
