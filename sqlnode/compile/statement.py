@@ -25,6 +25,7 @@ from sqlnode.execute.api import Batch, Executable, Execution, ResultColumn
 from sqlnode.execute.codecs import codecs
 from sqlnode.execute.point import PointSelect
 from sqlnode.execute.runtime import Operator, Runtime
+from sqlnode.execute.scans import close
 from sqlnode.execute.sets import materialised
 from sqlnode.plan import nodes
 from sqlnode.plan.explain import explain
@@ -81,12 +82,17 @@ class CompiledPlan:
     async def run(self, execution: Execution) -> AsyncIterator[Batch]:
         """See Executable.run."""
         runtime = Runtime(execution, self._slots)
-        for number, operator in self._eager:
-            await materialised(runtime, number, operator, ())
-        async for batch in self._operator.run(runtime):
-            if self._counts:
-                execution.rows_processed += len(batch)
-            yield batch
+        batches = self._operator.run(runtime)
+        try:
+            for number, operator in self._eager:
+                await materialised(runtime, number, operator, ())
+            async for batch in batches:
+                if self._counts:
+                    execution.rows_processed += len(batch)
+                yield batch
+        finally:
+            await close(batches)
+            runtime.close()
 
     def explain(self, *, verbose: bool = False) -> Sequence[str]:
         """See Executable.explain."""

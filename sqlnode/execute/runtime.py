@@ -26,6 +26,14 @@ class Runtime:
         self.shared: dict[Any, Any] = {}
         """State of operators that outlives one pass over them: materialised WITH queries, memos."""
 
+    def close(self) -> None:
+        """Give up what operators keep for the whole statement."""
+        for kept in self.shared.values():
+            close = getattr(kept, "close", None)
+            if close is not None:
+                close()
+        self.shared.clear()
+
     async def checkpoint(self) -> None:
         """Let others run; raises SqlError where the statement was cancelled."""
         await self.execution.interrupts.checkpoint()

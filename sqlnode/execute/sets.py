@@ -150,12 +150,14 @@ async def materialised(
 ) -> Spool:
     """The rows of WITH query `number`."""
     values = tuple(runtime.slots[slot] for slot in slots)
-    known = runtime.shared.get(("cte", number))
-    if known is not None and known[0] == values:
-        spool: Spool = known[1]
-        return spool
+    known: Spool | None = runtime.shared.get(("cte", number))
+    if known is not None:
+        if runtime.shared["cte slots", number] == values:
+            return known
+        known.close()
     spool = await spooled(operator.run(runtime), runtime.execution.memory_bytes_max)
-    runtime.shared["cte", number] = (values, spool)
+    runtime.shared["cte", number] = spool
+    runtime.shared["cte slots", number] = values
     return spool
 
 

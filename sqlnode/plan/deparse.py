@@ -27,7 +27,6 @@ class IsoSettings:
 
 
 _SETTINGS: FormatSettings = IsoSettings()
-_BARE = {oids.INT4, oids.BOOL, oids.NUMERIC}
 
 
 def deparse(expr: Any, name: Name) -> str:
@@ -43,7 +42,9 @@ def _const(expr: tree.Const, _: Name) -> str:
     text = registry.by_oid(expr.type).text_out(expr.value, _SETTINGS)
     if expr.type == oids.BOOL:
         return "true" if expr.value else "false"
-    if expr.type in _BARE and text[:1].isdigit():
+    if expr.type == oids.INT4 and text.isdigit():
+        return text
+    if expr.type == oids.NUMERIC and text[:1].isdigit() and "." in text:
         return text
     quoted = "'" + text.replace("'", "''") + "'"
     return f"{quoted}::{type_name}"

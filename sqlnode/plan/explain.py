@@ -36,6 +36,8 @@ class _Printer:
         self._verbose = verbose
         self._names: dict[int, tuple[str, Callable[[int], str]]] = {}
         self._qualify = False
+        self._own = -1
+        """The entry whose columns are named plainly: that of the scan being printed."""
 
     def node(self, node: nodes.Node, indent: int, *, first: bool = False) -> None:
         """One node and what is below it."""
@@ -48,10 +50,17 @@ class _Printer:
         inset = indent if not self.lines else indent + 6
         inset = inset or 2
         self.lines.append(f"{lead}{self._title(node)}")
+        scan = isinstance(node, nodes.TableScan) and not self._verbose
+        self._own = node.entry if scan and isinstance(node, nodes.TableScan) else -1
         for label, text in self._properties(node):
             self.lines.append(f"{' ' * inset}{label}: {text}")
+        self._own = -1
         for child, is_query in _children(node):
-            self.node(child, inset, first=is_query)
+            if isinstance(node, nodes.HashJoin) and child is node.right:
+                self.lines.append(f"{' ' * inset}->  Hash")
+                self.node(child, inset + 6)
+            else:
+                self.node(child, inset, first=is_query)
         for subplan in _subplans(node):
             self.lines.append(f"{' ' * inset}SubPlan {subplan.number}")
             self.node(subplan.plan, inset + 2, first=True)
@@ -160,7 +169,8 @@ class _Printer:
         alias, columns = known
         if column == tree.WHOLE_ROW:
             return f"{alias}.*"
-        return f"{alias}.{columns(column)}" if self._qualify else columns(column)
+        plain = entry == self._own or not self._qualify
+        return columns(column) if plain else f"{alias}.{columns(column)}"
 
 
 def _aliased(name: str, alias: str) -> str:
