@@ -14,6 +14,7 @@ from sqlnode.types import oids
 from sqlnode.types import registry as types
 
 _OP, _ANY, _ALL, _DISTINCT, _NOT_DISTINCT, _NULLIF, _IN = range(1, 8)
+_SCALAR_SUB_SELECT = 5
 _BETWEEN, _NOT_BETWEEN, _BETWEEN_SYM, _NOT_BETWEEN_SYM = range(11, 15)
 
 
@@ -59,11 +60,12 @@ def _operator(state: State, node: Node) -> tree.Expr:
     name = operators.qualified(state, name_parts(node.name), node.location)
     if node.lexpr.WhichOneof("node") is None:
         return operators.make(state, name, None, expression(state, node.rexpr), node.location)
+    row = node.lexpr.WhichOneof("node") == "row_expr"
+    if row and node.rexpr.sub_link.sub_link_type == _SCALAR_SUB_SELECT:
+        raise unsupported("comparing a row with a sub-select", position=node.location)
     left, right = expression(state, node.lexpr), expression(state, node.rexpr)
     if isinstance(left, tree.RowExpr) and isinstance(right, tree.RowExpr):
         return compare_rows(state, name, left.fields, right.fields, node.location)
-    if isinstance(left, tree.RowExpr) and isinstance(right, tree.SubLink):
-        raise unsupported("comparing a row with a sub-select", position=node.location)
     return operators.make(state, name, left, right, node.location)
 
 
@@ -191,22 +193,23 @@ def _in_list(state: State, node: Node) -> tree.Expr:
 
 
 def _between(state: State, node: Node) -> tree.Expr:
-    subject = expression(state, node.lexpr)
-    low, high = (expression(state, item) for item in node.rexpr.list.items)
+    """Two comparisons; each analyses its operands anew, which decides parameters' types."""
+    low, high = node.rexpr.list.items
 
-    def test(op: str, bound: tree.Expr) -> tree.Expr:
-        call = operators.make(state, op, subject, bound, node.location)
+    def test(op: str, bound: Node) -> tree.Expr:
+        subject, limit = expression(state, node.lexpr), expression(state, bound)
+        call = operators.make(state, op, subject, limit, node.location)
         return coerce.to_boolean(state, call, "AND")
 
+    if node.kind == _NOT_BETWEEN:
+        return either(test("<", low), test(">", high))
+    if node.kind == _NOT_BETWEEN_SYM:
+        outside = either(test("<", low), test(">", high))
+        return both(outside, either(test("<", high), test(">", low)))
     inside = both(test(">=", low), test("<=", high))
     if node.kind == _BETWEEN:
         return inside
-    outside = either(test("<", low), test(">", high))
-    if node.kind == _NOT_BETWEEN:
-        return outside
-    if node.kind == _BETWEEN_SYM:
-        return either(inside, both(test(">=", high), test("<=", low)))
-    return both(outside, either(test("<", high), test(">", low)))
+    return either(inside, both(test(">=", high), test("<=", low)))
 
 
 @handles("bool_expr")

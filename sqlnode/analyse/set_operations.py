@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from sqlnode import tree
-from sqlnode.analyse import clauses, coerce, sorting, targets
+from sqlnode.analyse import clauses, coerce, missing, sorting, targets
 from sqlnode.analyse.dispatch import query_of
 from sqlnode.analyse.locations import expr_location, node_location, position
 from sqlnode.analyse.pathways import Context
@@ -131,7 +131,9 @@ def _order_by(state: State, node: Node, found: list[tree.Target]) -> tuple[tree.
         kind = inner.WhichOneof("node")
         named = kind == "column_ref" and len(inner.column_ref.fields) == 1
         if named:
-            named = inner.column_ref.fields[0].string.sval in {target.name for target in found}
+            name = inner.column_ref.fields[0].string.sval
+            if name not in {target.name for target in found}:
+                raise missing.column(state, None, name, inner.column_ref.location)
         if kind != "a_const" and not named:
             raise SqlError(
                 "0A000",

@@ -243,3 +243,17 @@ SELECT "AID" FROM accounts
 SELECT filer FROM accounts, branches
 SELECT bids FROM accounts, branches
 SELECT a.fillr FROM accounts a, branches b
+SELECT $1 BETWEEN $2 AND 5
+SELECT i4 NOT BETWEEN 1 AND $1 FROM mixed
+SELECT i4 BETWEEN SYMMETRIC $1 AND $2 FROM mixed
+SELECT 1 UNION SELECT 2 ORDER BY nope
+SELECT aid FROM accounts WHERE filler = ANY($1)
+SELECT aid FROM accounts ORDER BY CASE WHEN $1 THEN aid ELSE bid END
+DELETE FROM history WHERE mtime < now() - $1 * interval '1 day'
+SELECT $1::timestamptz - $2, $3::date + $4
+SELECT DISTINCT a.bid, b.name FROM accounts a JOIN branches b ON true ORDER BY b.name
+SELECT FROM accounts
+SELECT (SELECT aid FROM accounts GROUP BY bid)
+SELECT concat_ws($1, $2, 'x')
+SELECT nullif($1, ''), nullif(1, $2)
+SELECT t.* FROM accounts
