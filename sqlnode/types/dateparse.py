@@ -35,7 +35,7 @@ _TOKEN = re.compile(
     r"""[\s,]*(?:
       (?P<time>\d{1,7}:\d{1,2}(?::\d{1,2}(?:\.\d*)?)?)
     | (?P<iso>\d{1,7}-\d{1,2}-\d{1,2})(?=[\sTt]|$|[+-]|\d*[A-Za-z])
-    | (?P<date>\d+[-/.][A-Za-z]+[-/.]\d+|\d+[/.-]\d+[/.-]\d+)
+    | (?P<date>\d+[-/.][A-Za-z]+[-/.]\d+|[A-Za-z]+[-/.]\d+[-/.]\d+|\d+[/.-]\d+[/.-]\d+)
     | (?P<julian>[Jj]\d+(?:\.\d+)?)
     | (?P<zone>[+-]\d{1,2}(?::?\d{2}(?::?\d{2})?)?(?=\s|$|[A-Za-z]))
     | (?P<number>\d+(?:\.\d+)?)
@@ -101,6 +101,8 @@ def parse(text: str, type_name: str, date_style: str) -> Parsed:
 
 def _parse_fast(found: re.Match[str], text: str) -> Parsed:
     year, month, day = int(found[1]), int(found[2]), int(found[3])
+    if year == 0:  # there is no year 0: 1 AD follows 1 BC
+        raise field_overflow(text)
     parsed = Parsed(days=checked_days(year, month, day, text))
     if found[4] is not None:
         fraction = int(found[7].ljust(6, "0")) if found[7] else 0
@@ -203,6 +205,8 @@ class _Reader:
         if self.parsed.days is not None:
             raise self._syntax()
         parts = re.split(r"[-/.]", value)
+        if parts[0].isalpha():
+            parts[0], parts[1] = parts[1], parts[0]
         if parts[1].isalpha():
             month = _MONTH_NUMBERS.get(parts[1].lower())
             if month is None:
@@ -246,7 +250,7 @@ class _Reader:
     def _named_month(self) -> None:
         first, second = self.numbers
         month = self.month or 0
-        if len(first) > 2 or self.order == "YMD" or int(first) > 31:
+        if len(first) > 2 or self.order == "YMD":
             self._set_date(first, month, int(second))
         else:
             self._set_date(second, month, int(first))
@@ -262,9 +266,10 @@ class _Reader:
     def _offset(self, value: str) -> None:
         if self.parsed.offset is not None:
             raise self._syntax()
-        digits = value[1:].replace(":", "").ljust(6, "0")
-        if len(value) == 2:
-            digits = "0" + value[1] + "0000"
+        hours, colon, rest = value[1:].partition(":")
+        if not colon and len(hours) > 2:
+            hours, rest = hours[:2], hours[2:]
+        digits = hours.rjust(2, "0") + rest.replace(":", "").ljust(4, "0")
         seconds = int(digits[:2]) * 3600 + int(digits[2:4]) * 60 + int(digits[4:6])
         if int(digits[2:4]) > 59:
             raise _checked_offset_error(self.text)

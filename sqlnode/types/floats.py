@@ -100,6 +100,13 @@ def _special_text(value: float) -> str:
     return "Infinity" if value > 0 else "-Infinity"
 
 
+def _reads_back(text: str, value: float) -> bool:
+    try:
+        return round_float4(float(text)) == value
+    except OverflowError:  # fewer digits may round up beyond the largest number
+        return False
+
+
 def float4_text(value: float, extra_digits: int = 1) -> str:
     """A single-precision number as PostgreSQL prints it."""
     if value - value != 0.0:
@@ -107,9 +114,7 @@ def float4_text(value: float, extra_digits: int = 1) -> str:
     if extra_digits <= 0:
         return f"{value:.{max(1, 6 + extra_digits)}g}"
     scientific = next(
-        text
-        for text in (f"{value:.{digits}e}" for digits in range(9))
-        if round_float4(float(text)) == value
+        text for text in (f"{value:.{digits}e}" for digits in range(9)) if _reads_back(text, value)
     )
     mantissa, _, exponent = scientific.partition("e")
     places = int(exponent)

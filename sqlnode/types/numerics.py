@@ -31,6 +31,7 @@ _SPECIAL = {"nan": "NaN", "inf": "Infinity", "infinity": "Infinity"}
 _ZERO = Decimal(0)
 _HEAD = struct.Struct(">hhHH")
 _SIGN_NEGATIVE, _SIGN_NAN, _SIGN_PINF, _SIGN_NINF = 0x4000, 0xC000, 0xD000, 0xF000
+_INFINITE_SCALE = 0x20  # what PostgreSQL sends as the scale of an infinity
 _SPECIAL_SIGNS = {
     _SIGN_NAN: Decimal("NaN"),
     _SIGN_PINF: Decimal("Infinity"),
@@ -196,7 +197,7 @@ def _binary_in(data: bytes, typmod: int) -> Decimal:
 def _binary_out(value: Decimal) -> bytes:
     if not value.is_finite():
         sign = next(s for s, special in _SPECIAL_SIGNS.items() if str(special) == str(value))
-        return _HEAD.pack(0, 0, sign, 0)
+        return _HEAD.pack(0, 0, sign, 0 if value.is_nan() else _INFINITE_SCALE)
     sign, digits, exponent = value.as_tuple()
     scale = -int(exponent) if int(exponent) < 0 else 0
     if not value:

@@ -17,8 +17,17 @@ from psycopg import sql
 from sqlnode.builtins.facts import facts
 from sqlnode.functions.base import Function
 from sqlnode.functions.registry import find_function
+from sqlnode.types import oids
 from sqlnode.types.registry import by_oid
-from tests.sqlnode.functions.values import CONCRETE, EXCLUDED, SPECIAL, VALUES
+from tests.sqlnode.functions.values import (
+    CONCRETE,
+    EXCLUDED,
+    NUMBER_TEMPLATES,
+    NUMBERS,
+    SPECIAL,
+    TIMESTAMP_TEXTS,
+    VALUES,
+)
 
 OUTPUT = Path(__file__).parent / "calls.tsv"
 CALLS_MAX = 28
@@ -44,6 +53,11 @@ def implemented() -> list[Function]:
 def combinations(function: Function) -> list[tuple[str | None, ...]]:
     """At most CALLS_MAX argument tuples, spread over all combinations."""
     special = SPECIAL.get(function.name, [])
+    is_float = function.argument_types[0] in {oids.FLOAT4, oids.FLOAT8}
+    if function.name == "to_char" and function.argument_types[0] in NUMBERS:
+        special = [None, [t for t in NUMBER_TEMPLATES if t and not (is_float and "FM" in t)]]
+    if function.name == "to_timestamp" and len(function.argument_types) == 2:
+        special = TIMESTAMP_TEXTS
     choices = []
     for place, declared in enumerate(function.argument_types):
         given = special[place] if place < len(special) else None

@@ -71,6 +71,20 @@ _PATTERNS: list[str | None] = [
     "%b%",
     "a\\%b%",
 ]
+_DATE_TEMPLATES: list[str | None] = [
+    "YYYY-MM-DD HH24:MI:SS.US", "Day, DD Month YYYY", "FMDay, FMDDth FMMonth", "HH12:MI AM",
+    "IYYY-IW-ID",
+    "Dy Mon DDD Q WW W J", "YY Y,YYY MS SSSS", "\"Q\"Q CC AD", "TZH:TZM OF TZ", "mon MON dy RM",
+]  # fmt: skip
+NUMBERS = {oids.INT4, oids.INT8, oids.NUMERIC, oids.FLOAT4, oids.FLOAT8}
+TIMESTAMP_TEXTS: list[list[str | None] | None] = [
+    ["2024-02-29 12:34:56", "2000-01-02 3:4:5", "2024-07-01 23:59:59"],
+    ["YYYY-MM-DD HH24:MI:SS"],
+]
+NUMBER_TEMPLATES: list[str | None] = [
+    "999", "FM999.00", "0000", "9,999.99", "S999", "999MI", "999PR", "FM9990.999", "RN", "999th",
+    "FM9.9",
+]  # fmt: skip
 _ZONES: list[str | None] = ["UTC", "Europe/Berlin", "EST", "America/New_York", "+3", "Nowhere/X"]
 
 SPECIAL: dict[str, list[list[str | None] | None]] = {
@@ -108,12 +122,16 @@ SPECIAL: dict[str, list[list[str | None] | None]] = {
     "varchar": [None, ["7", "-1"]],
     "round": [None, ["0", "2", "-2", "20"]],
     "trunc": [None, ["0", "2", "-2", "20"]],
+    "to_date": [
+        ["2024-02-29", "1999-12-1", "99999-01-02", "2024-02-30"], ["YYYY-MM-DD", "yyyy mm dd"],
+    ],
+    "to_number": [["12,454.8-", "485"], ["99G999D9S"]],
+    "to_char": [None, _DATE_TEMPLATES],
     "make_date": [["2024", "-44", "0"], ["2", "13"], ["29", "31"]],
     "make_time": [["0", "23", "25"], ["0", "59", "60"], ["0", "59.9", "60"]],
     "make_timestamp": [["2024"], ["2", "13"], ["29"], ["0", "23"], ["0"], ["0", "1.5"]],
     "make_timestamptz": [["2024"], ["2", "7"], ["29"], ["0", "23"], ["0"], ["0", "1.5"]],
     "make_interval": [["0", "1"], ["0", "2"], ["0"], ["0", "3"], ["0"], ["0", "5"], ["0", "1.5"]],
-    "to_timestamp": [["0", "1e9", "1.5"], ["YYYY-MM-DD"]],
     "chr": [["65", "233", "0", "-1", "1114112", "55296"]],
     "format": [["%s", "%I and", "%L %%", "%2$s", "%5s|", "%-5s|", "%"]],
     "array_fill": [["7"], ["{2}", "{2,2}", "{0}"], ["{0}", "{1,1}"]],
