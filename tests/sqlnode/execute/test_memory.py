@@ -2,11 +2,11 @@
 
 import asyncio
 import random
+import tempfile
 from typing import Any
 
 import pytest
 
-from sqlnode.execute import spill
 from tests.sqlnode.execute.schema import TABLES
 from tests.support.memory_transaction import MemoryTransaction
 from tests.support.sqlrig import Rig
@@ -45,10 +45,13 @@ def rig() -> Rig:
 @pytest.mark.parametrize("sql", STATEMENTS)
 def test_spilling_changes_no_answer(rig: Rig, sql: str, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Any] = []
-    original = spill.tempfile.TemporaryFile
-    monkeypatch.setattr(
-        spill.tempfile, "TemporaryFile", lambda **more: made.append(original(**more)) or made[-1]
-    )
+    original = tempfile.TemporaryFile
+
+    def counted(**more: Any) -> Any:
+        made.append(original(**more))
+        return made[-1]
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", counted)
     rig.memory_bytes_max = 64 << 20
     plenty = asyncio.run(rig.run(sql))
     assert not made
