@@ -313,6 +313,7 @@ FAMILY.call(
     "pg_database_size_oid",
 )
 FAMILY.call(lambda relation: relation, "pg_relation_filenode")
+FAMILY.call(lambda tablespace: "", "pg_tablespace_location")  # as for the built-in ones
 FAMILY.call(lambda relation, include: 28, "pg_relation_is_updatable")
 FAMILY.call(lambda relation: False, "pg_relation_is_publishable")
 _UNITS = (("bytes", 0), ("kB", 10), ("MB", 20), ("GB", 30), ("TB", 40), ("PB", 50))
