@@ -20,8 +20,6 @@ from typing import Self
 
 from dormouse.base.errors import DormouseError
 
-_SOCKET_PATH_BYTES_MAX = 100  # the kernel takes 107
-
 
 class CommandError(DormouseError):
     """What ends a command with a message and exit code 1."""
@@ -82,13 +80,6 @@ class DataFolder:
         """Make the folder and those of the supervisor; only this user may look into them."""
         for folder in (self.root, self.run, self.logs, self.credentials):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-    def socket_path(self, name: str) -> Path:
-        """A path for a Unix socket: in the folder, or elsewhere where that would be too long."""
-        path = self.run / name
-        if len(os.fsencode(path)) <= _SOCKET_PATH_BYTES_MAX:
-            return path
-        return Path(tempfile.mkdtemp(prefix="dormouse-")) / name
 
 
 class Lock:

@@ -65,7 +65,7 @@ def write_settings(plan: Plan) -> list[RoleSpec]:
         storage=next(ports),
         control=next(ports),
         autoscaler=next(ports),
-        podhost_socket=plan.folder.socket_path("podhost.sock"),
+        podhost_socket=plan.folder.run / "podhost.sock",
     )
     sql_fds = tuple(each.fileno() for each in plan.sql_sockets)
     api_fds = tuple(each.fileno() for each in plan.api_sockets)

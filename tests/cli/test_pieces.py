@@ -138,14 +138,3 @@ def test_private_files_are_replaced_whole(tmp_path: Path) -> None:
         assert file.read_text() == text
         assert file.stat().st_mode & 0o777 == 0o600
     assert [each.name for each in tmp_path.iterdir()] == ["key"]
-
-
-def test_a_deep_folder_gets_a_socket_elsewhere(tmp_path: Path) -> None:
-    deep = DataFolder.at(tmp_path / ("d" * 120))
-    path = deep.socket_path("podhost.sock")
-    try:
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(str(path))
-    finally:
-        path.unlink()
-        path.parent.rmdir()

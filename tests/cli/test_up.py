@@ -105,7 +105,7 @@ def test_a_restarted_role_refuses_no_connection(tmp_path: Path) -> None:
 
 
 def test_the_demo_is_made_once(tmp_path: Path) -> None:
-    folder = tmp_path / "data"
+    folder = tmp_path / ("deep" * 30) / "a b" / "data"  # longer than a Unix socket's name
     with own_gateway(folder, arguments=["--demo"]) as running:
         (demo,) = _json(running, "tenant", "list")
         assert demo["name"] == "demo"
