@@ -13,7 +13,7 @@ from psycopg.pq import ExecStatus
 
 from tests.support.sqlrig import show_error, statements
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden" / "statements"
 
 
 def record(dsn: str, script: Path) -> str:

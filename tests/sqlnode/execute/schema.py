@@ -1,4 +1,4 @@
-"""The tables of tests/sqlnode/golden/schema.sql as descriptors."""
+"""The tables of tests/sqlnode/golden/statements/schema.sql as descriptors."""
 
 from tests.support.sqlrig import table
 
