@@ -103,8 +103,8 @@ def version_writes(
         since, old = records[key]
         if old is not None:
             batch.append((history_key(key, since), stamp + old))
-        elif payload is None:
-            continue
+        # A removal goes out even where there is no old version: an earlier piece of the same
+        # transaction may have put the key.
         batch.append((key, None if payload is None else stamp + payload))
     return batch
 

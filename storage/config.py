@@ -58,8 +58,9 @@ class StorageSettings:
     """SQLite's page cache, of each of its connections."""
     mmap_bytes: int = 1 << 30
     """How much of the SQLite file is mapped into memory."""
-    history_seconds: float = 0.0
-    """How long superseded versions stay beyond what open transactions need."""
+    history_seconds: float = 10.0
+    """How long superseded versions stay beyond what open transactions need: a statement that
+    reads a second time pins its snapshot only then."""
     record_seconds: float = 3600.0
     """How long it can be asked what became of a transaction."""
     collect_seconds: float = 1.0

@@ -1,1 +1,0 @@
-"""Helpers that several folders of tests share, one topic a file."""

@@ -156,18 +156,7 @@ def test_unique_keys_are_checked_against_storage_buffer_and_batch() -> None:
     with_tenant(body)
 
 
-@pytest.mark.parametrize(
-    "existing",
-    [
-        True,
-        pytest.param(
-            False,
-            marks=pytest.mark.xfail(
-                strict=False, reason="storage drops a staged deletion of a key staged as new before"
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("existing", [True, False])
 def test_savepoints_over_staged_writes(monkeypatch: pytest.MonkeyPatch, existing: bool) -> None:
     monkeypatch.setattr(module, "STAGE_BYTES", 200)
 
