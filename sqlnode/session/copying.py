@@ -6,7 +6,7 @@ as many rows. An error names its line, as PostgreSQL's context does.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pgwire import backend as replies
@@ -206,12 +206,51 @@ class _Loader:
         """Convert and write a batch. Raises SqlError with PostgreSQL's context."""
         columns = self._convert(batch)
         rows = await self._rows(columns, len(batch))
-        with self.located():
+        try:
             await self._writer.insert(self._execution, rows)
+        except SqlError as error:
+            self._place(error, batch, rows)
+            raise
         await self._execution.transaction.flush()
         self.count += len(batch)
         self.line += len(batch)
         await self.session.interrupts.checkpoint()
+
+    def _place(self, error: SqlError, batch: list[Fields], rows: list[Row]) -> None:
+        """Say which line a writer's error is about, as far as its detail lets us find out."""
+        table = self.table.name
+        if error.sqlstate == "23502":
+            at = next(
+                (
+                    at
+                    for at, row in enumerate(rows)
+                    for value, column in zip(row, self.table.live, strict=True)
+                    if value is None and column.name == error.column
+                ),
+                0,
+            )
+            error.where = f"COPY {table}, line {self.line + at + 1}: {_shown(batch[at])}"
+        elif error.sqlstate == "23505":
+            at = max(
+                (at for at, row in enumerate(rows) if self._is_meant(error, row)), default=None
+            )
+            if at is not None:
+                error.where = f"COPY {table}, line {self.line + at + 1}"
+
+    def _is_meant(self, error: SqlError, row: Row) -> bool:
+        """Whether a row has the key that a uniqueness error names; the last such is the one."""
+        index = next((i for i in self.table.indexes if i.name == error.constraint), None)
+        if index is None or not error.detail:
+            return False
+        context = self.session.context
+        words = []
+        for each in index.columns:
+            place = next(p for p, c in enumerate(self.table.live) if c.number == each.number)
+            column, value = self.table.live[place], row[place]
+            if value is None:
+                return False
+            words.append(by_oid(column.type).text_out(value, context))
+        return f"=({', '.join(words)}) " in error.detail
 
     def _convert(self, batch: list[Fields]) -> list[list[Value]]:
         width = len(self.columns)
@@ -329,13 +368,16 @@ async def _copy_to(session: "Session", raw: RawStatement, options: CopyOptions) 
     codec = options.codec or session.codec
     connection.send(replies.copy_out_response(len(columns)))
 
-    def line(fields: Fields) -> bytes:
+    plain = replace(options, force_quote=frozenset())
+
+    def line(fields: Fields, options: CopyOptions = options) -> bytes:
         text = csv_line(fields, options, names) if options.csv else text_line(fields, options)
         return text.encode(codec)
 
     count = 0
     if options.header:
-        connection.send(replies.copy_data(line(list(names))))
+        # Names are not forced into quotes, whatever FORCE_QUOTE says of the values.
+        connection.send(replies.copy_data(line(list(names), plain)))
     while batch := await portal.take(0):
         lines = [
             line(

@@ -125,7 +125,7 @@ def _number(setting: Setting, value: str) -> str:
         raise SqlError(
             "22023",
             f'{shown}{unit} is outside the valid range for parameter "{setting.name}" '
-            f"({setting.minimum:.0f}{unit} .. {setting.maximum:.0f}{unit})",
+            f"({setting.minimum:.0f} .. {setting.maximum:.0f})",
         )
     if setting.kind is Kind.REAL:
         return f"{amount:g}"

@@ -31,7 +31,9 @@ async def _checkpoint(_session: "Session", _portal: Portal, _states: CopyStates)
     )
 
 
-async def _set_constraints(_session: "Session", portal: Portal, _states: CopyStates) -> Answer:
+async def _set_constraints(session: "Session", portal: Portal, _states: CopyStates) -> Answer:
+    if not session.transactions.in_block:
+        session.warn("25P01", "SET CONSTRAINTS can only be used in transaction blocks")
     names = portal.planned.raw.node.constraints
     if names:
         name = names[0].range_var.relname

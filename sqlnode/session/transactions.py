@@ -261,6 +261,8 @@ class Transactions:
             raise SqlError("25P01", f"{what} AND CHAIN can only be used in transaction blocks")
 
     def _mode(self) -> Mode:
+        if self.block is Block.FAILED:
+            return Mode()  # the failure has reset them already, in PostgreSQL too
         deferrable = self._settings["transaction_deferrable"] == "on"
         return Mode(self.isolation, self.read_only, deferrable)
 

@@ -1,6 +1,6 @@
 """Runs a golden script against a server and writes down everything it answers.
 
-python -m tests.sqlnode.session.golden_runner DSN        records every *.out anew; DSN is a PostgreSQL 15
+python -m tests.sqlnode.session.golden_runner DSN     records every *.out; DSN is a PostgreSQL 15
 
 A script is statements that end with `;` at the end of a line; data of COPY FROM STDIN follow it up
 to `\\.`. Of every reply the columns with their types, rows, command tag and notices are written; of
@@ -8,6 +8,7 @@ every error its SQLSTATE, message, detail, hint, position and context. Object OI
 """
 
 import re
+import select
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,7 +75,7 @@ def play(dsn: str, text: str, *, extended: bool) -> str:
                 pgconn.send_query_params(statement.rstrip(";").encode(), [])
             else:
                 pgconn.send_query(statement.encode())
-            while (result := pgconn.get_result()) is not None:
+            while (result := _next_result(pgconn)) is not None:
                 if result.status == ExecStatus.COPY_IN:
                     pgconn.put_copy_data(data)
                     pgconn.put_copy_end()
@@ -85,9 +86,25 @@ def play(dsn: str, text: str, *, extended: bool) -> str:
     return "\n".join(written).lstrip("\n") + "\n"
 
 
+def _wait(pgconn: pq.abc.PGconn) -> None:
+    """Wait for the server outside of libpq, which would keep the interpreter (and a server in the
+    same process) waiting too."""
+    select.select([pgconn.socket], [], [])
+    pgconn.consume_input()
+
+
+def _next_result(pgconn: pq.abc.PGconn) -> pq.abc.PGresult | None:
+    while pgconn.is_busy():
+        _wait(pgconn)
+    return pgconn.get_result()
+
+
 def _copied(pgconn: pq.abc.PGconn) -> Iterator[str]:
     while True:
-        size, data = pgconn.get_copy_data(0)
+        size, data = pgconn.get_copy_data(1)
+        if size == 0:
+            _wait(pgconn)
+            continue
         if size < 0:
             return
         yield bytes(data).decode().removesuffix("\n")

@@ -11,10 +11,11 @@ from tests.support.pod import pod_running
 
 
 def answers(script: Path, *, extended: bool) -> str:
+    text = script.read_text(encoding="utf-8")
+
     async def run() -> str:
         with tempfile.TemporaryDirectory() as folder:
             async with pod_running(Path(folder)) as pod:
-                text = script.read_text(encoding="utf-8")
                 return await asyncio.to_thread(play, pod.dsn, text, extended=extended)
 
     return asyncio.run(run())
