@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlnode import tree
+from sqlnode.errors import unsupported
 from sqlnode.functions import registry as functions
 from sqlnode.plan import access, estimate
 from sqlnode.plan.expressions import Expr, RowKey, Slot
@@ -45,8 +46,14 @@ class Relation:
     node: From
     conditions: Exprs
     entries: frozenset[int]
-    depends: frozenset[int]
+    reads: frozenset[tree.Var]
+    """Columns of other relations that a lateral one reads."""
     rows: float
+
+    @property
+    def depends(self) -> frozenset[int]:
+        """The entries that must have been joined before."""
+        return frozenset(var.entry for var in self.reads)
 
 
 @dataclass(slots=True)
@@ -91,13 +98,14 @@ class JoinPlanner:
         if node.kind is Kind.SEMI:
             more, on = _split(on, left_entries)
             down = (*down, *more)
-        needed = required | _vars(on) | _vars(above)
+        reads = self._reads(node.right)
+        needed = required | _vars(on) | _vars(above) | reads
         left = self.build(node.left, down, needed)
         right = Relation(
             node.right,
             into_right,
             right_entries,
-            self._depends(node.right),
+            reads,
             self._rows(node.right, into_right),
         )
         return self._join(node.kind, left, right, on, above, required)
@@ -116,11 +124,12 @@ class JoinPlanner:
         wanted = [expr for expr in required if expr.entry in entries]
         return tuple(sorted(wanted, key=lambda e: (e.entry, getattr(e, "column", -2))))
 
-    def _depends(self, node: From) -> frozenset[int]:
+    def _reads(self, node: From) -> frozenset[tree.Var]:
         if isinstance(node, Leaf):
-            return self._leaves.depends(node.entry)
-        inner = self._depends(node.left) | self._depends(node.right)
-        return inner - entries_under(node)
+            return self._leaves.reads(node.entry)
+        inside = entries_under(node)
+        inner = self._reads(node.left) | self._reads(node.right)
+        return frozenset(var for var in inner if var.entry not in inside)
 
     def _rows(self, node: From, conditions: Exprs) -> float:
         if isinstance(node, Leaf):
@@ -152,7 +161,7 @@ class JoinPlanner:
                     member,
                     local,
                     entries,
-                    self._depends(member),
+                    self._reads(member),
                     self._rows(member, local),
                 )
             )
@@ -161,8 +170,8 @@ class JoinPlanner:
         steps = _assign(relations, pool)
         # From the top down: what a step has to give is what later steps ask for.
         wanted = [set(required)]
-        for on in reversed(steps[1:]):
-            wanted.append(wanted[-1] | _vars(on))
+        for relation, on in zip(reversed(relations[1:]), reversed(steps[1:]), strict=True):
+            wanted.append(wanted[-1] | _vars(on) | relation.reads)
         wanted.reverse()
         first = relations[0]
         constant = steps[0]
@@ -232,12 +241,9 @@ class JoinPlanner:
         if isinstance(right.node, Leaf):
             output = self._output(below, right.entries)
             return self._leaves.scan(right.node.entry, right.conditions, output)
-        if right.depends:
-            return self._lateral_tree(right, below)
+        if right.reads:
+            raise unsupported("a LATERAL reference out of a join on the right side of another join")
         return self.build(right.node, right.conditions, below).node, ()
-
-    def _lateral_tree(self, right: Relation, below: set[Expr]) -> tuple[Node, Any]:
-        raise LookupError(f"join tree of {right.entries} reads {right.depends}")
 
     def _index_join(
         self,

@@ -18,7 +18,7 @@ from sqlnode.plan.nodes import (
 )
 from sqlnode.plan.rules.push_into_subquery import push_into_subquery
 from sqlnode.plan.subplans import Inputs, PlanQuery, bind_outer, plan_sublinks
-from sqlnode.plan.walk import conjunction, entries_of_query, rewrite
+from sqlnode.plan.walk import conjunction, outer_columns, rewrite
 
 
 @dataclass(slots=True)
@@ -30,13 +30,13 @@ class Leaves:
     rtable: tuple[tree.RangeEntry, ...]
     plan_query: PlanQuery
 
-    def depends(self, entry: int) -> frozenset[int]:
-        """Entries of the same range table that a lateral entry reads."""
+    def reads(self, entry: int) -> frozenset[tree.Var]:
+        """Columns of other entries of the same range table that a lateral entry reads."""
         source = self.rtable[entry].source
         if isinstance(source, tree.SubquerySource):
-            return entries_of_query(source.query)
+            return outer_columns(source.query)
         if isinstance(source, tree.FunctionSource | tree.ValuesSource):
-            found: set[int] = set()
+            found: set[tree.Var] = set()
             _each_source_expr(source, _collector(found))
             return frozenset(found)
         return frozenset()
@@ -140,10 +140,10 @@ def _each_source_expr(source: Any, visit: Callable[[Any, int], Any]) -> Any:
     return replace(source, rows=tuple(tuple(rewrite(e, visit) for e in r) for r in source.rows))
 
 
-def _collector(found: set[int]) -> Callable[[Any, int], Any]:
+def _collector(found: set[tree.Var]) -> Callable[[Any, int], Any]:
     def visit(node: Any, depth: int) -> Any:
         if isinstance(node, tree.Var) and node.levels_up == depth:
-            found.add(node.entry)
+            found.add(replace(node, levels_up=0))
         return None
 
     return visit

@@ -192,13 +192,13 @@ def entries_of(expr: Expr) -> frozenset[int]:
     return frozenset(found)
 
 
-def entries_of_query(query: tree.Query) -> frozenset[int]:
-    """The entries of the query around `query` that it reads (lateral references)."""
-    found: set[int] = set()
+def outer_columns(query: tree.Query) -> frozenset[tree.Var]:
+    """The columns of the query around `query` that it reads (lateral references), as seen there."""
+    found: set[tree.Var] = set()
 
     def visit(node: Any, depth: int) -> Any:
         if isinstance(node, tree.Var) and node.levels_up == depth + 1:
-            found.add(node.entry)
+            found.add(replace(node, levels_up=0))
         return None
 
     rewrite_query(query, visit)

@@ -45,6 +45,9 @@ SELECT id FROM emp JOIN dept USING (id) ORDER BY id;
 SELECT * FROM dept NATURAL JOIN (SELECT 2 AS id, 'x' AS note) s;
 SELECT d.id, s.top FROM dept d, LATERAL (SELECT max(salary) AS top FROM emp WHERE dept = d.id) s ORDER BY d.id;
 SELECT d.id, s.id AS e FROM dept d LEFT JOIN LATERAL (SELECT id FROM emp WHERE dept = d.id ORDER BY id LIMIT 1) s ON true ORDER BY d.id;
+SELECT o.n FROM dept d JOIN emp e ON e.dept = d.id CROSS JOIN LATERAL (SELECT length(d.name)) AS o(n) WHERE e.salary > 0 AND o.n IS NOT NULL ORDER BY 1;
+SELECT e.id, g FROM emp e JOIN dept d ON d.id = e.dept LEFT JOIN LATERAL generate_series(1, length(d.name) - 3) g ON true ORDER BY 1, 2;
+SELECT count(*) FROM dept d, LATERAL (VALUES (d.id), (d.id + 1)) v(x) WHERE v.x > 1;
 SELECT d.id, g FROM dept d, generate_series(1, d.id) g ORDER BY 1, 2;
 -- Aggregates.
 SELECT count(*), count(salary), sum(salary), avg(salary), min(name), max(hired) FROM emp;
