@@ -18,8 +18,9 @@ from sqlnode.execute.writer import TableWriter
 from sqlnode.parse import RawStatement, parse
 from sqlnode.session.copy_options import CopyOptions, copy_options
 from sqlnode.session.copy_text import CsvReader, Fields, TextReader, csv_line, text_line
+from sqlnode.session.pipeline import inner
 from sqlnode.session.portal import Portal
-from sqlnode.session.utility import Answer, CopyStates, inner
+from sqlnode.session.utility import Answer, CopyStates
 from sqlnode.types.base import Value
 from sqlnode.types.registry import by_oid
 

@@ -7,7 +7,7 @@ from sqlnode.execute.api import ResultColumn
 from sqlnode.parse import RawStatement
 from sqlnode.session.cursors import Fetch, fetch_rows
 from sqlnode.session.portal import Portal
-from sqlnode.session.utility import Answer, CopyStates, inner, rows_of
+from sqlnode.session.utility import Answer, CopyStates, rows_of
 
 if TYPE_CHECKING:
     from sqlnode.session.session import Session
@@ -24,14 +24,13 @@ async def declare(session: "Session", portal: Portal, _states: CopyStates) -> An
         raise SqlError("25P01", "DECLARE CURSOR can only be used in transaction blocks")
     if node.portalname in session.portals:
         raise SqlError("42P03", f'cursor "{node.portalname}" already exists')
-    planned = await session.plan(inner(raw, node.query))
-    if planned.executable is None or planned.executable.columns is None:
+    planned = portal.planned.inner
+    if planned is None or planned.executable is None or planned.executable.columns is None:
         raise SqlError("42P11", "cannot open a statement without rows as a cursor")
-    if planned.param_types:
-        raise SqlError("42P02", "there is no parameter $1")
     cursor = Portal(
         node.portalname,
         planned,
+        portal.params,
         cursor=True,
         scroll=bool(node.options & _SCROLL),
         holdable=holdable,

@@ -8,7 +8,7 @@ from sqlnode.execute.api import ResultColumn
 from sqlnode.parse import RawStatement
 from sqlnode.session.guc_values import parse_bool
 from sqlnode.session.portal import Portal
-from sqlnode.session.utility import Answer, CopyStates, inner, rows_of
+from sqlnode.session.utility import Answer, CopyStates, rows_of
 from sqlnode.types import oids
 
 if TYPE_CHECKING:
@@ -60,13 +60,13 @@ async def explain(session: "Session", portal: Portal, _states: CopyStates) -> An
     """EXPLAIN of queries; utility statements have no plan."""
     raw = portal.planned.raw
     options = _options(raw.node.options)
-    planned = await session.plan(inner(raw, raw.node.query))
     columns = explain_columns(session, raw)
-    if planned.executable is None:
+    planned = portal.planned.inner
+    if planned is None or planned.executable is None:
         return Answer("EXPLAIN", columns, rows_of([("Utility statements have no plan structure",)]))
     lines = list(planned.executable.explain(verbose=options.verbose))
     if options.analyze:
-        lines += await _run(session, Portal("", planned))
+        lines += await _run(session, Portal("", planned, portal.params))
     return Answer("EXPLAIN", columns, rows_of([(line,) for line in lines]))
 
 

@@ -10,7 +10,7 @@ replaces it. A statement with a literal that was read under the session's settin
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlnode import tree
 from sqlnode.analyse.statement import analyse
@@ -65,6 +65,8 @@ class Planned:
     param_types: tuple[int, ...]
     shared: bool = False
     """Whether other sessions may use it."""
+    inner: "Planned | None" = None
+    """The query inside DECLARE or EXPLAIN, which the parameters are of."""
 
     @property
     def columns(self) -> tuple[ResultColumn, ...] | None:
@@ -105,9 +107,21 @@ class PlanCache:
             self._entries.popitem(last=False)
 
 
+_WITH_QUERY = frozenset({"declare_cursor_stmt", "explain_stmt"})
+
+
+def inner(raw: RawStatement, wrapper: Any) -> RawStatement:
+    """A statement inside another (EXPLAIN's, COPY's), with the positions of the whole."""
+    kind = wrapper.WhichOneof("node")
+    return RawStatement(getattr(wrapper, kind), kind, raw.text, raw.location, raw.source)
+
+
 def make_plan(raw: RawStatement, context: SessionContext, declared: Sequence[int] = ()) -> Planned:
     """Analyse, plan and compile one statement. Raises SqlError."""
     catalog = context.catalog
+    if raw.kind in _WITH_QUERY:
+        query = make_plan(inner(raw, raw.node.query), context, declared)
+        return Planned(raw, catalog, None, None, query.param_types, inner=query)
     if raw.kind in SESSION_KINDS:
         return Planned(raw, catalog, None, None, tuple(declared))
     analysed = analyse(

@@ -8,9 +8,10 @@ from sqlnode.analyse import typenames
 from sqlnode.errors import SqlError
 from sqlnode.execute.api import ResultColumn
 from sqlnode.parse import RawStatement
+from sqlnode.session.pipeline import inner
 from sqlnode.session.portal import Portal
 from sqlnode.session.prepared import PreparedStatement
-from sqlnode.session.utility import Answer, CopyStates, columns_of, inner
+from sqlnode.session.utility import Answer, CopyStates, columns_of
 from sqlnode.types.base import Value
 from sqlnode.types.registry import by_oid
 

@@ -57,12 +57,6 @@ async def rows_of(rows: Sequence[Row]) -> AsyncIterator[Batch]:
         yield list(rows)
 
 
-def inner(raw: RawStatement, wrapper: Any) -> RawStatement:
-    """A statement inside another (EXPLAIN's, COPY's), with the positions of the whole."""
-    kind = wrapper.WhichOneof("node")
-    return RawStatement(getattr(wrapper, kind), kind, raw.text, raw.location, raw.source)
-
-
 def is_exit(raw: RawStatement) -> bool:
     """Whether a failed transaction takes this statement: it leads out of it."""
     return raw.kind == "transaction_stmt" and raw.node.kind in _EXITS

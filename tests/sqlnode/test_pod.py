@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -50,7 +51,7 @@ class Pod:
     """A pod behind its RPC server."""
 
     service: PodService
-    stub: "PodStub"
+    stub: Any
     address: str
     storage: StorageForTest
     authority: Authority
@@ -70,7 +71,8 @@ class Pod:
             sessions_max=2,
         )
         request.MergeFrom(StampRequest(**changes))  # type: ignore[arg-type]
-        return await self.stub.Stamp(request)
+        reply: StampReply = await self.stub.Stamp(request)
+        return reply
 
     async def connect(self, who: Identity) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         status = await self.stub.Status(StatusRequest())

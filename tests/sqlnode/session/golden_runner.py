@@ -135,7 +135,7 @@ def _described(result: pq.abc.PGresult) -> Iterator[str]:
             values = [result.get_value(row, n) for n in range(result.nfields)]
             yield " | ".join("∅" if v is None else bytes(v).decode() for v in values)
     tag = result.command_status
-    yield f"= {tag.decode() if tag else result.status.name}"
+    yield f"= {tag.decode() if tag else ExecStatus(result.status).name}"
 
 
 def record(dsn: str) -> None:

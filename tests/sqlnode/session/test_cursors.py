@@ -10,7 +10,7 @@ def walk(size: int, position: int, fetch: Fetch) -> tuple[list[int], int]:
     """The dumb twin: one step at a time."""
     if fetch.direction == "FORWARD" and fetch.count:
         step = 1 if fetch.count > 0 else -1
-        rows = []
+        rows: list[int] = []
         for _ in range(min(abs(fetch.count), size + 2)):
             position += step
             if not 1 <= position <= size:
