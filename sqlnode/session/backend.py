@@ -290,7 +290,8 @@ class Backend:
         message = frontend.parse(frame, self.session.codec)
         if not isinstance(message, frontend.Parse):
             raise ProtocolViolation("parse message expected")
-        self.state = after(self.state, Event.EXTENDED_BEGUN)
+        if self.state is not State.EXTENDED:
+            self.state = after(self.state, Event.EXTENDED_BEGUN)
         session = self.session
         if message.statement:
             if message.statement in session.statements:
@@ -328,7 +329,8 @@ class Backend:
         message = frontend.parse(frame, session.codec)
         if not isinstance(message, frontend.Bind):
             raise ProtocolViolation("bind message expected")
-        self.state = after(self.state, Event.EXTENDED_BEGUN)
+        if self.state is not State.EXTENDED:
+            self.state = after(self.state, Event.EXTENDED_BEGUN)
         statement = self._statement(message.statement)
         params = message.params
         decoders = statement.decoders(message.param_formats, len(params), session.codec)
@@ -372,7 +374,8 @@ class Backend:
         message = frontend.parse(frame, session.codec)
         if not isinstance(message, frontend.Describe):
             raise ProtocolViolation("describe message expected")
-        self.state = after(self.state, Event.EXTENDED_BEGUN)
+        if self.state is not State.EXTENDED:
+            self.state = after(self.state, Event.EXTENDED_BEGUN)
         send = session.connection.send
         if message.kind == "S":
             statement = self._statement(message.name)
@@ -391,7 +394,8 @@ class Backend:
         message = frontend.parse(frame, session.codec)
         if not isinstance(message, frontend.Execute):
             raise ProtocolViolation("execute message expected")
-        self.state = after(self.state, Event.EXTENDED_BEGUN)
+        if self.state is not State.EXTENDED:
+            self.state = after(self.state, Event.EXTENDED_BEGUN)
         portal = self._portal(message.portal)
         send = session.connection.send
         if portal.planned is _EMPTY:
@@ -408,7 +412,8 @@ class Backend:
         message = frontend.parse(frame, session.codec)
         if not isinstance(message, frontend.Close):
             raise ProtocolViolation("close message expected")
-        self.state = after(self.state, Event.EXTENDED_BEGUN)
+        if self.state is not State.EXTENDED:
+            self.state = after(self.state, Event.EXTENDED_BEGUN)
         if message.kind == "S":
             session.statements.pop(message.name, None)
         else:

@@ -232,11 +232,9 @@ class _Loader:
             )
             error.where = f"COPY {table}, line {self.line + at + 1}: {_shown(batch[at])}"
         elif error.sqlstate == "23505":
-            at = max(
-                (at for at, row in enumerate(rows) if self._is_meant(error, row)), default=None
-            )
-            if at is not None:
-                error.where = f"COPY {table}, line {self.line + at + 1}"
+            last = max((n for n, row in enumerate(rows) if self._is_meant(error, row)), default=-1)
+            if last >= 0:
+                error.where = f"COPY {table}, line {self.line + last + 1}"
 
     def _is_meant(self, error: SqlError, row: Row) -> bool:
         """Whether a row has the key that a uniqueness error names; the last such is the one."""
