@@ -48,8 +48,10 @@ def main() -> None:
 def _serve(settings: PodHostSettings, ready_fd: int | None) -> None:
     # Here, for they take half a second: a usage error answers at once.
     from sqlnode import parse, pod
+    from sqlnode.warmup import warm_up
 
     parse.parse(WARM_UP)
+    warm_up()
     host = PodHost(
         listen(settings.socket),
         functools.partial(pod.run, settings.pod),
