@@ -40,7 +40,7 @@ async def serve(settings: ProxySettings) -> AsyncIterator[role.Ready]:
         pods=pods,
         clock=clock,
     )
-    server = ProxyServer(door, _listener(settings))
+    server = ProxyServer(door, _listeners(settings))
     control.get_state(try_to_connect=True)  # so that the first connection finds it connected
     watching = spawn(pods.watch(), name="watch-pods")
     watching.add_done_callback(_end_with)
@@ -61,10 +61,9 @@ async def serve(settings: ProxySettings) -> AsyncIterator[role.Ready]:
         await scaler.close(None)
 
 
-def _listener(settings: ProxySettings) -> socket.socket:
-    if settings.listen_fd is not None:
-        return socket.socket(fileno=settings.listen_fd)
-    return listen(settings.host, settings.port)
+def _listeners(settings: ProxySettings) -> list[socket.socket]:
+    inherited = [socket.socket(fileno=descriptor) for descriptor in settings.listen_fds]
+    return inherited or [listen(settings.host, settings.port)]
 
 
 async def _wait_for_picture(pods: Pods) -> None:

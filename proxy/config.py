@@ -41,12 +41,12 @@ class ProxySettings:
     autoscaler_address: str
     """host:port of the autoscaler."""
 
-    listen_fd: int | None = None
-    """A listening socket that was inherited; it outlives the proxy, so no connection is refused
-    while one proxy follows another."""
+    listen_fds: tuple[int, ...] = ()
+    """Listening sockets that were inherited; they outlive the proxy, so no connection is refused
+    while one proxy follows another. Several, for `localhost` means 127.0.0.1 as well as ::1."""
 
     host: str = "127.0.0.1"
-    """Where to listen without `listen_fd`."""
+    """Where to listen without `listen_fds`."""
 
     port: int = 5433
     """0 takes a free one."""

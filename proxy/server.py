@@ -1,4 +1,4 @@
-"""The listening socket: accepts, counts, and at the end tells everybody.
+"""The listening sockets: accept, count, and at the end tell everybody.
 
 Beyond `connections_max` a client is still heard out, for PostgreSQL's error says what is wrong; but
 only POLITE_MAX of those at a time, after which connections are simply closed.
@@ -8,6 +8,7 @@ import asyncio
 import logging
 import secrets
 import socket
+from collections.abc import Sequence
 
 from dormouse.base.tasks import cancel, spawn
 from proxy import metrics
@@ -32,13 +33,14 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class ProxyServer:
-    """Serves the sessions of one listening socket."""
+    """Serves the sessions of its listening sockets, of which there is at least one."""
 
-    def __init__(self, door: Door, listener: socket.socket) -> None:
+    def __init__(self, door: Door, listeners: Sequence[socket.socket]) -> None:
         self._door = door
-        self._listener = listener
-        self._listener.setblocking(False)
-        self._accepting: asyncio.Task[None] | None = None
+        self._listeners = listeners
+        for listener in listeners:
+            listener.setblocking(False)
+        self._accepting: list[asyncio.Task[None]] = []
         self._starting: set[asyncio.Task[None]] = set()
         self._empty = asyncio.Event()
 
@@ -47,18 +49,21 @@ class ProxyServer:
 
     @property
     def address(self) -> str:
-        """host:port."""
-        host, port = self._listener.getsockname()[:2]
+        """host:port of the first socket."""
+        host, port = self._listeners[0].getsockname()[:2]
         return f"{host}:{port}"
 
     def start(self) -> None:
         """Accept from now on."""
-        self._accepting = spawn(self._accept(), name="accept")
+        self._accepting = [
+            spawn(self._accept(listener), name="accept") for listener in self._listeners
+        ]
 
     async def stop(self) -> None:
         """Stop accepting, tell every client, and wait a while for them to be gone."""
-        await cancel(self._accepting)
-        self._listener.close()
+        await cancel(*self._accepting)
+        for listener in self._listeners:
+            listener.close()
         await cancel(*self._starting)
         for session in list(self._door.sessions):
             session.shut_down()
@@ -70,11 +75,11 @@ class ProxyServer:
         except TimeoutError:
             _log.warning("connections cut", extra={"connections": self._door.connections})
 
-    async def _accept(self) -> None:
+    async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                client, _ = await loop.sock_accept(self._listener)
+                client, _ = await loop.sock_accept(listener)
             except ConnectionError:
                 continue  # it went away while it waited
             except OSError as error:  # out of descriptors: those who leave make room

@@ -150,7 +150,7 @@ def _proxy(wiring: _Wiring, plan: Plan, *, metrics_port: int) -> ProxySettings:
         certs=wiring.folder.certificates,
         control_address=f"{_HOST}:{wiring.control}",
         autoscaler_address=f"{_HOST}:{wiring.autoscaler}",
-        listen_fd=plan.sql_sockets[0].fileno(),
+        listen_fds=tuple(each.fileno() for each in plan.sql_sockets),
         metrics_port=metrics_port,
     )
 

@@ -6,7 +6,7 @@ import json
 import logging
 import signal
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from dormouse.base.logs import JsonFormatter
 from dormouse.cli import demo
 from dormouse.cli.folder import CommandError, DataFolder, Lock, write_private
 from dormouse.cli.roles import SQL_HOST, Plan, prepare_certificates, write_settings
-from dormouse.cli.sockets import LOOPBACK, listen_on_loopback
+from dormouse.cli.sockets import listen_on_loopback
 from dormouse.cli.supervisor import RoleStatus, State, Supervisor
 
 _log = logging.getLogger(__name__)
@@ -155,8 +155,8 @@ async def up(options: UpOptions) -> None:
         for stale in (folder.ready, options.ready_file):
             if stale is not None:
                 stale.unlink(missing_ok=True)
-        sql_sockets = stack.enter_context(_closing(options.sql_port, "--sql-port", LOOPBACK[:1]))
-        api_sockets = stack.enter_context(_closing(options.api_port, "--api-port", LOOPBACK))
+        sql_sockets = stack.enter_context(_closing(options.sql_port, "--sql-port"))
+        api_sockets = stack.enter_context(_closing(options.api_port, "--api-port"))
         prepare_certificates(folder, clock)
         plan = Plan(
             folder=folder,
@@ -170,8 +170,8 @@ async def up(options: UpOptions) -> None:
 
 
 @contextlib.contextmanager
-def _closing(port: int, flag: str, hosts: Sequence[str]) -> Iterator[list[socket.socket]]:
-    sockets = listen_on_loopback(port, flag, hosts)
+def _closing(port: int, flag: str) -> Iterator[list[socket.socket]]:
+    sockets = listen_on_loopback(port, flag)
     try:
         yield sockets
     finally:

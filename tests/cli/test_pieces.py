@@ -1,12 +1,14 @@
 """The supervisor's parts: backoff, log files, ports, the data folder's lock."""
 
 import asyncio
+import errno
 import os
 import socket
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -88,6 +90,23 @@ def test_both_loopback_addresses_share_a_port() -> None:
     finally:
         for each in sockets:
             each.close()
+
+
+@pytest.mark.parametrize("error", [errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT])
+def test_a_machine_without_ipv6_listens_on_what_it_has(
+    error: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = socket.create_server
+
+    def create_server(address: tuple[str, int], **options: Any) -> socket.socket:
+        if options["family"] == socket.AF_INET6:
+            raise OSError(error, os.strerror(error))
+        return create(address, **options)
+
+    monkeypatch.setattr(socket, "create_server", create_server)
+    [only] = listen_on_loopback(0, "--sql-port")
+    with only:
+        assert only.getsockname()[0] == "127.0.0.1"
 
 
 def test_internal_ports_are_free_and_distinct() -> None:

@@ -271,7 +271,11 @@ def write_certificates(folder: Path) -> None:
 
 @asynccontextmanager
 async def proxied(
-    folder: Path, limits: ProxyLimits | None = None, *, asleep: bool = False
+    folder: Path,
+    limits: ProxyLimits | None = None,
+    *,
+    asleep: bool = False,
+    listen_fds: tuple[int, ...] = (),
 ) -> AsyncIterator[Setup]:
     write_certificates(folder)
     plane = FakePlane()
@@ -284,6 +288,7 @@ async def proxied(
         control_address=control,
         autoscaler_address=autoscaler,
         port=0,
+        listen_fds=listen_fds,
         limits=limits or ProxyLimits(),
     )
     try:

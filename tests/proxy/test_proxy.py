@@ -28,7 +28,7 @@ from tests.proxy.doubles import PASSWORD, FakePod, Setup, proxied
 Body = Callable[[Setup], Coroutine[Any, Any, None]]
 
 
-def run(folder: Path, body: Body, limits: ProxyLimits | None = None, **how: bool) -> None:
+def run(folder: Path, body: Body, limits: ProxyLimits | None = None, **how: Any) -> None:
     async def main() -> None:
         async with proxied(folder, limits, **how) as setup:
             await body(setup)
@@ -63,6 +63,19 @@ def test_a_sleeping_tenant_is_woken_and_served(tmp_path: Path) -> None:
         assert setup.pod.startups[0].parameters["user"] == "demo"
 
     run(tmp_path, body, asleep=True)
+
+
+def test_every_inherited_socket_is_served(tmp_path: Path) -> None:
+    # 127.0.0.2 stands for ::1, which a machine need not have.
+    sockets = [socket.create_server((f"127.0.0.{last}", 0)) for last in (1, 2)]
+    addresses = [each.getsockname() for each in sockets]
+
+    async def body(setup: Setup) -> None:
+        for host, port in addresses:
+            async with await connect(setup, host=host, port=str(port)) as connection:
+                assert await query(connection, "select 1") == [("1",)]
+
+    run(tmp_path, body, listen_fds=tuple(each.detach() for each in sockets))
 
 
 @pytest.mark.parametrize(
