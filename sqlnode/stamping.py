@@ -52,9 +52,7 @@ async def open_tenant(
     client = KvClient(request.storage_address, credentials, tenant=tenant_id, pod=pod_id)
     client.start()
     try:
-        catalog = await store.load(
-            client, owner=request.owner.name, database=request.database
-        )
+        catalog = await store.load(client, owner=request.owner.name, database=request.database)
     except BaseException:
         await client.close()
         raise

@@ -18,9 +18,9 @@ from sqlnode.types import oids
 
 _STATEMENTS = (
     "SELECT 1",
-    "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c "
-    "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
-    "WHERE c.relkind IN ('r', 'v') AND n.nspname <> 'pg_toast' ORDER BY 1, 2 LIMIT $1",
+    """SELECT n.nspname, c.relname FROM pg_catalog.pg_class c
+       JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+       WHERE c.relkind IN ('r', 'v') AND n.nspname <> 'pg_toast' ORDER BY 1, 2 LIMIT $1""",
     "SELECT count(*), max(oid) FROM pg_catalog.pg_type GROUP BY typtype HAVING count(*) > 1",
     "SELECT now(), current_user, 'a' || $1::text, $2::int + 1, CASE WHEN true THEN 1.5 END",
 )
