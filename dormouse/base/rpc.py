@@ -8,6 +8,7 @@ carries a tenant, the method's entry names the field that must equal the tenant 
 from __future__ import annotations  # the gRPC types are generic for the type checker only
 
 import logging
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
@@ -20,6 +21,11 @@ from dormouse.base.metrics import REGISTRY
 from dormouse.base.tls import Credentials, Identity, Role
 
 _log = logging.getLogger(__name__)
+
+# The event engine adds a thread hop to every read and write. Without it a message on an open
+# stream costs 134 µs of CPU on either side instead of 172 (grpcio 1.85). gRPC reads this when the
+# first channel or server is made.
+os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_client,-event_engine_listener")
 
 REFUSED = Counter(
     "dormouse_rpc_refused_total",
