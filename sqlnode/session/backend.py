@@ -26,11 +26,14 @@ from sqlnode.session import utility
 from sqlnode.session.connection import ConnectionClosed
 from sqlnode.session.encoding import decode_params, fields
 from sqlnode.session.interrupts import SessionEnded
+from sqlnode.session.literals import template_of
 from sqlnode.session.pipeline import Planned
 from sqlnode.session.portal import Portal
 from sqlnode.session.prepared import PreparedStatement
 from sqlnode.session.replies import error_notice, internal_error
 from sqlnode.session.session import Session
+from sqlnode.session.transactions import Block
+from sqlnode.types import oids
 
 _log = logging.getLogger(__name__)
 
@@ -185,6 +188,10 @@ class Backend:
         session = self.session
         session.look_again()
         planned = session.tenant.plans.find(text, session.context)
+        if planned is None and (shared := await self._shared_plan(text)) is not None:
+            planned, values = shared
+            await self._run_one(planned.raw, planned, last=True, many=False, params=values)
+            return
         statements = [planned.raw] if planned is not None else parse(text)
         if not statements:
             session.connection.send(replies.EMPTY_QUERY)
@@ -193,8 +200,35 @@ class Backend:
                 session.transactions.begin_implicit_block()
             await self._run_one(raw, planned, last=raw is statements[-1], many=len(statements) > 1)
 
+    async def _shared_plan(self, text: str) -> tuple[Planned, tuple[int, ...]] | None:
+        """A plan for all texts that differ from this one in their integers only; see `literals`."""
+        tenant, template = self.session.tenant, template_of(text)
+        if template is None or template.text in tenant.refused_templates:
+            return None
+        declared = (oids.INT4,) * len(template.values)
+        planned = tenant.plans.find(template.text, self.session.context, declared)
+        if planned is not None:
+            return planned, template.values
+        if self.session.transactions.block is Block.FAILED:
+            return None
+        try:
+            (raw,) = parse(template.text)
+            planned = await self.session.plan(raw, declared, alone=True)
+        except (SqlError, ValueError):
+            planned = None  # the text as it came will say what is wrong
+        if planned is None or planned.executable is None or planned.param_types != declared:
+            tenant.refused_templates.add(template.text)
+            return None
+        return planned, template.values
+
     async def _run_one(
-        self, raw: RawStatement, planned: Planned | None, *, last: bool, many: bool
+        self,
+        raw: RawStatement,
+        planned: Planned | None,
+        *,
+        last: bool,
+        many: bool,
+        params: tuple[int, ...] = (),
     ) -> None:
         session = self.session
         if not utility.is_exit(raw):
@@ -202,9 +236,9 @@ class Backend:
         session.transactions.start()
         if planned is None:
             planned = await session.plan(raw, alone=not many)
-        if planned.param_types:
+        if len(planned.param_types) != len(params):
             raise SqlError("42P02", "there is no parameter $1")
-        portal = Portal("", planned)
+        portal = Portal("", planned, params)
         tag = await self._run_portal(portal, describe=True)
         if last:
             await session.finish()
@@ -280,7 +314,10 @@ class Backend:
             if verdict is Action.DISCARD:
                 continue
             message = frontend.parse(frame, self.session.codec)
-            if isinstance(message, CopyData | CopyDone | CopyFail):
+            if isinstance(message, CopyData):
+                # Clients send a message per row, and where one ends means nothing.
+                return CopyData(message.data + connection.next_run(frame.kind))
+            if isinstance(message, CopyDone | CopyFail):
                 return message
             raise Terminated
 

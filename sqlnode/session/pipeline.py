@@ -80,8 +80,9 @@ class PlanCache:
     def __init__(self, plans_max: int) -> None:
         self._plans_max = plans_max
         self._entries: OrderedDict[tuple[object, ...], Planned] = OrderedDict()
-        self.hits = 0
-        self.misses = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
 
     def find(
         self, text: str, context: SessionContext, declared: Sequence[int] = ()
@@ -90,9 +91,7 @@ class PlanCache:
         key = (text, tuple(declared), context.analysis_key())
         entry = self._entries.get(key)
         if entry is None or entry.catalog is not context.catalog:
-            self.misses += 1
             return None
-        self.hits += 1
         self._entries.move_to_end(key)
         return entry
 

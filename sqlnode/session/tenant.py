@@ -15,6 +15,7 @@ from pgwire.scram import Verifier, mock_verifier
 from sqlnode.catalog import store
 from sqlnode.config import PodLimits
 from sqlnode.kv.client import KvClient
+from sqlnode.session.literals import RefusedTemplates
 from sqlnode.session.pipeline import PlanCache
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Tenant:
 
     def __post_init__(self) -> None:
         self.plans = PlanCache(self.limits.plans_max)
+        self.refused_templates = RefusedTemplates()
         self.idle_since = self.clock.monotonic()
 
     def verifier(self, user: str) -> tuple[Verifier, bool]:
