@@ -110,11 +110,15 @@ async def begin_change(transaction: Transaction, catalog: Catalog) -> None:
     [head] = await transaction.lock([_key(catalog, _HEAD)])
     if head.version > catalog.version:
         raise CatalogStale(head.version)
-    transaction.change_catalog()
 
 
 def save(transaction: Transaction, before: Catalog, after: Catalog) -> None:
-    """Buffer what turns `before` into `after`, shape marks and the head included."""
+    """Buffer what turns `before` into `after`, shape marks and the head included.
+
+    Only this makes the commit one that changes the catalog: a statement that finds nothing to do
+    (IF EXISTS) must not end the version everybody has.
+    """
+    transaction.change_catalog()
     _save_schemas(transaction, before, after)
     old = {table.oid: table for table in before.tables.values()}
     new = {table.oid: table for table in after.tables.values()}
