@@ -17,6 +17,10 @@ class Cutter:
         self._tasks: set[asyncio.Task[None]] = set()
         self.lose_requests = False
         self.lose_replies = False
+        self.refuse_first = 0
+        """So many connections are cut in the middle of their TLS handshake."""
+        self.delay_seconds = 0.0
+        """How long every reply is held back."""
         self.address = ""
 
     def cut(self) -> None:
@@ -26,6 +30,11 @@ class Cutter:
             writer.transport.abort()
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.refuse_first:
+            self.refuse_first -= 1
+            await reader.read(1)
+            writer.transport.abort()
+            return
         try:
             to_reader, to_writer = await asyncio.open_connection(*self._target)
         except OSError:
@@ -42,6 +51,8 @@ class Cutter:
     ) -> None:
         try:
             while data := await reader.read(1 << 16):
+                if not requests:
+                    await asyncio.sleep(self.delay_seconds)
                 if not (self.lose_requests if requests else self.lose_replies):
                     writer.write(data)
                     await writer.drain()
