@@ -152,6 +152,12 @@ class Controller:
         self.fleet.pod_killed(pod, self.clock.monotonic())
         self._runtime.kill(pod.key)
 
+    def unstamped(self, pod: Pod) -> None:
+        """A claimed pod says that it is nobody's; it is warm again once it has told its new key."""
+        self.fleet.pod_unstamped(pod, self.clock.monotonic())
+        self._poll(pod, patient=True)
+        self.step()
+
     # Events of the runtime
 
     async def _follow(self) -> None:
@@ -171,6 +177,8 @@ class Controller:
                 if self.fleet.connected:
                     _log.warning("runtime lost")
                 self.fleet.runtime_lost()
+                for pod in list(self.fleet.pods.values()):
+                    self._poll(pod)  # did they end with it?
             case Started(ticket, key, address):
                 pod = self.fleet.pod_started(ticket, key, address, now)
                 self._poll(pod, patient=True)
@@ -225,12 +233,22 @@ class Controller:
             metrics.STATUS_FAILURES.inc()
             _log.debug("no status", extra={"pod": pod.key, "code": error.code().name})
             self.fleet.pod_missed(pod)
+            if error.code() is grpc.StatusCode.UNAVAILABLE and not self.fleet.connected:
+                self._vanished(pod)
             return
         if self.fleet.pods.get(pod.key) is not pod:
             return
         before = pod.phase
         self.fleet.pod_answered(pod, report, self.clock.monotonic())
         if pod.phase is not before:
+            self.step(pod.tenant)
+
+    def _vanished(self, pod: Pod) -> None:
+        """Neither the pod nor its runtime can be reached: most likely they ended together. Should
+        it live after all, the runtime will say so when it answers again."""
+        if self.fleet.pods.get(pod.key) is pod:
+            self.fleet.pod_vanished(pod)
+            self._pod_ended(pod, None)
             self.step(pod.tenant)
 
     async def _drain_if_idle(self, pod: Pod) -> None:

@@ -7,8 +7,9 @@
     any phase ──kill──▶ KILLED ──▶ (ended) ◀───────────────────────────────────┘
 
 Methods are named for what has happened, take the time as an argument, and never wait or speak to
-anybody. A pod belongs to one tenant from the claim on: the way back from STAMPING to WARM is open
-only while nothing has been sent to it.
+anybody. A pod belongs to one tenant from the claim on: the way back from STAMPING is open only
+while nothing has been sent to it, or where the pod itself has said that it is nobody's (it has
+another key then, and is asked what it is like a new one).
 """
 
 from collections import Counter
@@ -176,6 +177,10 @@ class Fleet:
             self._back_off(now)  # a pod that cannot even wait would be forked in a circle
         return pod
 
+    def pod_vanished(self, pod: Pod) -> None:
+        """A pod ended with its runtime: no fault of its own, so the next fork need not wait."""
+        self.pods.pop(pod.key, None)
+
     def _back_off(self, now: float) -> None:
         delay = FORK_BACKOFF_SECONDS * 2 ** min(self._fork_failures, 10)
         self._fork_failures += 1
@@ -228,6 +233,12 @@ class Fleet:
         if pod.phase is Phase.STAMPING:
             pod.tenant = None
             pod.enter(Phase.WARM, now)
+
+    def pod_unstamped(self, pod: Pod, now: float) -> None:
+        """The pod was sent a stamp and says that it is unstamped as before."""
+        if pod.phase is Phase.STAMPING:
+            pod.tenant = None
+            pod.enter(Phase.PROBING, now)
 
     def pod_stamped(
         self, pod: Pod, pod_id: PodId, sql_address: str, idle_timeout: float, now: float

@@ -3,6 +3,7 @@
     claim ───▶ IssuePod (control) ───▶ Stamp (pod) ───▶ published
       │             │ not found: the wake fails, the pod goes back to the pool
       │             │ no answer: the pod goes back, another try
+      │                                    │ no storage: the pod is probed anew, another try
       │                                    │ no answer: the pod is killed, another try
       └── waits while the pool is empty
 
@@ -187,17 +188,20 @@ class Waker:
     async def _stamp(self, tenant: TenantId, pod: Pod, issued: IssuePodReply) -> WakeFailed | None:
         controller = self._controller
         begun = controller.clock.monotonic()
-        stamped = False
+        usable = False
         try:
             request = self._stamp_request(tenant, issued)
             reply = await controller.pods.stamp(pod, request, self._limits.stamp_timeout)
-            stamped = True
+            usable = True
         except grpc.aio.AioRpcError as error:
+            usable = error.code() is grpc.StatusCode.ABORTED
+            if usable:
+                controller.unstamped(pod)
             extra = {"tenant": tenant, "pod": pod.key, "code": error.code().name}
             _log.warning("stamp failed", extra={**extra, "details": error.details()})
             return WakeFailed(grpc.StatusCode.UNAVAILABLE, f"stamp: {error.code().name}")
         finally:
-            if not stamped:
+            if not usable:
                 controller.kill(pod, "stamp failed")
                 controller.step()
         now = controller.clock.monotonic()

@@ -61,7 +61,8 @@ class PodServicer:
 
     def Stamp(self, request, context):
         """Makes an unstamped pod its tenant's: certificate, storage stream, catalog, SQL listener.
-        Answers when it takes sessions. A second stamp is refused (FAILED_PRECONDITION).
+        Answers when it takes sessions. A second stamp is refused (FAILED_PRECONDITION). ABORTED: storage
+        does not answer; the pod is unstamped as before, under a new key. Any other failure ends it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -37,7 +37,8 @@ class PodStub:
     def __new__(cls, channel: _aio.Channel) -> PodAsyncStub: ...
     Stamp: _grpc.UnaryUnaryMultiCallable[_pod_pb2.StampRequest, _pod_pb2.StampReply]
     """Makes an unstamped pod its tenant's: certificate, storage stream, catalog, SQL listener.
-    Answers when it takes sessions. A second stamp is refused (FAILED_PRECONDITION).
+    Answers when it takes sessions. A second stamp is refused (FAILED_PRECONDITION). ABORTED: storage
+    does not answer; the pod is unstamped as before, under a new key. Any other failure ends it.
     """
     Drain: _grpc.UnaryUnaryMultiCallable[_pod_pb2.DrainRequest, _pod_pb2.DrainReply]
     """Stops taking sessions. The open ones go on until `deadline_ms` passes, then end with 57P01."""
@@ -50,7 +51,8 @@ class PodAsyncStub(PodStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Stamp: _aio.UnaryUnaryMultiCallable[_pod_pb2.StampRequest, _pod_pb2.StampReply]  # type: ignore[assignment]
     """Makes an unstamped pod its tenant's: certificate, storage stream, catalog, SQL listener.
-    Answers when it takes sessions. A second stamp is refused (FAILED_PRECONDITION).
+    Answers when it takes sessions. A second stamp is refused (FAILED_PRECONDITION). ABORTED: storage
+    does not answer; the pod is unstamped as before, under a new key. Any other failure ends it.
     """
     Drain: _aio.UnaryUnaryMultiCallable[_pod_pb2.DrainRequest, _pod_pb2.DrainReply]  # type: ignore[assignment]
     """Stops taking sessions. The open ones go on until `deadline_ms` passes, then end with 57P01."""
@@ -66,7 +68,8 @@ class PodServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_pod_pb2.StampReply, _abc.Awaitable[_pod_pb2.StampReply]]:
         """Makes an unstamped pod its tenant's: certificate, storage stream, catalog, SQL listener.
-        Answers when it takes sessions. A second stamp is refused (FAILED_PRECONDITION).
+        Answers when it takes sessions. A second stamp is refused (FAILED_PRECONDITION). ABORTED: storage
+        does not answer; the pod is unstamped as before, under a new key. Any other failure ends it.
         """
 
     @_abc_1.abstractmethod

@@ -44,6 +44,8 @@ class PodSettings:
     """Address the control and SQL listeners bind, and the one that is told to others."""
     stop_seconds: float = 2.0
     """How long open calls may finish when the pod ends."""
+    storage_seconds: float = 1.5
+    """How long a stamp waits for storage to answer; then the pod is unstamped as before."""
     move_token_seconds: float = 30.0
     """How long a serialised session may be taken up with its token."""
     limits: PodLimits = field(default_factory=PodLimits)

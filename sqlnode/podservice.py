@@ -2,7 +2,9 @@
 
 A stamp is one RPC and takes no step twice: credentials from the pod's own key and the certificate
 that came, the storage stream, the catalog in one scan, the SQL listener; each phase is timed. A
-pod whose stamp failed is of no more use and ends: the autoscaler takes another.
+pod whose stamp failed is of no more use and ends: the autoscaler takes another. The exception is a
+storage that does not answer, for another pod would fare no better: the pod is then unstamped as
+before, under a new key, so that the certificate it was sent proves nothing any more.
 """
 
 import asyncio
@@ -36,7 +38,7 @@ from sqlnode.config import PodSettings
 from sqlnode.server import SqlServer
 from sqlnode.session import moving
 from sqlnode.session.tenant import Tenant
-from sqlnode.stamping import Phases, open_tenant
+from sqlnode.stamping import Phases, StorageAway, open_tenant
 
 if TYPE_CHECKING:
     from typing import Any
@@ -89,6 +91,10 @@ class PodService(PodServicer):
         phases = Phases()
         try:
             await self._become(request, verifier, phases)
+        except StorageAway:
+            _log.warning("storage does not answer", extra={"tenant": request.tenant_id})
+            self._key, self._stamped = make_key(), False
+            await context.abort(grpc.StatusCode.ABORTED, "storage does not answer")
         except BaseException:
             _log.exception("stamp failed", extra={"tenant": request.tenant_id})
             self.stop()

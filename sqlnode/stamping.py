@@ -1,17 +1,25 @@
 """What turns a warm pod into a tenant's: storage stream and catalog, with the time each took."""
 
+import asyncio
 import time
 
 from dormouse.base.clock import Clock
 from dormouse.base.ids import PodId, TenantId
+from dormouse.base.tasks import cancel, spawn
 from dormouse.base.tls import Credentials
 from pgwire.scram import Verifier
 from proto.pod_pb2 import Phase, StampRequest
 from sqlnode.catalog import store
+from sqlnode.catalog.catalog import Catalog
 from sqlnode.config import PodSettings
+from sqlnode.errors import SqlError
 from sqlnode.kv.client import KvClient
 from sqlnode.session.settings import Settings
 from sqlnode.session.tenant import Tenant
+
+
+class StorageAway(Exception):
+    """Storage did not answer in time; nothing of the tenant was read."""
 
 
 class Phases:
@@ -45,14 +53,15 @@ async def open_tenant(
 ) -> Tenant:
     """Connect to storage under the tenant's certificate and read its catalog in one round trip.
 
-    Raises SqlError where the stamp's settings are none, and what the storage client raises.
+    Raises StorageAway, SqlError where the stamp's settings are none, and what the storage client
+    raises.
     """
     Settings(request.settings, internal={})  # a bad default must fail the stamp, not every login
     tenant_id = TenantId(request.tenant_id)
     client = KvClient(request.storage_address, credentials, tenant=tenant_id, pod=pod_id)
     client.start()
     try:
-        catalog = await store.load(client, owner=request.owner.name, database=request.database)
+        catalog = await _first_catalog(client, request, settings.storage_seconds)
     except BaseException:
         await client.close()
         raise
@@ -68,3 +77,28 @@ async def open_tenant(
         settings=dict(request.settings),
         sessions_max=request.sessions_max or settings.limits.sessions_max,
     )
+
+
+async def _first_catalog(client: KvClient, request: StampRequest, patience: float) -> Catalog:
+    """The catalog, asked for in the first frame; `patience` is for storage's first answer only."""
+    loading = spawn(_load(client, request), name="catalog")
+    greeting = spawn(client.greeted.wait(), name="storage answers")
+    try:
+        either = await asyncio.wait(
+            {loading, greeting}, timeout=patience, return_when=asyncio.FIRST_COMPLETED
+        )
+        if not either[0]:
+            raise StorageAway
+        return await loading
+    finally:
+        await cancel(loading, greeting)
+
+
+async def _load(client: KvClient, request: StampRequest) -> Catalog:
+    while True:
+        try:
+            return await store.load(client, owner=request.owner.name, database=request.database)
+        except SqlError:
+            # Before the first answer it can only be a stream that broke while it was opened.
+            if client.greeted.is_set():
+                raise

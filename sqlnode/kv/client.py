@@ -64,6 +64,8 @@ class KvClient:
         """Counts streams: what was locked, pinned or staged under another epoch is gone."""
         self.catalog_version_seen = 0
         """The catalog version storage named when the current stream was opened."""
+        self.greeted = asyncio.Event()
+        """Set once storage has answered for the first time."""
         self._address = address
         self._credentials = credentials
         self._calls = Calls()
@@ -245,6 +247,7 @@ class KvClient:
         if hello.protocol_version != PROTOCOL_VERSION:
             raise _StreamEnded(f"storage speaks version {hello.protocol_version}")
         self._greeted = True
+        self.greeted.set()
         self.catalog_version_seen = hello.catalog_version
         limits = self._calls.limits
         limits.frame_bytes_max = hello.frame_bytes_max or limits.frame_bytes_max

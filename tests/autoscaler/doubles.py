@@ -60,6 +60,7 @@ class FakePod(pod_pb2_grpc.PodServicer):
         self.sessions = 0
         self.idle_ms = 0
         self.draining = False
+        self.keys = 1
         self.address = ""
         self._server: Any = None
 
@@ -76,6 +77,10 @@ class FakePod(pod_pb2_grpc.PodServicer):
         self.runtime.stamps.append((int(request.tenant_id), self.key))
         if "hang" in self.faults:
             await asyncio.sleep(60)
+        if "no storage" in self.faults:
+            self.faults.discard("no storage")
+            self.keys += 1
+            await context.abort(grpc.StatusCode.ABORTED, "storage does not answer")
         if "fail" in self.faults:
             await context.abort(grpc.StatusCode.INTERNAL, "a broken pod")
         if self.stamp is not None:
@@ -104,7 +109,7 @@ class FakePod(pod_pb2_grpc.PodServicer):
             sessions=self.sessions,
             idle_ms=self.idle_ms,
             draining=self.draining,
-            public_key=f"key of {self.key}".encode(),
+            public_key=f"key {self.keys} of {self.key}".encode(),
         )
 
     async def SerialiseSession(self, request: Any, context: Any) -> Any:  # noqa: N802

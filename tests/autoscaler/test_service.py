@@ -9,6 +9,7 @@ import pytest
 
 from autoscaler.decide import Policy
 from autoscaler.fleet import Phase
+from autoscaler.runtimes.base import Lost
 from autoscaler.waker import WakeLimits
 from dormouse.base.ids import TenantId
 from dormouse.base.tls import Role
@@ -45,7 +46,7 @@ def test_a_wake_stamps_a_warm_pod_and_the_pool_refills() -> None:
             assert pod.stamp.certificate == b"certificate"
             assert pod.stamp.storage_address == "127.0.0.1:7"
             assert (pod.stamp.owner.name, pod.stamp.sessions_max) == ("demo", 7)
-            assert harness.control.issued[0].public_key == f"key of {pod.key}".encode()
+            assert harness.control.issued[0].public_key == f"key 1 of {pod.key}".encode()
             await until(lambda: harness.fleet.count(Phase.WARM) == 2)
 
     asyncio.run(body())
@@ -83,6 +84,40 @@ def test_a_stuck_stamp_is_replaced_within_the_wake() -> None:
             (pod,) = runtime.stamped(9)
             assert reply.pods[0].sql_address == pod.sql_address
             assert set(runtime.killed) == bad
+
+    asyncio.run(body())
+
+
+def test_a_pod_that_stays_unstamped_is_warm_again_under_its_new_key() -> None:
+    async def body() -> None:
+        runtime = FakeRuntime()
+        runtime.faults = [{"no storage"}, {"no storage"}]
+        async with autoscaler(runtime) as harness:
+            before = set(runtime.pods)
+            await harness.stub().Wake(wake(9))
+            assert runtime.killed == []
+            assert {pod.key for pod in runtime.stamped(9)} <= before
+            assert harness.control.issued[-1].public_key.startswith(b"key 2 of")
+
+    asyncio.run(body())
+
+
+def test_pods_that_end_with_their_runtime_are_not_offered() -> None:
+    async def body() -> None:
+        async with autoscaler() as harness:
+            stub = harness.stub()
+            await stub.Wake(wake(5))
+            harness.runtime.tell(Lost())
+            for pod in list(harness.runtime.pods.values()):
+                await pod.stop()
+
+            def gone() -> bool:
+                harness.runtime.tell(Lost())
+                return not harness.fleet.pods
+
+            await until(gone)
+            described = await harness.stub(Role.CONTROL).DescribeTenants(DescribeTenantsRequest())
+            assert list(described.tenants) == []
 
     asyncio.run(body())
 

@@ -39,6 +39,7 @@ from sqlnode.config import PodSettings
 from sqlnode.pod import ACCESS
 from sqlnode.podservice import PodService, make_key
 from tests.support.certificates import Authority
+from tests.support.cutter import cutting
 from tests.support.kv import StorageForTest, storage_running
 from tests.support.pod import DATABASE, PASSWORD, USER, VERIFIER
 from tests.support.tenant import TENANT
@@ -191,6 +192,44 @@ def test_a_stamp_that_fails_ends_the_pod() -> None:
         with pytest.raises(grpc.aio.AioRpcError):
             await pod.stamp(settings={"work_mem": "lots"})
         assert pod.service.ended.is_set()
+
+    with_pod(body)
+
+
+def test_a_stamp_survives_broken_handshakes_with_storage() -> None:
+    async def body(pod: Pod) -> None:
+        async with cutting(pod.storage.address) as cutter:
+            cutter.refuse_first = 3
+            await pod.stamp(storage_address=cutter.address)
+            assert cutter.refuse_first == 0
+        assert not pod.service.ended.is_set()
+
+    with_pod(body)
+
+
+def test_a_handshake_on_a_busy_machine_may_take_its_time() -> None:
+    async def body(pod: Pod) -> None:
+        async with cutting(pod.storage.address) as cutter:
+            cutter.delay_seconds = 0.2
+            await pod.stamp(storage_address=cutter.address)
+
+    with_pod(body)
+
+
+def test_without_storage_a_pod_stays_unstamped_and_takes_another_stamp() -> None:
+    async def body(pod: Pod) -> None:
+        before = await pod.stub.Status(StatusRequest())
+        async with cutting(pod.storage.address) as cutter:
+            cutter.lose_requests = True
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await pod.stamp(storage_address=cutter.address)
+        assert caught.value.code() is grpc.StatusCode.ABORTED
+        after = await pod.stub.Status(StatusRequest())
+        assert (after.tenant_id, after.draining) == (0, False)
+        assert after.public_key != before.public_key
+        await pod.stamp()
+        client = await pod.login()
+        assert await client.query("SELECT 1") == "TDCZ"
 
     with_pod(body)
 
