@@ -95,9 +95,10 @@ class Credentials:
 
     def for_tls_client(self) -> ssl.SSLContext:
         """A context for connections to other roles; the caller passes the `server_hostname`."""
-        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH)
+        # Given an authority of its own, the context does not trust those of the system as well.
+        authority = self.authority.decode("ascii")
+        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cadata=authority)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
-        context.load_verify_locations(cadata=self.authority.decode("ascii"))
         self._load_chain(context)
         return context
 
