@@ -14,8 +14,14 @@ a byte offset into the whole text, -1 if there is none.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import TYPE_CHECKING, Any
+
+from sqlnode.tree_words import BoolOp as BoolOp
+from sqlnode.tree_words import CallForm as CallForm
+from sqlnode.tree_words import Command as Command
+from sqlnode.tree_words import JoinKind as JoinKind
+from sqlnode.tree_words import SetOp as SetOp
+from sqlnode.tree_words import SubLinkKind as SubLinkKind
 
 if TYPE_CHECKING:
     from sqlnode.catalog.descriptors import Table
@@ -61,15 +67,6 @@ class Var:
 WHOLE_ROW = -1
 
 
-class CallForm(Enum):
-    """How a call was written; matters for display only."""
-
-    FUNCTION = "function"
-    OPERATOR = "operator"
-    EXPLICIT_CAST = "explicit"
-    IMPLICIT_CAST = "implicit"
-
-
 @dataclass(frozen=True, slots=True)
 class Call:
     """A function or operator call. A VARIADIC tail is already gathered into an ArrayExpr."""
@@ -106,14 +103,6 @@ class SortItem:
     expr: Expr
     descending: bool
     nulls_first: bool
-
-
-class BoolOp(Enum):
-    """Connectives."""
-
-    AND = "and"
-    OR = "or"
-    NOT = "not"
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,16 +299,6 @@ class ApplyTypmod:
     typmod: int
 
 
-class SubLinkKind(Enum):
-    """How a sub-select stands in an expression."""
-
-    EXISTS = "exists"
-    SCALAR = "scalar"
-    ARRAY = "array"
-    ANY = "any"
-    ALL = "all"
-
-
 @dataclass(frozen=True, slots=True)
 class SubLink:
     """A sub-select. For ANY and ALL: `test` compares in terms of SubLinkColumn and is combined
@@ -464,15 +443,6 @@ class RangeEntry:
     columns: tuple[OutputColumn, ...]
 
 
-class JoinKind(Enum):
-    """Joins; RIGHT stays RIGHT."""
-
-    INNER = "inner"
-    LEFT = "left"
-    RIGHT = "right"
-    FULL = "full"
-
-
 @dataclass(frozen=True, slots=True)
 class Leaf:
     """An entry of the range table in the join tree."""
@@ -513,14 +483,6 @@ class SortKey:
     nulls_first: bool = False
 
 
-class SetOp(Enum):
-    """UNION, INTERSECT, EXCEPT."""
-
-    UNION = "union"
-    INTERSECT = "intersect"
-    EXCEPT = "except"
-
-
 @dataclass(frozen=True, slots=True)
 class SetOperation:
     """Both sides have as many targets as the whole, coerced to its types."""
@@ -539,15 +501,6 @@ class Cte:
     query: Query
     recursive: bool = False
     materialised: bool | None = None
-
-
-class Command(Enum):
-    """What a Query does."""
-
-    SELECT = "SELECT"
-    INSERT = "INSERT"
-    UPDATE = "UPDATE"
-    DELETE = "DELETE"
 
 
 @dataclass(frozen=True, slots=True)
