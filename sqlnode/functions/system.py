@@ -17,10 +17,9 @@ from sqlnode.types.objects import (
 )
 from sqlnode.types.registry import find, format_type
 from sqlnode.types.typenames import find_type
+from sqlnode.version import SERVER_VERSION
 
 FAMILY = Family()
-SERVER_VERSION = "15.14"
-VERSION_TEXT = f"PostgreSQL {SERVER_VERSION} (Dormouse)"
 UTF8 = 6
 _ENCODINGS = {0: "SQL_ASCII", UTF8: "UTF8", 8: "LATIN1", 16: "LATIN9"}
 _PG_CLASS, _PG_DATABASE = 1259, 1262
@@ -39,7 +38,7 @@ def _catalog(context: FunctionContext) -> CatalogFunctions:
 
 # --- session -----------------------------------------------------------------------------------
 
-FAMILY.call(lambda: VERSION_TEXT, "pgsql_version")
+FAMILY.call(lambda: f"PostgreSQL {SERVER_VERSION}", "pgsql_version")
 FAMILY.call(lambda: "UTF8", "getdatabaseencoding", "pg_client_encoding")
 FAMILY.call(lambda c: c.current_database, "current_database", needs_context=True)
 FAMILY.call(lambda c: c.current_user, "current_user", needs_context=True)

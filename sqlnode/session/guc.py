@@ -9,6 +9,8 @@ other is refused.
 from dataclasses import dataclass
 from enum import Enum
 
+from sqlnode.version import POSTGRESQL_NUMBER, SERVER_VERSION
+
 
 class Kind(Enum):
     """How a value is read and printed."""
@@ -164,8 +166,8 @@ _ALL = (
     _string("search_path", '"$user", public', "Sets the schema search order for names that are not schema-qualified."),
     _real("seq_page_cost", "1", 1e308, "Sets the planner's estimate of the cost of a sequentially fetched disk page."),
     _string("server_encoding", "UTF8", "Shows the server (database) character set encoding.", _I, reported=True),
-    _string("server_version", "15.18 (Dormouse 0.1.0)", "Shows the server version.", _I, reported=True),
-    _number("server_version_num", "150018", "", (150018, 150018), "Shows the server version as an integer.", _I),
+    _string("server_version", SERVER_VERSION, "Shows the server version.", _I, reported=True),
+    _number("server_version_num", str(POSTGRESQL_NUMBER), "", (POSTGRESQL_NUMBER, POSTGRESQL_NUMBER), "Shows the server version as an integer.", _I),
     _string("session_authorization", "", "Sets the session user name.", _F, reported=True),
     _enum("session_replication_role", "origin", "origin,replica,local", "Sets the session's behavior for triggers and rewrite rules.", _F),
     _bool("ssl", "on", "Enables SSL connections.", _I),
