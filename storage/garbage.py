@@ -9,8 +9,9 @@ first and rows go afterwards, so no read is ever answered from a history with ho
                           that retired them
     transaction records   go by age alone
 
-Every step is one page and one batch in the group commit, so commits of tenants never wait long for
-it. A pass that finds little to remove makes the next one come later: a snapshot held for hours must
+Every step is one small page and one batch in the group commit, and after each the collector rests
+for as long as the step took: reads and commits of tenants have at least half of the engine.
+A pass that finds little to remove makes the next one come later: a snapshot held for hours must
 not have its history walked every second.
 """
 
@@ -45,8 +46,9 @@ from storage.metrics import COLLECTED
 from storage.tenants import Tenants, Transaction
 
 _log = logging.getLogger(__name__)
-_PAGE_ROWS = 1000
+_PAGE_ROWS = 250
 _PAGE_BYTES = 4 << 20
+_REST_SECONDS_MAX = 0.1
 _PAUSES_MAX = 60
 """A pass comes at the latest after this many pauses."""
 
@@ -127,6 +129,7 @@ class Collector:
         floors: dict[TenantId, int] = {}
         start, end = HISTORY_SPAN
         while True:
+            began = _time()
             page = await self._page(start, end)
             dead: list[Write] = []
             for key, value in page.rows:
@@ -141,6 +144,7 @@ class Collector:
             if page.exhausted:
                 return walked, removed
             start = page.rows[-1][0] + b"\0"
+            await _rest(began)
 
     async def _collect_retired(self, horizon: int) -> None:
         start, end = RETIRED_SPAN
@@ -158,12 +162,14 @@ class Collector:
     async def _collect_records(self, before: int) -> None:
         start, end = RECORD_AGE_SPAN
         while True:
+            began = _time()
             page = await self._page(start, end)
             old = [row for row in page.rows if record_age_time(row[0]) < before]
             dead: list[Write] = [(record, None) for _, v in old for record in split_record_list(v)]
             await self._remove(dead + [(key, None) for key, _ in old], "records")
             if page.exhausted or len(old) < len(page.rows):
                 break
+            await _rest(began)
         for tenant, fences in list(self._tenants.fences.items()):
             stale = [name for name, since in fences.items() if since < before]
             await self._remove([(fence_key(tenant, *name), None) for name in stale], "fences")
@@ -172,11 +178,13 @@ class Collector:
 
     async def _drop_span(self, span: Span, kind: str) -> None:
         while True:
+            began = _time()
             page = await self._page(*span)
             await self._remove([(key, None) for key, _ in page.rows], kind)
             self._cache.forget([key for key, _ in page.rows])
             if page.exhausted:
                 return
+            await _rest(began)
 
     async def _remove(self, dead: Sequence[Write], kind: str) -> None:
         if dead:
@@ -186,3 +194,12 @@ class Collector:
     async def _page(self, start: bytes, end: bytes) -> Page:
         [page] = await self._engine.scan([ScanRange(start, end, _PAGE_ROWS, _PAGE_BYTES)])
         return page
+
+
+async def _rest(began: float) -> None:
+    """Leave the engine to others for as long as the step since `began` has had it."""
+    await asyncio.sleep(min(_time() - began, _REST_SECONDS_MAX))
+
+
+def _time() -> float:
+    return asyncio.get_running_loop().time()
