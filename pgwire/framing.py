@@ -90,6 +90,28 @@ class FrameDecoder:
         self._needed = _HEADER_BYTES
         return Frame(kind, data[at + _HEADER_BYTES : end])
 
+    def run(self, kind: int) -> bytes:
+        """The bodies of the whole messages of one kind that come next, end to end; often none.
+
+        For messages whose borders mean nothing (CopyData). A message that `next` would refuse ends
+        the run, and so does one of which a part is still in the later pieces.
+        """
+        data, at, unpack = self._data, self._at, _HEADER.unpack_from
+        last = len(data) - _HEADER_BYTES
+        limit = 4 + (SMALL_BODY_BYTES_MAX if kind in self._small else self.body_bytes_max)
+        bodies = []
+        while at <= last:
+            found, length = unpack(data, at)
+            end = at + 1 + length
+            if found != kind or end > len(data) or not 4 <= length <= limit:
+                break
+            bodies.append(data[at + _HEADER_BYTES : end])
+            at = end
+        if bodies:
+            self._at = at
+            self._needed = _HEADER_BYTES
+        return b"".join(bodies)
+
     def rest(self) -> bytes:
         """Everything not yet handed out, which leaves the decoder empty."""
         data = self._join()

@@ -51,6 +51,8 @@ class Connection(asyncio.Protocol):
         self.closed = False
         self.next_frame = self._decoder.next
         """The next whole message, None if there is none yet. Raises ProtocolViolation."""
+        self.next_run = self._decoder.run
+        """next_run(kind) → the bodies of the messages of that kind that are here, end to end."""
 
     # --- asyncio's side ---------------------------------------------------------------------
 

@@ -48,44 +48,67 @@ class TextReader:
 
     def feed(self, data: bytes) -> list[Fields]:
         """The records that `data` completes. Raises SqlError."""
+        return list(self.records(self.whole(data)))
+
+    def finish(self) -> list[Fields]:
+        """A last record without an end of line."""
+        return list(self.records(self.rest()))
+
+    def whole(self, data: bytes) -> bytes:
+        """The whole lines that there are with `data`, perhaps none. Raises SqlError (54000)."""
         if self.ended:
-            return []
+            return b""
         data = self._rest + data
         end = data.rfind(b"\n") + 1
         while end and b"\\" in data and _ends_escaped(data, end - 1):
             end = data.rfind(b"\n", 0, end - 1) + 1
         self._rest = data[end:]
         _long(len(self._rest))
-        return self._records(data[:end]) if end else []
+        return data[:end]
 
-    def finish(self) -> list[Fields]:
-        """A last record without an end of line."""
+    def rest(self) -> bytes:
+        """A last line without its end, or nothing."""
         rest, self._rest = self._rest, b""
-        return self._records(rest) if rest and not self.ended else []
+        return b"" if self.ended else rest
 
-    def _records(self, data: bytes) -> list[Fields]:
+    def records(self, data: bytes) -> Iterator[Fields]:
+        """The records of whole lines, one by one: those before an error come before it.
+
+        Raises SqlError.
+        """
+        if not data:
+            return
         lines = (data[:-1] if data.endswith(b"\n") else data).split(b"\n")
         if b"\\" in data:
-            return list(self._escaped(lines))
-        lines = self._without_cr(lines)
+            yield from self._escaped(lines)
+            return
         delimiter, null = self._delimiter, self._null
-        text = [decoded(line, self._codec) for line in lines]
-        if "\\" in null:
-            return [line.split(delimiter) for line in text]  # type: ignore[misc]
-        return [[None if f == null else f for f in line.split(delimiter)] for line in text]
+        never_null = "\\" in null
+        if b"\r" not in data:
+            self.meant_no_returns()
+        for line in lines if b"\r" not in data else self._without_cr(lines):
+            fields = decoded(line, self._codec).split(delimiter)
+            yield list(fields) if never_null else [None if f == null else f for f in fields]
 
-    def _without_cr(self, lines: list[bytes]) -> list[bytes]:
+    def meant_no_returns(self) -> None:
+        """Lines without carriage returns were met: now they end in newlines alone."""
+        if self._crlf is None:
+            self._crlf = False
+
+    def _without_cr(self, lines: list[bytes]) -> Iterator[bytes]:
         if self._crlf is None:
             self._crlf = lines[0].endswith(b"\r")
-        if self._crlf:
-            return [line[:-1] if line.endswith(b"\r") else line for line in lines]
-        if any(b"\r" in line for line in lines):
-            raise SqlError(
-                "22P04",
-                "literal carriage return found in data",
-                hint='Use "\\r" to represent carriage return.',
-            )
-        return lines
+        for line in lines:
+            if self._crlf:
+                yield line.removesuffix(b"\r")
+            elif b"\r" in line:
+                raise SqlError(
+                    "22P04",
+                    "literal carriage return found in data",
+                    hint='Use "\\r" to represent carriage return.',
+                )
+            else:
+                yield line
 
     def _escaped(self, lines: list[bytes]) -> Iterator[Fields]:
         joined: list[bytes] = []

@@ -5,7 +5,7 @@ through the same writer INSERT uses; columns that are not given get their defaul
 as many rows. An error names its line, as PostgreSQL's context does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from sqlnode.errors import SqlError, unsupported
 from sqlnode.execute.api import Execution, Row
 from sqlnode.execute.writer import TableWriter
 from sqlnode.parse import RawStatement, parse
+from sqlnode.session.copy_columns import ColumnReader
 from sqlnode.session.copy_options import CopyOptions, copy_options
 from sqlnode.session.copy_text import CsvReader, Fields, TextReader, csv_line, text_line
 from sqlnode.session.pipeline import inner
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
     from sqlnode.session.session import Session
 
 BATCH_ROWS = 1000
-"""Rows written at once."""
+"""Rows written at once, where they are read one by one."""
+PIECE_BYTES = 64 << 10
+"""Text gathered before it is read."""
 
 
 async def copy(session: "Session", portal: Portal, states: CopyStates) -> Answer:
@@ -105,26 +108,104 @@ async def _load(
 ) -> int:
     codec = options.codec or client_codec
     names = [column.name for column in loader.columns]
-    reader = CsvReader(options, codec, names) if options.csv else TextReader(options, codec)
+    header = _Header(names, options) if options.header else None
+    if not options.csv:
+        return await _load_text(loader, TextReader(options, codec), options, codec, header, states)
+    reader = CsvReader(options, codec, names)
     pending: list[Fields] = []
-    header = options.header
     done = False
     while not done:
-        message = await states.read_copy()
-        if isinstance(message, CopyFail):
-            raise SqlError("57014", f"COPY from stdin failed: {message.reason}")
-        done = not isinstance(message, CopyData)
-        with loader.located():
-            data = message.data if isinstance(message, CopyData) else None
+        data = await _next_data(states)
+        done = data is None
+        with loader.located(len(pending)):
             pending += reader.finish() if data is None else reader.feed(data)
-        if header and pending:
-            _check_header(pending.pop(0), names, options)
-            loader.line += 1
-            header = False
+        if header is not None and pending:
+            header.check(pending.pop(0), loader)
+            header = None
         while len(pending) >= BATCH_ROWS or (done and pending):
             batch, pending = pending[:BATCH_ROWS], pending[BATCH_ROWS:]
             await loader.write(batch)
     return loader.count
+
+
+async def _next_data(states: CopyStates) -> bytes | None:
+    """What the client sends next; None at the end."""
+    message = await states.read_copy()
+    if isinstance(message, CopyFail):
+        raise SqlError("57014", f"COPY from stdin failed: {message.reason}")
+    return message.data if isinstance(message, CopyData) else None
+
+
+async def _gathered(states: CopyStates) -> tuple[bytes, bool]:
+    """A piece of what the client sends, and whether that was all."""
+    pieces: list[bytes] = []
+    size = 0
+    while size < PIECE_BYTES:
+        data = await _next_data(states)
+        if data is None:
+            return b"".join(pieces), True
+        pieces.append(data)
+        size += len(data)
+    return b"".join(pieces), False
+
+
+async def _load_text(
+    loader: "_Loader",
+    reader: TextReader,
+    options: CopyOptions,
+    codec: str,
+    header: "_Header | None",
+    states: CopyStates,
+) -> int:
+    columns = ColumnReader(loader.columns, options, codec, loader.session.context)
+    done = False
+    while not done:
+        data, done = await _gathered(states)
+        lines = reader.whole(data) + (reader.rest() if done else b"")
+        if not lines:
+            continue
+        values = None if header is not None else columns.read(lines)
+        if values is None:
+            header = await _load_carefully(loader, reader, lines, header)
+        else:
+            await loader.write_columns(values, lines, reader)
+    return loader.count
+
+
+async def _load_carefully(
+    loader: "_Loader", reader: TextReader, lines: bytes, header: "_Header | None"
+) -> "_Header | None":
+    """Write lines record by record; the header that still must come."""
+    records: list[Fields] = []
+    failed: SqlError | None = None
+    try:
+        for record in reader.records(lines):
+            if header is not None:
+                header.check(record, loader)
+                header = None
+            else:
+                records.append(record)
+    except SqlError as error:
+        failed = error
+    for at in range(0, len(records), BATCH_ROWS):
+        await loader.write(records[at : at + BATCH_ROWS])
+    if failed is not None:
+        with loader.located():
+            raise failed
+    return header
+
+
+@dataclass(slots=True)
+class _Header:
+    """The line before the data."""
+
+    names: Sequence[str]
+    options: CopyOptions
+
+    def check(self, fields: Fields, loader: "_Loader") -> None:
+        """Look at it. Raises SqlError 22P04."""
+        _check_header(fields, self.names, self.options)
+        loader.line += 1
 
 
 def _check_header(fields: Fields, names: Sequence[str], options: CopyOptions) -> None:
@@ -199,22 +280,33 @@ class _Loader:
         self._in_order = places == list(range(width))
         self._places = places
 
-    def located(self) -> "_Located":
-        """Adds the line to errors of reading."""
-        return _Located(self)
+    def located(self, pending: int = 0) -> "_Located":
+        """Adds the line to errors of reading; `pending` lines were read and not written yet."""
+        return _Located(self, pending)
 
     async def write(self, batch: list[Fields]) -> None:
         """Convert and write a batch. Raises SqlError with PostgreSQL's context."""
-        columns = self._convert(batch)
-        rows = await self._rows(columns, len(batch))
+        await self._write(self._convert(batch), lambda: batch)
+
+    async def write_columns(
+        self, columns: Sequence[Sequence[Value]], lines: bytes, reader: TextReader
+    ) -> None:
+        """Write values that were read from `lines`. Raises SqlError with PostgreSQL's context."""
+        reader.meant_no_returns()
+        await self._write(columns, lambda: list(reader.records(lines)))
+
+    async def _write(
+        self, columns: Sequence[Sequence[Value]], batch: Callable[[], list[Fields]]
+    ) -> None:
+        rows = await self._rows(columns, len(columns[0]) if columns else len(batch()))
         try:
             await self._writer.insert(self._execution, rows)
         except SqlError as error:
-            self._place(error, batch, rows)
+            self._place(error, batch(), rows)
             raise
         await self._execution.transaction.flush()
-        self.count += len(batch)
-        self.line += len(batch)
+        self.count += len(rows)
+        self.line += len(rows)
         await self.session.interrupts.checkpoint()
 
     def _place(self, error: SqlError, batch: list[Fields], rows: list[Row]) -> None:
@@ -290,7 +382,7 @@ class _Loader:
             if len(fields) > len(self.columns):
                 raise SqlError("22P04", "extra data after last expected column", where=where)
 
-    async def _rows(self, columns: list[list[Value]], count: int) -> list[Row]:
+    async def _rows(self, columns: Sequence[Sequence[Value]], count: int) -> list[Row]:
         if self._in_order:
             return list(zip(*columns, strict=True))
         nulls: list[Value] = [None] * count
@@ -325,15 +417,17 @@ class _Loader:
 class _Located:
     """Gives errors the line they happened in, where nothing more precise was said."""
 
-    def __init__(self, loader: _Loader) -> None:
+    def __init__(self, loader: _Loader, pending: int) -> None:
         self._loader = loader
+        self._pending = pending
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, SqlError) and error.where is None:
-            error.where = f"COPY {self._loader.table.name}, line {self._loader.line + 1}"
+            line = self._loader.line + self._pending + 1
+            error.where = f"COPY {self._loader.table.name}, line {line}"
 
 
 def _shown(fields: Fields) -> str:
