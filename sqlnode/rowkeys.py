@@ -21,7 +21,8 @@ from sqlnode.errors import unsupported
 from sqlnode.types.base import Value
 from sqlnode.types.registry import by_oid
 
-ROW_ID = KeyColumn("int")
+_PLAIN_INT = KeyColumn("int")
+ROW_ID = _PLAIN_INT
 """How the hidden row id of a table without a primary key is written."""
 
 Bound = tuple[Value, bool]
@@ -54,6 +55,7 @@ class IndexKeys:
                 KeyColumn(_kind(table, at), column.descending, column.nulls_first)
                 for at, column in zip(self.positions, index.columns, strict=True)
             ]
+        self._is_plain_int = bool(self.positions) and self._columns == [_PLAIN_INT]
         self._blank = [
             at for at, position in enumerate(self.positions) if _is_bpchar(table, position)
         ]
@@ -76,6 +78,24 @@ class IndexKeys:
     def encode_row(self, row: Sequence[Value]) -> bytes:
         """The key of a full row in the primary key's index."""
         return self.encode(self.values_of(row))
+
+    def encode_rows(self, rows: Sequence[Sequence[Value]]) -> list[bytes]:
+        """The keys of full rows in the primary key's index."""
+        if len(rows) == 1:
+            return [self.encode_row(rows[0])]
+        return self.encode_many(list(map(self.values_of, rows)))
+
+    def encode_many(self, values: Sequence[Sequence[Value]]) -> list[bytes]:
+        """Keys of values of all key columns, none of which is NULL."""
+        if self._is_plain_int:
+            return keys.int_keys(self.prefix, [only for (only,) in values])
+        return list(map(self.encode, values))
+
+    def encode_row_ids(self, row_ids: Sequence[int]) -> list[bytes]:
+        """The keys of rows under hidden row ids."""
+        if len(row_ids) == 1:
+            return [self.encode((row_ids[0],))]
+        return keys.int_keys(self.prefix, row_ids)
 
     def entry(self, row: Sequence[Value], row_key: bytes) -> tuple[bytes, bytes]:
         """Key and value of the index entry that leads to `row`, which is stored at `row_key`."""

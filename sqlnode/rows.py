@@ -110,7 +110,7 @@ class RowLayout:
         self._newest = self._layouts[-1]
         self._encoders: dict[tuple[bool, ...], Callable[[Row], bytes]] = {}
         self._decoders: dict[tuple[int, ...], RowDecoder] = {}
-        self._encode_full = _encoder(self._newest, set())
+        self._encode_full, self._encode_full_many = _encoders(self._newest, set())
         self._all = RowDecoder(table, self._layouts, range(len(table.live)))
         self.decode = self._all.decode
         """decode(bytes) → the row's values, one per live column."""
@@ -127,8 +127,14 @@ class RowLayout:
             nulls = {bit for bit, null in enumerate(shape) if null}
             if len(self._encoders) >= SHAPES_MAX:
                 return _encode_by_loop(self._newest, nulls, row)
-            encoder = self._encoders[shape] = _encoder(self._newest, nulls)
+            encoder = self._encoders[shape] = _encoders(self._newest, nulls)[0]
         return encoder(row)
+
+    def encode_many(self, rows: Sequence[Row]) -> list[bytes]:
+        """The bytes of full rows."""
+        if True in [None in row for row in rows]:
+            return [self.encode(row) for row in rows]
+        return self._encode_full_many(rows)
 
     def decoder(self, positions: Sequence[int]) -> "RowDecoder":
         """A decoder of the live columns at `positions` only, in that order."""
@@ -195,28 +201,39 @@ _Many = Callable[[list[bytes]], list[Row]]
 # --- generated code ----------------------------------------------------------------------------
 
 
-def _encoder(layout: _Layout, nulls: set[int]) -> Callable[[Row], bytes]:
-    """Code for rows in which exactly the columns `nulls` are NULL."""
+_EncodeOne = Callable[[Row], bytes]
+_EncodeMany = Callable[[Sequence[Row]], list[bytes]]
+
+
+def _encoders(layout: _Layout, nulls: set[int]) -> "tuple[_EncodeOne, _EncodeMany]":
+    """Code for rows in which exactly the columns `nulls` are NULL, for one row and for many."""
     names: dict[str, Any] = {"pack": layout.struct.pack, "HEAD": layout.head(nulls)}
-    lines = ["def encode(row):", f"    {_unpacking([f'c{f.bit}' for f in layout.fields])} = row"]
     fixed = ["0" if f.bit in nulls else f"c{f.bit}" for f in layout.fixed]
     for at, item in enumerate(layout.fixed):
         if item.code == _UUID_WIDTH:
             fixed[at] = "b''" if item.bit in nulls else f"c{item.bit}.bytes"
-    ends, pieces = [], []
+    steps, ends, pieces = [], [], []
     end = str(layout.struct.size)
     for item in layout.var:
         if item.var is not None and item.bit not in nulls:
             names.update(item.var.names)
-            lines.append(f"    v{item.bit} = {item.var.encode_source.format(f'c{item.bit}')}")
-            lines.append(f"    e{item.bit} = {end} + len(v{item.bit})")
+            steps.append((f"v{item.bit}", item.var.encode_source.format(f"c{item.bit}")))
+            steps.append((f"e{item.bit}", f"{end} + len(v{item.bit})"))
             end = f"e{item.bit}"
             pieces.append(f"v{item.bit}")
         ends.append(end)
     packed = f"pack({', '.join(['HEAD', *fixed, *ends])})"
     body = packed if not pieces else f"b''.join(({', '.join([packed, *pieces])}))"
-    lines.append(f"    return {body}")
-    return _compiled(lines, names, "encode")
+    columns = _unpacking([f"c{f.bit}" for f in layout.fields])
+    one = ["def one(row):", f"    {columns} = row"]
+    one += [f"    {name} = {value}" for name, value in steps]
+    # `for x in (value,)` is a plain assignment to the compiler.
+    binding = "".join(f" for {name} in ({value},)" for name, value in steps)
+    many = ["def many(rows):", f"    return [{body} for {columns} in rows{binding}]"]
+    return (
+        _compiled([*one, f"    return {body}"], names, "one"),
+        _compiled(many, names, "many"),
+    )
 
 
 def _decoders(layout: _Layout, nulls: set[int], columns: Sequence[Column]) -> "tuple[_One, _Many]":

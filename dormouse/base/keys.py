@@ -26,7 +26,7 @@ tell the direction: NULLs of a descending column come first unless it is NULLS L
 """
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -215,6 +215,13 @@ def key_encoder(prefix: bytes, columns: Sequence[KeyColumn]) -> Callable[[Sequen
     if any(column != KeyColumn("int") for column in columns) or len(columns) not in (1, 2):
         return general
     return _int_encoder(prefix, len(columns), general)
+
+
+def int_keys(prefix: bytes, values: Iterable[int]) -> list[bytes]:
+    """The keys that start with `prefix` and have one ascending int column, for many values."""
+    start = prefix + bytes([_INT])
+    pack = struct.Struct(f">{len(start)}sQ").pack
+    return [pack(start, value + _INT_BIAS) for value in values]
 
 
 def _int_encoder(

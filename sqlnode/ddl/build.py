@@ -42,18 +42,25 @@ async def rewrite(change: Change, before: Table, after: Table) -> Table:
     await _open_snapshot(change, before)
     after = with_fresh_ranges(change, after)
     layout, to = RowLayout(before), row_keys(after)
+    checked = [
+        at
+        for at, (old, new) in enumerate(zip(before.live, after.live, strict=True))
+        if new.not_null and not old.not_null
+    ]
     secondary = [(index, IndexKeys(after, index)) for index in after.indexes if not index.primary]
     execution, transaction = change.execution, change.transaction
-    async for _keys, values in _rows(execution, before):
-        rows = layout.decode_many(values)
-        check_not_null(after, rows)
+    async for _keys, values in _rows(execution, before, keys=False):
+        if checked:
+            _check_values(after, checked, layout.decoder(checked).decode_many(values))
         if after.primary is None:
-            keys = [to.encode((number,)) for number in await transaction.row_ids(len(rows))]
+            keys = to.encode_row_ids(await transaction.row_ids(len(values)))
         else:
-            keys = [to.encode_row(row) for row in rows]
+            keys = to.encode_many(layout.decoder(to.positions).decode_many(values))
         taken = transaction.load(keys, values)
         if taken is not None and after.primary is not None:
-            raise duplicate(after, after.primary, to, rows[taken], execution.functions)
+            row = layout.decode(values[taken])
+            raise duplicate(after, after.primary, to, row, execution.functions)
+        rows = layout.decode_many(values) if secondary else []
         for index, at in secondary:
             _load_entries(execution, after, index, at, rows, keys)
         await _pause(execution)
@@ -116,6 +123,13 @@ def check_not_null(table: Table, rows: Sequence[Row]) -> None:
                     raise contains_nulls(table, table.live[at].name)
 
 
+def _check_values(table: Table, positions: Sequence[int], rows: Sequence[Row]) -> None:
+    """Raises SqlError 23502 for a NULL; `rows` have the columns at `positions` only."""
+    for row in rows:
+        if None in row:
+            raise contains_nulls(table, table.live[positions[row.index(None)]].name)
+
+
 def contains_nulls(table: Table, column: str) -> SqlError:
     """23502 with PostgreSQL's text for existing rows."""
     return SqlError(
@@ -168,10 +182,10 @@ async def _open_snapshot(change: Change, table: Table) -> None:
 
 
 async def _rows(
-    execution: Execution, table: Table
+    execution: Execution, table: Table, *, keys: bool = True
 ) -> AsyncIterator[tuple[list[bytes], list[bytes]]]:
-    """(row keys, row values), page by page."""
-    pages = execution.transaction.scan(*row_keys(table).span)
+    """(row keys if wanted, row values), page by page."""
+    pages = execution.transaction.scan(*row_keys(table).span, keys=keys)
     async for page in pages:
         yield page.keys, page.values
 

@@ -64,18 +64,15 @@ class TableWriter:
         for row in rows:
             if None in row:
                 self.check_nulls(row, execution.functions)
-        encode = self.layout.encode
         if self._primary is None:
-            row_ids = await transaction.row_ids(len(rows))
-            keys = [self.rows.encode((row_id,)) for row_id in row_ids]
+            keys = self.rows.encode_row_ids(await transaction.row_ids(len(rows)))
         else:
-            encode_key = self.rows.encode_row
-            keys = [encode_key(row) for row in rows]
-        values = [encode(row) for row in rows]
+            keys = self.rows.encode_rows(rows)
+        values = self.layout.encode_many(rows)
         unique = [self._primary is not None] * len(rows)
         if self.indexes:
             keys, values, unique = self._with_entries(rows, keys, values, unique)
-        if len(rows) > 1:
+        if len(rows) > 1 and True in unique:
             self._check_among(rows, keys, unique, execution.functions)
         taken = await transaction.insert(keys, values, unique=unique)
         if taken is not None:

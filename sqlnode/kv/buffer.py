@@ -10,16 +10,17 @@ youngest run that has it.
 
 Each savepoint keeps, for every key written after it, what the buffer held before (*undo*). Undo is
 noted when a statement ends, so it costs nothing without savepoints. Writes that are staged already
-cannot be taken back at storage; they are written over: with the value of an older run, or with the
-committed value, which `rollback_to` asks its caller for.
+cannot be taken back at storage: their runs stay, and they are written over, with what the
+transaction had before or with the committed value, which `rollback_to` asks its caller for.
 """
 
-from bisect import bisect_left
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterable, Sequence
+from itertools import accumulate
 from typing import Final
 
-from sqlnode.kv.runs import Run, RunFile
+from dormouse.base import blocks
+from sqlnode.kv.runs import Piece, Run, RunFile
 
 Writes = dict[bytes, bytes | None]
 """Keys with their values; None deletes."""
@@ -35,11 +36,8 @@ class Missing:
 MISSING: Final = Missing()
 
 
-@dataclass(slots=True)
-class _Level:
-    undo: dict[bytes, "bytes | Missing | None"] = field(default_factory=dict)
-    runs: int = 0
-    """How many runs there were."""
+_Undo = dict[bytes, "bytes | Missing | None"]
+"""What the transaction had for keys before a level; MISSING: nothing of its own."""
 
 
 class WriteBuffer:
@@ -51,7 +49,7 @@ class WriteBuffer:
         self._earlier: Writes = {}
         self._current: Writes = {}
         self._sorted: list[bytes] | None = None
-        self._levels: list[_Level] = []
+        self._levels: list[_Undo] = []
         self._file: RunFile | None = None
         self._runs: list[Run] = []
         self._statement = 0
@@ -70,6 +68,20 @@ class WriteBuffer:
         """Write a key; None deletes it."""
         self._current[key] = value
         self.size += len(key) + OVERHEAD_BYTES + (len(value) if value else 0)
+
+    def put_all(self, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
+        """Write many keys."""
+        self._current.update(zip(keys, values, strict=True))
+        self.size += sum(map(len, keys)) + sum(map(len, values)) + OVERHEAD_BYTES * len(keys)
+
+    def are_new(self, keys: Sequence[bytes]) -> bool:
+        """Whether no key comes twice and none was written; False also where that is unsure."""
+        if len(set(keys)) < len(keys):
+            return False
+        if not (self._current.keys().isdisjoint(keys) and self._earlier.keys().isdisjoint(keys)):
+            return False
+        near = self._near(keys)
+        return not any(run.may_have(key) for run in near for key in keys)
 
     def next_statement(self) -> None:
         """Make the writes so far visible to reads."""
@@ -117,14 +129,7 @@ class WriteBuffer:
         return found
 
     def _staged(self, key: bytes, statement_max: int) -> "bytes | Missing | None":
-        if self._file is None:
-            return MISSING
-        for run in reversed(self._runs):
-            if run.statement <= statement_max and run.may_have(key):
-                found = self._file.range(run, key, key + b"\0")
-                if found:
-                    return found[key]
-        return MISSING
+        return self._in_runs(key, [run for run in self._runs if run.statement <= statement_max])
 
     def _sorted_keys(self) -> list[bytes]:
         if self._sorted is None:
@@ -133,7 +138,7 @@ class WriteBuffer:
 
     # --- staging ---
 
-    def take_pieces(self, piece_bytes: int) -> Iterable[Writes]:
+    def take_pieces(self, piece_bytes: int) -> Iterable[Piece]:
         """Turn all buffered writes into runs and give them in the order they must be staged."""
         if self._file is None:
             self._file = RunFile()
@@ -166,7 +171,7 @@ class WriteBuffer:
     def savepoint(self) -> int:
         """Begin a level; its number."""
         self.next_statement()
-        self._levels.append(_Level(runs=len(self._runs)))
+        self._levels.append({})
         return len(self._levels) - 1
 
     def release(self, level: int) -> None:
@@ -175,9 +180,9 @@ class WriteBuffer:
         inner = self._levels[level:]
         del self._levels[level:]
         if self._levels:
-            outer = self._levels[-1].undo
+            outer = self._levels[-1]
             for each in inner:
-                for key, old in each.undo.items():
+                for key, old in each.items():
                     outer.setdefault(key, old)
 
     def rollback_to(self, level: int) -> list[bytes]:
@@ -189,36 +194,26 @@ class WriteBuffer:
         self._current = {}
         undo: dict[bytes, bytes | Missing | None] = {}
         for each in reversed(self._levels[level:]):
-            undo.update(each.undo)
-        dropped: Writes = {}
-        mark = self._levels[level].runs
-        if self._file is not None:
-            for run in self._runs[mark:]:
-                dropped.update(self._file.load(run))
-        del self._runs[mark:]
+            undo.update(each)
         del self._levels[level + 1 :]
-        self._levels[level].undo = {}
-        self._earlier = {**dropped, **self._earlier}
-        return self._restore(undo, dropped)
+        self._levels[level] = {}
+        return self._restore(undo)
 
     def put_back(self, key: bytes, value: bytes | None) -> None:
         """Write a committed value over a staged write that was undone."""
         self._earlier[key] = value
         self._sorted = None
 
-    def _restore(self, undo: dict[bytes, "bytes | Missing | None"], dropped: Writes) -> list[bytes]:
+    def _restore(self, undo: "_Undo") -> list[bytes]:
         unknown = []
+        near = self._near(undo)
         for key, old in undo.items():
             if not isinstance(old, Missing):
                 self._earlier[key] = old
-                continue
-            self._earlier.pop(key, None)
-            if key in dropped:
-                value = self._staged(key, self._statement)
-                if isinstance(value, Missing):
-                    unknown.append(key)
-                else:
-                    self._earlier[key] = value
+            elif any(run.may_have(key) for run in near):
+                unknown.append(key)
+            else:
+                self._earlier.pop(key, None)
         self._sorted = None
         self.size = sum(
             len(key) + OVERHEAD_BYTES + len(value or b"") for key, value in self._earlier.items()
@@ -226,21 +221,44 @@ class WriteBuffer:
         return unknown
 
     def _note_undo(self, writes: Writes) -> None:
-        undo, earlier = self._levels[-1].undo, self._earlier
+        undo, earlier, near = self._levels[-1], self._earlier, self._near(writes)
         for key in writes:
             if key not in undo:
-                undo[key] = earlier.get(key, MISSING)
+                value = earlier.get(key, MISSING)
+                undo[key] = self._in_runs(key, near) if value is MISSING and near else value
+
+    def _near(self, keys: Collection[bytes]) -> list[Run]:
+        """The runs in whose ranges some of the keys may be."""
+        if not self._runs or not keys:
+            return []
+        start, end = min(keys), max(keys) + b"\0"
+        return [run for run in self._runs if run.overlaps(start, end)]
+
+    def _in_runs(self, key: bytes, runs: Sequence[Run]) -> "bytes | Missing | None":
+        """The value of a key in the youngest of `runs` that has it."""
+        if self._file is not None:
+            for run in reversed(runs):
+                if run.may_have(key):
+                    found = self._file.range(run, key, key + b"\0")
+                    if found:
+                        return found[key]
+        return MISSING
 
 
-def _pieces(writes: Writes, piece_bytes: int) -> Iterable[Writes]:
-    piece: Writes = {}
-    size = 0
-    for key in sorted(writes):
-        value = writes[key]
-        size += len(key) + len(value or b"") + OVERHEAD_BYTES
-        if size > piece_bytes and piece:
-            yield piece
-            piece, size = {}, len(key) + len(value or b"") + OVERHEAD_BYTES
-        piece[key] = value
-    if piece:
-        yield piece
+def _pieces(writes: Writes, piece_bytes: int) -> Iterable[Piece]:
+    keys = sorted(writes)
+    values = [writes[key] for key in keys]
+    ends = list(
+        accumulate(
+            [
+                len(key) + len(value or b"") + OVERHEAD_BYTES
+                for key, value in zip(keys, values, strict=True)
+            ]
+        )
+    )
+    start = before = 0
+    while start < len(keys):
+        end = max(start + 1, bisect_right(ends, before + piece_bytes))
+        part = keys[start:end]
+        yield Piece(part, blocks.pack(part), blocks.pack(values[start:end]))
+        start, before = end, ends[end - 1]

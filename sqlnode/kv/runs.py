@@ -12,12 +12,20 @@ every page: slow, and right.
 import tempfile
 from array import array
 from bisect import bisect_left
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dormouse.base import blocks
 
 RUNS_IN_MEMORY = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Piece:
+    """Writes that are staged together: sorted keys, and keys and values as blocks."""
+
+    keys: list[bytes]
+    packed_keys: bytes
+    packed_values: bytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,10 +67,9 @@ class RunFile:
         self._loaded.clear()
         self._file.close()
 
-    def add(self, writes: Mapping[bytes, bytes | None], statement: int) -> Run:
-        """Write a run; `writes` are sorted and not empty."""
-        keys = list(writes)
-        packed, values = blocks.pack(keys), blocks.pack(list(writes.values()))
+    def add(self, piece: Piece, statement: int) -> Run:
+        """Write a run; the piece is not empty."""
+        keys, packed, values = piece.keys, piece.packed_keys, piece.packed_values
         self._file.seek(self._end)
         for part in (packed, values):
             written = self._file.write(part)
@@ -79,11 +86,6 @@ class RunFile:
         )
         self._end += len(packed) + len(values)
         return run
-
-    def load(self, run: Run) -> dict[bytes, bytes | None]:
-        """All writes of a run."""
-        keys, values = self._read(run)
-        return dict(zip(keys, values, strict=True))
 
     def range(self, run: Run, start: bytes, end: bytes) -> dict[bytes, bytes | None]:
         """The writes of a run in [start, end)."""

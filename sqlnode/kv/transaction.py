@@ -21,6 +21,7 @@ from __future__ import annotations  # the client makes transactions
 
 import asyncio
 import struct
+from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -46,8 +47,10 @@ if TYPE_CHECKING:
     from sqlnode.kv.client import KvClient
     from sqlnode.kv.gates import Gates
 
-STAGE_BYTES = 4 << 20
+STAGE_BYTES = 1 << 20
 """Buffered bytes past which `flush` stages; also the size of a staged piece."""
+PIECES_IN_FLIGHT = 4
+"""Staged pieces sent and not yet answered, so that both sides work at the same time."""
 LOCKS_PER_REQUEST = 2_048
 KEYS_PER_REQUEST = 4_096
 _PIN_ASKED = -1
@@ -111,7 +114,7 @@ class KvTransaction:
         self._retired: list[tuple[bytes, bytes]] = []
         self._changes_catalog = False
         self._marks: list[tuple[int, bool]] = []
-        self._staging: asyncio.Future[kv.Reply] | None = None
+        self._staging: deque[asyncio.Future[kv.Reply]] = deque()
         self._ended = False
 
     def __repr__(self) -> str:
@@ -346,8 +349,7 @@ class KvTransaction:
             taken = await self._taken(keys, unique)
             if taken is not None:
                 return taken
-        for key, value in zip(keys, values, strict=True):
-            self._buffer.put(key, value)
+        self._buffer.put_all(keys, values)
         return None
 
     async def _taken(self, keys: Sequence[bytes], unique: Sequence[bool]) -> int | None:
@@ -380,6 +382,9 @@ class KvTransaction:
         """See `Transaction.load`."""
         self._check_writable()
         buffer = self._buffer
+        if buffer.are_new(keys):
+            buffer.put_all(keys, values)
+            return None
         for at, key in enumerate(keys):
             found = buffer.newest(key)
             if not isinstance(found, Missing) and found is not None:
@@ -426,18 +431,19 @@ class KvTransaction:
             await self._stage()
 
     async def _stage(self) -> None:
-        """Send all buffered writes ahead, at most two pieces on their way at a time."""
+        """Send all buffered writes ahead, a bounded number of pieces on their way at a time."""
         piece_bytes = min(STAGE_BYTES, self._client.limits.frame_bytes_max // 2)
         for piece in self._buffer.take_pieces(piece_bytes):
-            await self._staged()
-            request = kv.Request(stage=kv.Stage(writes=_packed(piece)))
+            await self._staged(PIECES_IN_FLIGHT - 1)
+            writes = kv.Writes(keys=piece.packed_keys, values=piece.packed_values)
+            request = kv.Request(stage=kv.Stage(writes=writes))
             self._enlist(request)
-            self._staging = self._client.call(request, epoch=self._epoch)
+            self._staging.append(self._client.call(request, epoch=self._epoch))
 
-    async def _staged(self) -> None:
-        if self._staging is not None:
-            staging, self._staging = self._staging, None
-            await self._reply(staging)
+    async def _staged(self, left: int = 0) -> None:
+        """Wait until at most `left` pieces are on their way."""
+        while len(self._staging) > left:
+            await self._reply(self._staging.popleft())
 
     def _check_writable(self) -> None:
         if self._read_only:
@@ -518,9 +524,8 @@ class KvTransaction:
         self._buffer.close()
         self._held.clear()
         self._gates.open_all(self)
-        if self._staging is not None:
-            self._staging.add_done_callback(_ignore)
-            self._staging = None
+        while self._staging:
+            self._staging.popleft().add_done_callback(_ignore)
 
     # --- requests ---
 

@@ -5,6 +5,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from dormouse.base import blocks
 from sqlnode.kv.buffer import Missing, WriteBuffer, Writes
 
 _KEYS = st.sampled_from([b"a", b"b", b"c", b"d", b"e"])
@@ -30,6 +31,17 @@ class BufferMachine(RuleBasedStateMachine):
         self.buffer.put(key, value)
         self._all[key] = value
 
+    @rule(values=st.dictionaries(_KEYS, st.binary(max_size=4)))
+    def put_all(self, values: dict[bytes, bytes]) -> None:
+        self.buffer.put_all(list(values), list(values.values()))
+        self._all.update(values)
+
+    @rule(keys=st.lists(_KEYS, max_size=3))
+    def are_new(self, keys: list[bytes]) -> None:
+        if self.buffer.are_new(keys):
+            assert len(set(keys)) == len(keys)
+            assert all(isinstance(self.buffer.newest(key), Missing) for key in keys)
+
     @rule()
     def next_statement(self) -> None:
         self.buffer.next_statement()
@@ -38,7 +50,9 @@ class BufferMachine(RuleBasedStateMachine):
     @rule()
     def stage(self) -> None:
         for piece in self.buffer.take_pieces(40):
-            self._remote.update(piece)
+            values = blocks.unpack(piece.packed_values)
+            assert piece.keys == blocks.unpack_present(piece.packed_keys) == sorted(piece.keys)
+            self._remote.update(zip(piece.keys, values, strict=True))
 
     @rule()
     def savepoint(self) -> None:
@@ -89,5 +103,5 @@ class BufferMachine(RuleBasedStateMachine):
         self.buffer.close()
 
 
-BufferMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+BufferMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
 TestBuffer = pytest.mark.filterwarnings("ignore::ResourceWarning")(BufferMachine.TestCase)
