@@ -1,8 +1,8 @@
 """The pod host: a process that has everything imported, of which pods are forked.
 
-                 import, warm up, freeze
+                 import, rehearse, freeze
     python ──────────────────────────────▶ host ──fork──▶ warm pod ──stamp──▶ tenant's pod
-      0.5 s                                  │    ~10 ms
+      1.5 s                                  │    ~10 ms
                                              └──fork──▶ warm pod         pages shared until written
 
 A pod shares the host's pages until one of the two writes them. Python writes a reference count
@@ -28,9 +28,6 @@ from sqlnode.podhost_config import PodHostSettings
 from sqlnode.podhost_link import listen
 from sqlnode.podhost_loop import PodHost
 
-WARM_UP = "SELECT a, count(*) FROM t WHERE b = $1 GROUP BY a ORDER BY 2 LIMIT 3"
-"""Parsed once in the host: the parser sets itself up at its first use."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -47,11 +44,11 @@ def main() -> None:
 
 def _serve(settings: PodHostSettings, ready_fd: int | None) -> None:
     # Here, for they take half a second: a usage error answers at once.
-    from sqlnode import parse, pod
-    from sqlnode.warmup import warm_up
+    from sqlnode import pod
+    from sqlnode.rehearsal import rehearse
 
-    parse.parse(WARM_UP)
-    warm_up()
+    for failure in rehearse(settings.pod):
+        _log.error("the rehearsal failed", extra={"reason": failure})
     host = PodHost(
         listen(settings.socket),
         functools.partial(pod.run, settings.pod),

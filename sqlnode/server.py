@@ -67,6 +67,12 @@ class SqlServer:
         """Clients that are connected, logged in or not."""
         return len(self._tasks)
 
+    def connect(self, transport: asyncio.Transport) -> Connection:
+        """Serve a client behind a transport that this server did not make."""
+        connection = self._connection()
+        connection.connection_made(transport)
+        return connection
+
     def _connection(self) -> Connection:
         return Connection(self._tenant.limits, accept=self._accept, gone=self._gone)
 
