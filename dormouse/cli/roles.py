@@ -12,7 +12,7 @@ from control.config import ControlSettings
 from dormouse.base import config
 from dormouse.base.clock import Clock
 from dormouse.base.tls import Role
-from dormouse.cli.folder import DataFolder
+from dormouse.cli.folder import DataFolder, write_private
 from dormouse.cli.sockets import LOOPBACK, free_ports
 from dormouse.cli.supervisor import RoleSpec
 from proxy.config import ProxySettings
@@ -54,7 +54,8 @@ def prepare_certificates(folder: DataFolder, clock: Clock) -> None:
         authority.ensure_role(folder.certificates, role)
     names = ("localhost", SQL_DOMAIN, f"*.{SQL_DOMAIN}", *_own_name())
     authority.ensure_sql(folder.certificates, names, LOOPBACK)
-    folder.client_ca.write_bytes(authority.certificate_pem)
+    write_private(folder.client_ca, authority.certificate_pem.decode("ascii"))
+    folder.client_ca.chmod(0o644)  # not a secret, and other users' clients may need it
 
 
 def write_settings(plan: Plan) -> list[RoleSpec]:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import signal
 import socket
 from collections.abc import Iterator
@@ -145,6 +146,7 @@ class Up:
 
 async def up(options: UpOptions) -> None:
     """Run the gateway until SIGTERM or SIGINT. Raises CommandError where it cannot start."""
+    os.umask(0o077)  # the roles', too: whatever they write is this user's alone
     clock = SystemClock()
     folder = DataFolder.at(options.data)
     folder.make()

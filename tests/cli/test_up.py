@@ -49,6 +49,11 @@ def test_what_scripts_rely_on(tmp_path: Path) -> None:
         assert all(role["state"] == "running" for role in running.roles().values())
         ready_file = running.folder / "ready-file.json"
         assert ready_file.stat().st_mode & 0o777 == 0o600
+        open_to_others = [
+            file for file in running.folder.rglob("*") if file.lstat().st_mode & 0o077
+        ]
+        # The test's own launcher made the log of the terminal.
+        assert {file.name for file in open_to_others} <= {"ca.crt", "up.log"}
         pids = [role["pid"] for role in ready["roles"].values()]
         second = _dormouse(running, "up", "--sql-port", "0", "--api-port", "0", code=1)
         assert f"pid {running.process.pid}" in second.stderr
