@@ -249,12 +249,14 @@ class Subscript:
 
 @dataclass(frozen=True, slots=True)
 class RowExpr:
-    """ROW(…)."""
+    """ROW(…). `optional`: it stands for a row that an outer join may have left out, and is NULL
+    where all fields are."""
 
     fields: tuple[Expr, ...]
     names: tuple[str, ...]
     type: int = 2249
     typmod: int = -1
+    optional: bool = False
     location: int = field(default=-1, compare=False)
 
 

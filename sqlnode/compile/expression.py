@@ -250,17 +250,15 @@ def _sublink_column(compiler: Compiler, expr: tree.SubLinkColumn) -> Code:
 
 @handles(tree.RowExpr)
 def _row(compiler: Compiler, expr: tree.RowExpr) -> Code:
-    fields = [compiler.value(field).text for field in expr.fields]
-    return Code(f"({''.join(f'{field}, ' for field in fields)})", nullable=False)
+    fields = [compiler.value(field) for field in expr.fields]
+    types = compiler.bound(tuple(field.type for field in expr.fields))
+    names = compiler.bound(expr.names)
+    values = f"({''.join(f'{field.text}, ' for field in fields)})"
+    if expr.optional and all(field.nullable for field in fields):
+        return Code(f"_optional_row({values}, types={types}, names={names})", nullable=True)
+    return Code(f"_make_row({values}, types={types}, names={names})", nullable=False)
 
 
 @handles(tree.Var)
 def _var(compiler: Compiler, expr: tree.Var) -> Code:
-    if expr.column != tree.WHOLE_ROW:
-        raise LookupError(f"column {expr} is not among {list(compiler.columns)}")
-    fields = sorted(
-        (column.column, code.text)
-        for column, code in compiler.columns.items()
-        if isinstance(column, tree.Var) and column.entry == expr.entry and column.levels_up == 0
-    )
-    return Code(f"({''.join(f'{text}, ' for _, text in fields)})", nullable=False)
+    raise LookupError(f"column {expr} is not among {list(compiler.columns)}")

@@ -7,6 +7,7 @@ from sqlnode import sqlstate
 from sqlnode.errors import SqlError
 from sqlnode.types.array import EMPTY, Array
 from sqlnode.types.base import Value
+from sqlnode.types.records import Row, make_row
 
 __all__ = [
     "OPEN",
@@ -18,9 +19,11 @@ __all__ = [
     "array_item",
     "hashed_any",
     "make_array",
+    "make_row",
     "map_array",
     "min_max",
     "nest_arrays",
+    "optional_row",
     "row_null",
     "slice_array",
     "value",
@@ -86,6 +89,18 @@ def row_null(fields: Value, *, negated: bool) -> bool:
     if negated:
         return all(field is not None for field in fields)
     return all(field is None for field in fields)
+
+
+def optional_row(
+    values: tuple[Value, ...], *, types: tuple[int, ...], names: tuple[str, ...]
+) -> Row | None:
+    """A record, or NULL where every field is: a row that an outer join has left out.
+
+    A row that is there and has nothing but NULLs cannot be told from it.
+    """
+    if all(value is None for value in values):
+        return None
+    return make_row(values, types=types, names=names)
 
 
 def make_array(elements: list[Value]) -> Array:

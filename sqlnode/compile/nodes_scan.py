@@ -33,9 +33,7 @@ def table_columns(node: nodes.TableScan, exprs: tuple[Expr, ...]) -> tuple[tuple
             if isinstance(part, RowKey):
                 with_key = True
             elif isinstance(part, tree.Var) and part.entry == node.entry:
-                every = range(len(node.table.live))
-                for position in every if part.column == tree.WHOLE_ROW else (part.column,):
-                    found.setdefault(position)
+                found.setdefault(part.column)
     return tuple(found), with_key
 
 

@@ -167,8 +167,6 @@ class _Printer:
         if known is None:
             return f"column{column + 1}"
         alias, columns = known
-        if column == tree.WHOLE_ROW:
-            return f"{alias}.*"
         plain = entry == self._own or not self._qualify
         return columns(column) if plain else f"{alias}.{columns(column)}"
 

@@ -15,6 +15,7 @@ from sqlnode.plan.expressions import Slot
 from sqlnode.plan.modify import plan_delete, plan_insert, plan_update
 from sqlnode.plan.nodes import Node, Plan
 from sqlnode.plan.rewrite import fold_query
+from sqlnode.plan.rules.expand_rows import expand_rows
 from sqlnode.plan.select import BlockPlanner, ordered, plan_select, sort_keys
 from sqlnode.plan.walk import rewrite_query
 
@@ -41,6 +42,7 @@ def plan(query: tree.Query, *, catalog: "Catalog", optimize: bool = True) -> Pla
     statement = Statement(optimize=optimize)
     planner = _Planner(statement)
     try:
+        query = expand_rows(query)
         root = planner.plan_query(fold_query(query) if optimize else query, Scope())
     except RecursionError:
         raise too_deep() from None

@@ -90,7 +90,11 @@ def _rewrite_value(value: Any, visit: Visit, depth: int) -> Any:
 
 
 def rewrite_query(query: tree.Query, visit: Visit, depth: int = 0) -> tree.Query:
-    """The query with `visit` applied to every expression and CTE reference in it."""
+    """The query with `visit` applied to every expression and CTE reference in it.
+
+    `visit` is shown each query itself, too, before what is in it; its answer to that is not used.
+    """
+    visit(query, depth)
 
     def each(value: Any) -> Any:
         return None if value is None else rewrite(value, visit, depth)

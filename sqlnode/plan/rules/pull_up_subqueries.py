@@ -78,10 +78,6 @@ def _merge(block: Block, position: int, inner: Block, *, optional: bool) -> Bloc
     def visit(node: Any, depth: int) -> Any:
         if not isinstance(node, tree.Var) or node.entry != position or node.levels_up != depth:
             return None
-        if node.column == tree.WHOLE_ROW:
-            names = tuple(target.name for target in inner.query.targets)
-            row = tuple(shift_levels(target, depth) for target in targets)
-            return tree.RowExpr(row, names)
         return shift_levels(targets[node.column], depth)
 
     root = replace_leaf(block.root, position, inner.root)

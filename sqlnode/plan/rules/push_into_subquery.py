@@ -42,11 +42,7 @@ def push_into_subquery(
 
 
 def _unfit(condition: Any) -> bool:
-    return (
-        has_sublink(condition)
-        or is_volatile(condition)
-        or any(isinstance(n, tree.Var) and n.column == tree.WHOLE_ROW for n in walk(condition))
-    )
+    return has_sublink(condition) or is_volatile(condition)
 
 
 def _pushed(query: tree.Query, entry: int, condition: Any) -> tree.Query | None:
