@@ -1,9 +1,8 @@
-"""LIKE, ILIKE, SIMILAR TO and POSIX regular expressions, on Python's `re`.
+"""LIKE, ILIKE, SIMILAR TO and the functions of regular expressions.
 
-PostgreSQL's advanced regular expressions and Python's are close; what differs is translated:
-`\\m \\M \\y \\Y \\A \\Z`, `[[:alpha:]]`, `[[:<:]]`, `*+`-less quantifiers, embedded options
-`(?i)…`, `***=`. Python takes the first alternative that matches where PostgreSQL takes the longest.
-Compiled patterns are kept in a bounded cache.
+LIKE needs no search for another way: what stands between two `%` may as well be found where it
+comes first, so every piece but the last is an atomic group, and a pattern takes time in proportion
+to the text.
 """
 
 import re
@@ -12,6 +11,7 @@ from functools import lru_cache
 from sqlnode import sqlstate
 from sqlnode.errors import SqlError
 from sqlnode.functions.family import Family
+from sqlnode.functions.regexes import Match, compile_regex
 from sqlnode.types.array import Array
 
 FAMILY = Family()
@@ -20,26 +20,29 @@ _PATTERNS_MAX = 1024
 
 @lru_cache(maxsize=_PATTERNS_MAX)
 def _like(pattern: str, ignore_case: bool) -> re.Pattern[str]:
-    out = []
+    pieces = [""]
     at = 0
     while at < len(pattern):
         character = pattern[at]
-        if character == "\\":
-            at += 1
-            if at == len(pattern):
-                raise SqlError(
-                    sqlstate.INVALID_ESCAPE_SEQUENCE,
-                    "LIKE pattern must not end with escape character",
-                )
-            out.append(re.escape(pattern[at]))
-        elif character == "%":
-            out.append(".*")
-        elif character == "_":
-            out.append(".")
-        else:
-            out.append(re.escape(character))
         at += 1
-    return re.compile("".join(out), re.DOTALL | (re.IGNORECASE if ignore_case else 0))
+        if character == "%":
+            pieces.append("")
+        elif character == "_":
+            pieces[-1] += "."
+        elif character != "\\":
+            pieces[-1] += re.escape(character)
+        elif at == len(pattern):
+            raise SqlError(
+                sqlstate.INVALID_ESCAPE_SEQUENCE, "LIKE pattern must not end with escape character"
+            )
+        else:
+            pieces[-1] += re.escape(pattern[at])
+            at += 1
+    first, *middle = pieces
+    if middle:
+        last = middle.pop()
+        first += "".join(f"(?>.*?{piece})" for piece in middle if piece) + ".*" + last
+    return re.compile(first, re.DOTALL | (re.IGNORECASE if ignore_case else 0))
 
 
 def like(text: str, pattern: str) -> bool:
@@ -82,127 +85,15 @@ def like_escape(pattern: str, escape: str) -> str:
 
 # --- regular expressions -----------------------------------------------------------------------
 
-_LETTERS = "A-Za-z\u00aa-\u02af\u0370-\u1fff"
-_CLASSES = {
-    "alpha": _LETTERS, "digit": r"\d", "alnum": "0-9" + _LETTERS, "space": r"\s", "upper": "A-Z",
-    "lower": "a-z", "punct": r"!-/:-@\[-`{-~", "xdigit": "0-9A-Fa-f", "blank": r" \t",
-    "cntrl": r"\x00-\x1f\x7f", "graph": "!-~", "print": " -~", "word": r"\w",
-}  # fmt: skip
-_ESCAPES = {"m": r"\b(?=\w)", "M": r"\b(?<=\w)", "y": r"\b", "Y": r"\B", "A": r"\A", "Z": r"\Z"}
-_OPTIONS = {"i": re.IGNORECASE, "c": 0, "n": re.MULTILINE, "m": re.MULTILINE, "s": 0, "e": 0}
-_DIRECTORY = {"<": r"\b(?=\w)", ">": r"\b(?<=\w)"}
-
-
-def _invalid(message: str) -> SqlError:
-    return SqlError(sqlstate.INVALID_REGULAR_EXPRESSION, f"invalid regular expression: {message}")
-
-
-@lru_cache(maxsize=_PATTERNS_MAX)
-def compile_regex(pattern: str, options: str = "") -> re.Pattern[str]:
-    """The Python pattern that means what `pattern` means in PostgreSQL; 2201B."""
-    flags = re.DOTALL
-    if pattern.startswith("***="):
-        return re.compile(re.escape(pattern[4:]), flags)
-    pattern = pattern.removeprefix("***:")
-    embedded = re.match(r"\(\?([a-z]+)\)", pattern)
-    if embedded is not None:
-        options += embedded[1]
-        pattern = pattern[embedded.end() :]
-    for option in options:
-        if option == "q":
-            pattern = re.escape(pattern)
-        elif option == "x":
-            flags |= re.VERBOSE
-        elif option in {"n", "m", "p", "w"}:
-            flags = (flags | re.MULTILINE) & ~re.DOTALL
-        elif option == "i":
-            flags |= re.IGNORECASE
-        elif option == "c":
-            flags &= ~re.IGNORECASE
-        elif option not in _OPTIONS and option != "t":
-            raise SqlError(
-                sqlstate.INVALID_PARAMETER_VALUE, f'invalid regular expression option: "{option}"'
-            )
-    try:
-        return re.compile(_translated(pattern, at_line_ends=bool(flags & re.MULTILINE)), flags)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise _invalid(_message(str(error))) from None
-
-
-def _message(python: str) -> str:
-    if "parenthes" in python or "missing )" in python or "unterminated subpattern" in python:
-        return "parentheses () not balanced"
-    if "character set" in python:
-        return "brackets [] not balanced"
-    if "repeat" in python:
-        return "quantifier operand invalid"
-    if "escape" in python:
-        return "invalid escape \\ sequence"
-    return python
-
-
-def _translated(pattern: str, *, at_line_ends: bool) -> str:
-    # A bare `$` of Python also matches before a last newline, which PostgreSQL's does not.
-    end = "$" if at_line_ends else r"\Z"
-    out: list[str] = []
-    at = 0
-    while at < len(pattern):
-        character = pattern[at]
-        if character == "\\" and at + 1 < len(pattern):
-            following = pattern[at + 1]
-            out.append(_ESCAPES.get(following, "\\" + following))
-            at += 2
-        elif character == "[":
-            text, at = _bracket(pattern, at)
-            out.append(text)
-        else:
-            out.append(end if character == "$" else character)
-            at += 1
-    return "".join(out)
-
-
-def _bracket(pattern: str, start: int) -> tuple[str, int]:
-    for mark, meaning in _DIRECTORY.items():
-        if pattern.startswith(f"[[:{mark}:]]", start):
-            return meaning, start + 7
-    at = start + 1
-    out = ["["]
-    if pattern[at : at + 1] == "^":
-        out.append("^")
-        at += 1
-    first = True
-    while at < len(pattern) and (pattern[at] != "]" or first):
-        first = False
-        named = re.compile(r"\[:(\w+):\]").match(pattern, at)
-        if named is not None:
-            out.append(_class(named[1]))
-            at = named.end()
-        elif pattern[at] == "\\" and at + 1 < len(pattern):
-            out.append(pattern[at : at + 2])
-            at += 2
-        else:
-            out.append("\\" + pattern[at] if pattern[at] in "[&~|]" else pattern[at])
-            at += 1
-    if at >= len(pattern):
-        raise _invalid("brackets [] not balanced")
-    return "".join(out) + "]", at + 1
-
-
-def _class(name: str) -> str:
-    meaning = _CLASSES.get(name)
-    if meaning is None:
-        raise _invalid("invalid character class")
-    return meaning
-
 
 def regex_matches(text: str, pattern: str) -> bool:
     """text ~ pattern."""
-    return compile_regex(pattern).search(text) is not None
+    return compile_regex(pattern).matches(text)
 
 
 def regex_matches_any_case(text: str, pattern: str) -> bool:
     """text ~* pattern."""
-    return compile_regex(pattern, "i").search(text) is not None
+    return compile_regex(pattern, "i").matches(text)
 
 
 FAMILY.inlines(
@@ -290,10 +181,11 @@ def regex_substring(text: str, pattern: str) -> str | None:
     found = compile_regex(pattern).search(text)
     if found is None:
         return None
-    return found[1] if found.re.groups else found[0]
+    part: str | None = found[1] if found.re.groups else found[0]
+    return part
 
 
-def _replacement(found: re.Match[str], template: str) -> str:
+def _replacement(found: Match, template: str) -> str:
     out = []
     at = 0
     while at < len(template):
@@ -330,7 +222,7 @@ def regex_replace(text: str, pattern: str, template: str, options: str) -> str:
     return compiled.sub(lambda found: _replacement(found, template), text, count=0 if every else 1)
 
 
-def _groups(found: re.Match[str]) -> Array:
+def _groups(found: Match) -> Array:
     return Array.of(found.groups() if found.re.groups else (found[0],))
 
 
@@ -413,4 +305,4 @@ def regexp_count(text: str, pattern: str, start: int = 1, options: str = "") -> 
 @FAMILY.function("regexp_like_no_flags", "regexp_like")
 def regexp_like(text: str, pattern: str, options: str = "") -> bool:
     """regexp_like(text, pattern [, flags])."""
-    return compile_regex(pattern, options).search(text) is not None
+    return compile_regex(pattern, options).matches(text)
