@@ -58,10 +58,11 @@ class VersionCache:
 
     def forget(self, keys: Iterable[bytes]) -> None:
         """The keys changed in a way that is not worth remembering."""
-        for key in keys:
+        changed, records = list(keys), self._records
+        for key in [key for key in changed if key in records]:
             self._drop(key)
-            for load in self._loads:
-                load.stale.add(key)
+        for load in self._loads:
+            load.stale.update(changed)
 
     @contextmanager
     def loading(self) -> Iterator[Load]:

@@ -109,6 +109,12 @@ def version_writes(
     return batch
 
 
+def first_versions(writes: Iterable[tuple[bytes, bytes | None]], time: int) -> list[Write]:
+    """The engine's writes for keys that have no old version."""
+    stamp = TIME.pack(time)
+    return [(key, None if payload is None else stamp + payload) for key, payload in writes]
+
+
 class CommitPath:
     """Takes commits through; `done(time, refusal)` is called once for each."""
 

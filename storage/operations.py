@@ -242,8 +242,13 @@ class Operations:
     def _stage(self, request: kv.Request) -> None:
         writes = self._tenant.span.writes(request.stage.writes)
         transaction = self._transaction(request.txn)
-        staged = self._staging.add(transaction, request.stage.writes, writes)
-        self._stream.later(request, lambda _: self._staged(request, staged))
+        prepared, staged = self._staging.add(transaction, request.stage.writes, writes)
+
+        async def look(_: InFlight) -> kv.Reply:
+            await self._staging.look(prepared, [key for key, _ in writes])
+            return await self._staged(request, staged)
+
+        self._stream.later(request, look)
 
     async def _staged(self, request: kv.Request, staged: "asyncio.Future[int]") -> kv.Reply:
         return kv.Reply(id=request.id, stage=kv.StageReply(bytes_staged=await staged))

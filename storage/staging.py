@@ -4,13 +4,15 @@
     stage ─▶ s/tenant/pod/txn/1 ─┼─ commit: one atomic batch, read and written a piece at a time
     commit writes ───────────────┘          (never the whole transaction in memory)
 
-The commit goes over the pieces twice: once to lock their keys and look for conflicts, and once,
-while the engine's transaction is open, to turn them into versions. Both passes see the same
+A piece's keys are locked as it comes, those that are free. A load into an empty range is the usual
+case: one scan between the smallest and the largest key of the piece then shows that there is
+nothing to supersede and no conflict, and as the keys stay locked it is still so at the commit. Such
+a piece is *clear*.
+
+The commit goes over the other pieces twice: once to lock their keys and look for conflicts, and
+once, while the engine's transaction is open, to turn them into versions. Both passes see the same
 versions, for by then all keys are locked. A later piece may write a key of an earlier one: it meets
 the same old version, so history gets the same entry again and the last write wins.
-
-A load into an empty range is the usual case. One scan between the smallest and the largest key of a
-piece then shows that there is nothing to supersede, in place of a point read per key.
 """
 
 import asyncio
@@ -19,14 +21,21 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dormouse.base import blocks
 from proto import kv_pb2 as kv
 from storage.cache import Record
-from storage.commit import CommitPath, Intent, judge, side_writes, version_writes
+from storage.commit import (
+    CommitPath,
+    Intent,
+    first_versions,
+    judge,
+    side_writes,
+    version_writes,
+)
 from storage.committer import Submission
 from storage.engines.interface import EngineError, ScanRange, Write
-from storage.layout import TIME, record_key, staged_key, time_of
+from storage.layout import TIME, history_range, record_key, staged_key, time_of
 from storage.locks import NO_KEY_UPDATE, SHARE, UPDATE, Outcome
 from storage.refusals import Refusal, transaction_ended
 from storage.shard import Shard
-from storage.tenants import Tenant, Transaction
+from storage.tenants import Prepared, Tenant, Transaction
 from storage.waiting import InFlight, lock
 
 _PIECES_MAX = 100_000
@@ -44,8 +53,9 @@ class Staging:
 
     def add(
         self, transaction: Transaction, message: kv.Writes, writes: Writes
-    ) -> "asyncio.Future[int]":
-        """Queue a piece (`writes` is the message, checked); the bytes staged so far when durable.
+    ) -> "tuple[Prepared, asyncio.Future[int]]":
+        """Queue a piece (`writes` is the message, checked); what `look` is to complete, and the
+        bytes staged so far when durable.
 
         Raises Refusal (TOO_LARGE).
         """
@@ -54,6 +64,9 @@ class Staging:
         staged_bytes = transaction.staged_bytes + size
         if staged_bytes > limits.txn_bytes_max or transaction.pieces >= _PIECES_MAX:
             raise Refusal(kv.Error.TOO_LARGE, "the transaction stages too much")
+        self._check_locks(transaction, len(writes))
+        keys = [key for key, _ in writes]
+        prepared = Prepared(self._shard.locks.acquire_free(transaction, keys, UPDATE))
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[int] = loop.create_future()
         durable: asyncio.Future[None] = loop.create_future()
@@ -72,13 +85,27 @@ class Staging:
         key = staged_key(
             transaction.tenant.id, transaction.pod, transaction.number, transaction.pieces
         )
-        keys = [key for key, _ in writes]
-        piece = blocks.pack([blocks.pack(keys), blocks.pack([value for _, value in writes])])
+        piece = blocks.pack([message.keys, message.values])
         self._shard.committer.submit(Submission([(key, piece)], done, size))
         transaction.staged_bytes = staged_bytes
         transaction.pieces += 1
+        transaction.prepared.append(prepared)
         transaction.staging.add(durable)
-        return answer
+        return prepared, answer
+
+    async def look(self, prepared: Prepared, keys: list[bytes]) -> None:
+        """Find out whether a piece is clear."""
+        if prepared.held or not keys:
+            return
+        low, high = min(keys), max(keys) + b"\0"
+        spans = [(low, high), history_range(low, high)]
+        pages = await self._shard.engine.scan([ScanRange(*span, 1, 1) for span in spans])
+        prepared.clear = not any(page.rows for page in pages)
+
+    def _check_locks(self, transaction: Transaction, more: int) -> None:
+        shard = self._shard
+        if shard.locks.count(transaction) + more > shard.limits.txn_locks_max:
+            raise Refusal(kv.Error.TOO_LARGE, "the transaction locks too many keys")
 
     async def commit(
         self,
@@ -92,10 +119,17 @@ class Staging:
             await asyncio.wait(transaction.staging)
         shard, tenant = self._shard, transaction.tenant
         overwrites = False
-        async for writes in self._pieces(transaction):
-            overwrites |= await self._prepare(transaction, dict(writes), intent, request)
-        own = dict(intent.writes)
-        overwrites |= await self._prepare(transaction, own, intent, request)
+        for number, prepared in enumerate(transaction.prepared):
+            if not prepared.clear:
+                writes = dict(await self._piece(transaction, number))
+                overwrites |= await self._prepare(
+                    transaction, writes, prepared.held, intent, request
+                )
+        self._check_locks(transaction, len(intent.writes))
+        if transaction.ended:
+            raise transaction_ended()
+        held = shard.locks.acquire_free(transaction, intent.writes, UPDATE)
+        overwrites |= await self._prepare(transaction, intent.writes, held, intent, request)
         keys = intent.keys
         newest = await shard.versions.newest(keys, transaction)
         if transaction.ended:
@@ -128,16 +162,14 @@ class Staging:
         self,
         transaction: Transaction,
         writes: dict[bytes, bytes | None],
+        held_before: list[bytes],
         intent: Intent,
         request: InFlight,
     ) -> bool:
-        """Lock the keys of a piece and look for conflicts; whether it supersedes anything."""
+        """Lock what is left of a piece and look for conflicts; whether it supersedes anything."""
         shard, tenant = self._shard, transaction.tenant
-        if shard.locks.count(transaction) + len(writes) > shard.limits.txn_locks_max:
-            raise Refusal(kv.Error.TOO_LARGE, "the transaction locks too many keys")
         if transaction.ended:
             raise transaction_ended()
-        held_before = shard.locks.acquire_free(transaction, writes, UPDATE)
         own = {key for key in held_before if shard.locks.mode_held(transaction, key) >= SHARE}
         for number, key in enumerate(held_before):
             await self._lock(transaction, key, request)
@@ -166,9 +198,13 @@ class Staging:
     async def _chunks(
         self, transaction: Transaction, intent: Intent, time: int
     ) -> AsyncIterator[Sequence[Write]]:
-        async for writes in self._pieces(transaction):
-            records = await self._current([key for key, _ in writes])
-            yield version_writes(writes, records, time)
+        for number, prepared in enumerate(transaction.prepared):
+            writes = await self._piece(transaction, number)
+            if prepared.clear:
+                yield first_versions(writes, time)
+            else:
+                records = await self._current([key for key, _ in writes])
+                yield version_writes(writes, records, time)
         records = await self._current(list(intent.writes))
         yield version_writes(intent.writes.items(), records, time)
         tenant: Tenant = transaction.tenant
@@ -177,14 +213,13 @@ class Staging:
             for number in range(transaction.pieces)
         ]
 
-    async def _pieces(self, transaction: Transaction) -> AsyncIterator[Writes]:
-        for number in range(transaction.pieces):
-            key = staged_key(transaction.tenant.id, transaction.pod, transaction.number, number)
-            [piece] = await self._shard.engine.get([key])
-            if piece is None:
-                raise transaction_ended()
-            keys, values = blocks.unpack_present(piece)
-            yield list(zip(blocks.unpack_present(keys), blocks.unpack(values), strict=True))
+    async def _piece(self, transaction: Transaction, number: int) -> Writes:
+        key = staged_key(transaction.tenant.id, transaction.pod, transaction.number, number)
+        [piece] = await self._shard.engine.get([key])
+        if piece is None:
+            raise transaction_ended()
+        keys, values = blocks.unpack_present(piece)
+        return list(zip(blocks.unpack_present(keys), blocks.unpack(values), strict=True))
 
     async def _current(self, keys: list[bytes]) -> dict[bytes, Record]:
         """The newest versions of keys that are locked, past the cache: it is not worth filling."""

@@ -8,6 +8,7 @@ then folded into a value for all forgotten tenants together.
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
 from dormouse.base.ids import PodId, TenantId
@@ -31,6 +32,16 @@ class Wait(Protocol):
         ...
 
 
+@dataclass(eq=False, slots=True)
+class Prepared:
+    """What is known of a staged piece: its keys were locked when it came, where that was free."""
+
+    held: list[bytes]
+    """Keys that somebody, the transaction included, held already."""
+    clear: bool = False
+    """All keys are locked, and none has any version, current or superseded."""
+
+
 class Transaction:
     """A transaction of a pod; the owner of its locks and its pin.
 
@@ -45,6 +56,7 @@ class Transaction:
         "number",
         "pieces",
         "pod",
+        "prepared",
         "session",
         "staged_bytes",
         "staging",
@@ -64,6 +76,8 @@ class Transaction:
         """Made by who wants to wait for a committing transaction: its commit time, 0 if failed."""
         self.staged_bytes = 0
         self.pieces = 0
+        self.prepared: list[Prepared] = []
+        """What is known of each staged piece before the commit."""
         self.waits: set[Wait] = set()
         self.staging: set[asyncio.Future[None]] = set()
         """Staged pieces that are not durable yet."""

@@ -17,8 +17,9 @@ import asyncio
 import fcntl
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -39,8 +40,16 @@ T = TypeVar("T")
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS kv (k BLOB PRIMARY KEY NOT NULL, v BLOB NOT NULL) WITHOUT ROWID"
 )
-_PUT = "INSERT INTO kv (k, v) VALUES (?, ?) ON CONFLICT (k) DO UPDATE SET v = excluded.v"
-_DELETE = "DELETE FROM kv WHERE k = ?"
+_AT_ONCE = (128, 64, 32, 16, 8, 4, 2, 1)
+"""How many keys one statement writes, the largest first. Python lets other threads in at every step
+of a statement and then waits for its turn again, so one statement with many keys is worth several
+times as much as many with one."""
+_PUTS = {
+    count: f"INSERT INTO kv (k, v) VALUES {', '.join(['(?, ?)'] * count)} "
+    "ON CONFLICT (k) DO UPDATE SET v = excluded.v"
+    for count in _AT_ONCE
+}
+_DELETES = {count: f"DELETE FROM kv WHERE k IN ({', '.join('?' * count)})" for count in _AT_ONCE}
 _GET = "SELECT v FROM kv WHERE k = ?"
 _FORWARD = "SELECT k, v FROM kv WHERE k >= ? AND k < ? ORDER BY k LIMIT ?"
 _BACKWARD = "SELECT k, v FROM kv WHERE k >= ? AND k < ? ORDER BY k DESC LIMIT ?"
@@ -252,10 +261,21 @@ def _rollback(connection: sqlite3.Connection) -> None:
 def _write(connection: sqlite3.Connection, batch: Iterable[Write]) -> None:
     last = dict(batch)
     puts = [write for write in last.items() if write[1] is not None]
-    connection.executemany(_PUT, puts)
+    for statement, some in _pieces(puts, _PUTS):
+        connection.execute(statement, list(chain.from_iterable(some)))
     if len(puts) < len(last):
-        deletes = [(key,) for key, value in last.items() if value is None]
-        connection.executemany(_DELETE, deletes)
+        deletes = [key for key, value in last.items() if value is None]
+        for statement, keys in _pieces(deletes, _DELETES):
+            connection.execute(statement, keys)
+
+
+def _pieces(items: list[T], statements: dict[int, str]) -> Iterator[tuple[str, list[T]]]:
+    """All items, cut into pieces that there are statements for."""
+    at = 0
+    for count, statement in statements.items():
+        while len(items) - at >= count:
+            yield statement, items[at : at + count]
+            at += count
 
 
 class _Snapshot:
