@@ -49,6 +49,9 @@ if TYPE_CHECKING:
 
 STAGE_BYTES = 1 << 20
 """Buffered bytes past which `flush` stages; also the size of a staged piece."""
+REST_BYTES = 64 << 10
+"""Bytes that may go with the commit of a transaction that has staged others: storage gets pieces
+ready while more of them come, but not the commit's own writes."""
 PIECES_IN_FLIGHT = 4
 """Staged pieces sent and not yet answered, so that both sides work at the same time."""
 LOCKS_PER_REQUEST = 2_048
@@ -478,7 +481,8 @@ class KvTransaction:
 
     async def _commit(self) -> int:
         try:
-            if self._buffer.size > self._client.limits.frame_bytes_max // 2:
+            room = self._client.limits.frame_bytes_max // 2
+            if self._buffer.size > (REST_BYTES if self._buffer.staged else room):
                 await self._stage()
             await self._staged()
         except SqlError:

@@ -69,7 +69,8 @@ class Connection(asyncio.Protocol):
             self._startup.feed(data)
         else:
             self._decoder.feed(data)
-        if self._waiter is not None:
+        # The event loop reads many times in a row before a session that was woken goes on.
+        if self._waiter is not None and not self._waiter.done():
             _wake(self._waiter)
         elif self._buffered() > self._limits.input_bytes_max and not self._read_paused:
             self._read_paused = True

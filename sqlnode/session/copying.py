@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 BATCH_ROWS = 1000
 """Rows written at once, where they are read one by one."""
 PIECE_BYTES = 64 << 10
-"""Text gathered before it is read."""
+"""Text that is gathered before it is read, and read at once."""
 
 
 async def copy(session: "Session", portal: Portal, states: CopyStates) -> Answer:
@@ -161,14 +161,14 @@ async def _load_text(
     done = False
     while not done:
         data, done = await _gathered(states)
-        lines = reader.whole(data) + (reader.rest() if done else b"")
-        if not lines:
-            continue
-        values = None if header is not None else columns.read(lines)
-        if values is None:
-            header = await _load_carefully(loader, reader, lines, header)
-        else:
-            await loader.write_columns(values, lines, reader)
+        for at in range(0, len(data) or 1, PIECE_BYTES):
+            last = done and at + PIECE_BYTES >= len(data)
+            lines = reader.whole(data[at : at + PIECE_BYTES]) + (reader.rest() if last else b"")
+            values = None if header is not None or not lines else columns.read(lines)
+            if values is None:
+                header = await _load_carefully(loader, reader, lines, header)
+            else:
+                await loader.write_columns(values, lines, reader)
     return loader.count
 
 

@@ -2,7 +2,7 @@
 
 import struct
 from contextlib import suppress
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import pytest
 from hypothesis import given
@@ -40,6 +40,35 @@ def test_pieces_of_any_size_give_the_same_messages(
             got.append(frame)
     assert got == [Frame(*message) for message in messages]
     assert decoder.buffered == 0
+
+
+@given(frames, cuts)
+def test_runs_are_the_bodies_of_messages_of_one_kind(
+    messages: list[tuple[int, bytes]], at: list[int]
+) -> None:
+    stream = b"".join(build(*message) for message in messages)
+    decoder = FrameDecoder()
+    got: list[tuple[int, bytes]] = []
+    for piece in cut(stream, at):
+        decoder.feed(piece)
+        while (frame := decoder.next()) is not None:
+            got.append((frame.kind, frame.body + decoder.run(frame.kind)))
+    joined = [
+        (kind, b"".join(body for _, body in same))
+        for kind, same in groupby(messages, key=lambda message: message[0])
+    ]
+    assert [
+        (kind, b"".join(body for _, body in same))
+        for kind, same in groupby(got, key=lambda message: message[0])
+    ] == joined
+    assert decoder.buffered == 0
+
+
+def test_a_run_ends_before_a_message_that_is_too_long() -> None:
+    decoder = FrameDecoder(body_bytes_max=300)
+    decoder.feed(build(ord("d"), b"a") + build(ord("d"), b"b") + build(ord("d"), b"c" * 301))
+    assert decoder.run(ord("d")) == b"ab"
+    assert decoder.run(ord("d")) == b""
 
 
 @given(frames, cuts, st.integers(0, 12))

@@ -29,6 +29,13 @@ def test_rows_with_and_without_a_primary_key() -> None:
     hidden = row_keys(_table())
     assert hidden.encode((1,)) < hidden.encode((2,)) < hidden.span[1]
     assert hidden.prefix != at.prefix
+    rows = [(5, "x", None), (-3, "y", "z")]
+    assert at.encode_rows(rows) == [at.encode((5,)), at.encode((-3,))]
+    assert at.encode_rows(rows[:1]) == [at.encode((5,))]
+    assert hidden.encode_row_ids(range(3, 5)) == [hidden.encode((3,)), hidden.encode((4,))]
+    assert hidden.encode_row_ids(range(3, 4)) == [hidden.encode((3,))]
+    by_text = row_keys(_table(_index(IndexColumn(2), IndexColumn(1), primary=True, unique=True)))
+    assert by_text.encode_rows(rows) == [by_text.encode(("x", 5)), by_text.encode(("y", -3))]
 
 
 def test_entries_of_unique_and_other_indexes() -> None:

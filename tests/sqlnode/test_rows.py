@@ -62,6 +62,7 @@ def test_round_trip(case: tuple[Table, list[tuple[Any, ...]]], data: st.DataObje
     table, given_rows = case
     layout = RowLayout(table)
     encoded = [layout.encode(row) for row in given_rows]
+    assert layout.encode_many(given_rows) == encoded
     assert all(map(_same, map(layout.decode, encoded), given_rows))
     assert all(map(_same, layout.decode_many(encoded), given_rows))
     wanted = data.draw(st.lists(st.integers(0, len(table.live) - 1), max_size=4))
