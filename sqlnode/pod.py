@@ -21,6 +21,7 @@ from dormouse.base.tls import Credentials, Role
 from proto.pod_pb2_grpc import add_PodServicer_to_server
 from sqlnode.config import PodSettings
 from sqlnode.podservice import PodService, make_key
+from sqlnode.rehearsal import rehearse_briefly
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +42,8 @@ def run(settings: PodSettings, report: Callable[[str], None]) -> None:
 
 
 async def _live(settings: PodSettings, report: Callable[[str], None]) -> None:
+    for failure in await rehearse_briefly(settings):
+        _log.error("the rehearsal failed", extra={"reason": failure})
     service = PodService(settings, key=make_key(), clock=SystemClock())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,5 +1,7 @@
 """The rehearsal before the first fork runs whole, and leaves nothing that a fork would break."""
 
+import asyncio
+import logging
 import subprocess
 import sys
 import threading
@@ -7,7 +9,7 @@ from pathlib import Path
 
 from dormouse.base.tls import Identity, Role
 from sqlnode.config import PodSettings
-from sqlnode.rehearsal import rehearse, script
+from sqlnode.rehearsal import rehearse, rehearse_briefly, script
 from tests.support.certificates import Authority
 
 
@@ -19,6 +21,12 @@ def test_every_statement_of_the_script_succeeds(tmp_path: Path) -> None:
     assert set(Path("/proc/self/fd").iterdir()) <= open_before
     assert threading.active_count() == threads_before
     assert len(script()) > 30
+
+
+def test_the_brief_one_succeeds_and_logs_as_before(tmp_path: Path) -> None:
+    Authority().write(tmp_path, Identity(role=Role.POD))
+    assert asyncio.run(rehearse_briefly(PodSettings(certs=tmp_path))) == []
+    assert logging.root.manager.disable == 0
 
 
 def test_a_statement_that_fails_is_said(tmp_path: Path) -> None:
