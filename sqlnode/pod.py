@@ -17,11 +17,15 @@ import uvloop
 
 from dormouse.base.clock import SystemClock
 from dormouse.base.rpc import Access, make_server
+from dormouse.base.tasks import spawn
 from dormouse.base.tls import Credentials, Role
 from proto.pod_pb2_grpc import add_PodServicer_to_server
 from sqlnode.config import PodSettings
 from sqlnode.podservice import PodService, make_key
 from sqlnode.rehearsal import rehearse_briefly
+
+QUIET_SECONDS = 0.3
+"""When many tenants wake at once nobody rehearses: the machine has better things to do."""
 
 _log = logging.getLogger(__name__)
 
@@ -41,9 +45,14 @@ def run(settings: PodSettings, report: Callable[[str], None]) -> None:
     uvloop.run(_live(settings, report))
 
 
-async def _live(settings: PodSettings, report: Callable[[str], None]) -> None:
+async def _rehearse(settings: PodSettings) -> None:
+    """Once the pod has had nothing to do for a moment; a stamp cancels it."""
+    await asyncio.sleep(QUIET_SECONDS)
     for failure in await rehearse_briefly(settings):
         _log.error("the rehearsal failed", extra={"reason": failure})
+
+
+async def _live(settings: PodSettings, report: Callable[[str], None]) -> None:
     service = PodService(settings, key=make_key(), clock=SystemClock())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -55,6 +64,7 @@ async def _live(settings: PodSettings, report: Callable[[str], None]) -> None:
     await server.start()
     report(f"{settings.host}:{port}")
     _log.info("warm", extra={"pid": os.getpid(), "control_port": port})
+    service.rehearsal = spawn(_rehearse(settings), name="rehearsal")
     try:
         await service.ended.wait()
     finally:

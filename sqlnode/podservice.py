@@ -73,6 +73,8 @@ class PodService(PodServicer):
         self._deadline: asyncio.Task[None] | None = None
         self._born = clock.monotonic()
         self.ended = asyncio.Event()
+        self.rehearsal: asyncio.Task[None] | None = None
+        """What a warm pod does to pass the time."""
 
     # --- Stamp -------------------------------------------------------------------------------
 
@@ -88,6 +90,7 @@ class PodService(PodServicer):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "tenant or owner not usable")
             raise RuntimeError("abort raises")
         self._stamped = True
+        await cancel(self.rehearsal)
         phases = Phases()
         try:
             await self._become(request, verifier, phases)
@@ -176,7 +179,7 @@ class PodService(PodServicer):
 
     async def close(self) -> None:
         """Let go of everything."""
-        await cancel(self._deadline)
+        await cancel(self._deadline, self.rehearsal)
         if self._server is not None:
             await self._server.close()
         if self._tenant is not None:

@@ -7,6 +7,7 @@ import sys
 import threading
 from pathlib import Path
 
+from dormouse.base.tasks import cancel, spawn
 from dormouse.base.tls import Identity, Role
 from sqlnode.config import PodSettings
 from sqlnode.rehearsal import rehearse, rehearse_briefly, script
@@ -27,6 +28,21 @@ def test_the_brief_one_succeeds_and_logs_as_before(tmp_path: Path) -> None:
     Authority().write(tmp_path, Identity(role=Role.POD))
     assert asyncio.run(rehearse_briefly(PodSettings(certs=tmp_path))) == []
     assert logging.root.manager.disable == 0
+
+
+def test_it_can_be_broken_off_anywhere(tmp_path: Path) -> None:
+    Authority().write(tmp_path, Identity(role=Role.POD))
+
+    async def body() -> None:
+        for turns in range(0, 40, 3):
+            rehearsal = spawn(rehearse_briefly(PodSettings(certs=tmp_path)), name="rehearsal")
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await cancel(rehearsal)
+            assert logging.root.manager.disable == 0
+            assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(body())
 
 
 def test_a_statement_that_fails_is_said(tmp_path: Path) -> None:
