@@ -66,7 +66,10 @@ class Staging:
             raise Refusal(kv.Error.TOO_LARGE, "the transaction stages too much")
         self._check_locks(transaction, len(writes))
         keys = [key for key, _ in writes]
-        prepared = Prepared(self._shard.locks.acquire_free(transaction, keys, UPDATE))
+        locks = self._shard.locks
+        held = locks.acquire_free(transaction, keys, UPDATE)
+        locked = all(locks.mode_held(transaction, key) >= NO_KEY_UPDATE for key in held)
+        prepared = Prepared(held, locked)
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[int] = loop.create_future()
         durable: asyncio.Future[None] = loop.create_future()
@@ -95,7 +98,7 @@ class Staging:
 
     async def look(self, prepared: Prepared, keys: list[bytes]) -> None:
         """Find out whether a piece is clear."""
-        if prepared.held or not keys:
+        if not prepared.locked or not keys:
             return
         low, high = min(keys), max(keys) + b"\0"
         spans = [(low, high), history_range(low, high)]

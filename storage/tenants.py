@@ -38,6 +38,8 @@ class Prepared:
 
     held: list[bytes]
     """Keys that somebody, the transaction included, held already."""
+    locked: bool
+    """The transaction may write all keys: it held them or has them now."""
     clear: bool = False
     """All keys are locked, and none has any version, current or superseded."""
 

@@ -357,8 +357,12 @@ class KvTransaction:
 
     async def _taken(self, keys: Sequence[bytes], unique: Sequence[bool]) -> int | None:
         """Position of the first unique key that exists; locks those it must ask for."""
+        asked = [at for at, checked in enumerate(unique) if checked]
+        checked_keys = [keys[at] for at in asked]
+        if self._held.keys().isdisjoint(checked_keys) and self._buffer.are_new(checked_keys):
+            return await self._first_existing(keys, asked)
         seen: set[bytes] = set()
-        asked: list[int] = []
+        asked = []
         for at, key in enumerate(keys):
             if not unique[at]:
                 continue

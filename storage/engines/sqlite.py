@@ -41,14 +41,15 @@ _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS kv (k BLOB PRIMARY KEY NOT NULL, v BLOB NOT NULL) WITHOUT ROWID"
 )
 _AT_ONCE = (128, 64, 32, 16, 8, 4, 2, 1)
-"""How many keys one statement writes, the largest first. Python lets other threads in at every step
-of a statement and then waits for its turn again, so one statement with many keys is worth several
-times as much as many with one."""
+"""How many keys one statement reads or writes, the largest first. Python lets other threads in at
+every step of a statement and then waits for its turn again, so one statement with many keys is
+worth several times as much as many with one."""
 _PUTS = {
     count: f"INSERT INTO kv (k, v) VALUES {', '.join(['(?, ?)'] * count)} "
     "ON CONFLICT (k) DO UPDATE SET v = excluded.v"
     for count in _AT_ONCE
 }
+_GETS = {count: f"SELECT k, v FROM kv WHERE k IN ({', '.join('?' * count)})" for count in _AT_ONCE}
 _DELETES = {count: f"DELETE FROM kv WHERE k IN ({', '.join('?' * count)})" for count in _AT_ONCE}
 _GET = "SELECT v FROM kv WHERE k = ?"
 _FORWARD = "SELECT k, v FROM kv WHERE k >= ? AND k < ? ORDER BY k LIMIT ?"
@@ -195,10 +196,11 @@ def _get(connection: sqlite3.Connection, keys: Sequence[bytes]) -> list[bytes | 
     if len(keys) == 1:
         row = connection.execute(_GET, (keys[0],)).fetchone()
         return [None if row is None else row[0]]
-    execute = connection.execute
+    found: dict[bytes, bytes] = {}
     with _Snapshot(connection):
-        rows = [execute(_GET, (key,)).fetchone() for key in keys]
-    return [None if row is None else row[0] for row in rows]
+        for statement, some in _pieces(keys, _GETS):
+            found.update(connection.execute(statement, some).fetchall())
+    return [found.get(key) for key in keys]
 
 
 def _scan(connection: sqlite3.Connection, ranges: Sequence[ScanRange]) -> list[Page]:
@@ -269,7 +271,7 @@ def _write(connection: sqlite3.Connection, batch: Iterable[Write]) -> None:
             connection.execute(statement, keys)
 
 
-def _pieces(items: list[T], statements: dict[int, str]) -> Iterator[tuple[str, list[T]]]:
+def _pieces(items: Sequence[T], statements: dict[int, str]) -> Iterator[tuple[str, Sequence[T]]]:
     """All items, cut into pieces that there are statements for."""
     at = 0
     for count, statement in statements.items():

@@ -15,6 +15,16 @@ def test_a_block_without_gaps_reads_back(values: list[bytes]) -> None:
     assert blocks.unpack_present(blocks.pack(values)) == values
 
 
+@given(st.integers(0, 5), st.integers(0, 40))
+def test_many_values_of_one_length_read_back(size: int, count: int) -> None:
+    values = [bytes([at]) * size for at in range(count)]
+    block = blocks.pack(values)
+    assert blocks.unpack_present(block) == blocks.unpack(block) == values
+    for bad in (block + b"x", block[:-1]):
+        with pytest.raises(blocks.BadBlock):
+            blocks.unpack(bad)
+
+
 @given(st.binary(max_size=64))
 def test_strange_bytes_are_a_block_or_refused(data: bytes) -> None:
     try:

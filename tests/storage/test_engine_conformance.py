@@ -83,6 +83,22 @@ def test_behaves_like_a_sorted_dict(
 
 
 @each_engine
+def test_many_keys_at_once(opener: Opener) -> None:
+    keys = [b"%05d" % at for at in range(999)]
+
+    async def body(engine: Engine) -> None:
+        await engine.apply([(key, key + b"!") for key in reversed(keys)])
+        await engine.apply([(key, None) for key in keys[::2]] + [(b"00001", b"new")])
+        asked = [*keys, b"none", keys[1]]
+        left = {key: key + b"!" for key in keys[1::2]} | {b"00001": b"new"}
+        assert await engine.get(asked) == [left.get(key) for key in asked]
+        [page] = await engine.scan([everything()])
+        assert page.rows == sorted(left.items())
+
+    run(opener, body)
+
+
+@each_engine
 def test_a_page_ends_soon_after_its_bytes(opener: Opener) -> None:
     async def body(engine: Engine) -> None:
         await engine.apply([(b"%04d" % n, b"x" * 1000) for n in range(500)])
