@@ -52,11 +52,10 @@ def _plain(state: State, node: Node, ctes: tuple[tree.Cte, ...]) -> tree.Query:
     count = clauses.limit(state, node.limit_count, ExprKind.LIMIT)
     if state.resolve_unknowns:
         targets.resolve_unknowns(state, found)
-    grouped = bool(group_by) or having is not None or state.has_aggregates
     query = tree.Query(
         tree.Command.SELECT,
         rtable=tuple(state.entries),
-        from_items=sets.added_items(state, from_items, grouped=grouped),
+        from_items=from_items,
         where=where,
         targets=tuple(found),
         group_by=group_by,
@@ -69,5 +68,6 @@ def _plain(state: State, node: Node, ctes: tuple[tree.Cte, ...]) -> tree.Query:
         ctes=ctes,
         has_aggregates=state.has_aggregates,
     )
+    query = sets.placed(query, state.set_returning)
     aggregates.check_grouping(state, query)
     return locking.apply(query, node.locking_clause)

@@ -2,16 +2,19 @@
 
     SELECT t.a, unnest(t.b) FROM t   ⟶   SELECT t.a, f FROM t, LATERAL unnest(t.b) AS f
 
-which has the same rows in the same order. Several in one list run in lockstep in PostgreSQL; they
-are refused, as are those that would run after grouping.
+which has the same rows in the same order. Several in one list run in lockstep, and those of a
+grouped query run after grouping: both stay in the list, and the plan has a step for them.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from sqlnode import tree
 from sqlnode.analyse.locations import expr_location
 from sqlnode.analyse.state import ExprKind, State
-from sqlnode.analyse.walk import contains, references
+from sqlnode.analyse.walk import contains, raise_levels, rebuild, references
 from sqlnode.errors import SqlError, unsupported
 from sqlnode.functions.base import Function
 from sqlnode.types import oids
@@ -45,21 +48,16 @@ def moved_to_from(state: State, call: tree.Call) -> tree.Expr:
     """The call itself in FROM; in a select list, the column of a new entry that stands for it."""
     if state.kind == ExprKind.FROM_FUNCTION:
         return call
-    if state.set_returning >= 0:
-        message = "more than one set-returning function in a select list"
-        raise unsupported(message, position=call.location)
     if call.type == oids.RECORD:
         message = "a function returning several columns in a select list"
-        raise unsupported(message, position=call.location)
-    if contains(call, lambda node: isinstance(node, tree.AggregateCall)):
-        message = "a set-returning function of an aggregate"
         raise unsupported(message, position=call.location)
     lateral = any(level == 0 for _, level in references(call))
     name = call.function.name
     columns = (tree.OutputColumn(name, call.type, call.typmod),)
     entry = tree.RangeEntry(name, tree.FunctionSource(call, lateral), columns)
-    state.set_returning = state.add_entry(entry)
-    return tree.Var(state.set_returning, 0, call.type, call.typmod, location=call.location)
+    number = state.add_entry(entry)
+    state.set_returning.append(number)
+    return tree.Var(number, 0, call.type, call.typmod, location=call.location)
 
 
 def refuse_inside(state: State, exprs: Sequence[tree.Expr], construct: str) -> None:
@@ -70,13 +68,18 @@ def refuse_inside(state: State, exprs: Sequence[tree.Expr], construct: str) -> N
 
 
 def standing_in(state: State, exprs: Sequence[tree.Expr]) -> tree.Expr | None:
-    """The select list's set-returning call, if it stands in one of `exprs`."""
-    if state.set_returning < 0:
-        return None
-    entry = state.entries[state.set_returning]
-    var = tree.Var(state.set_returning, 0, entry.columns[0].type)
-    inside = any(contains(expr, lambda node: node == var) for expr in exprs)
-    return entry.source.call if inside and isinstance(entry.source, tree.FunctionSource) else None
+    """The first of the select list's set-returning calls that stands in one of `exprs`."""
+    for number in state.set_returning:
+        stands = partial(_stands_for, number)
+        source = state.entries[number].source
+        inside = any(contains(expr, stands) for expr in exprs)
+        if inside and isinstance(source, tree.FunctionSource):
+            return source.call
+    return None
+
+
+def _stands_for(entry: int, node: Any) -> bool:
+    return isinstance(node, tree.Var) and node.entry == entry and node.levels_up == 0
 
 
 def refused(call: tree.Expr, message: str) -> SqlError:
@@ -85,12 +88,29 @@ def refused(call: tree.Expr, message: str) -> SqlError:
     return SqlError("0A000", message, hint=hint, position=expr_location(call))
 
 
-def added_items(
-    state: State, items: tuple[tree.FromItem, ...], *, grouped: bool
-) -> tuple[tree.FromItem, ...]:
-    """FROM's items with the select list's set-returning function, if there is one."""
-    if state.set_returning < 0:
-        return items
-    if grouped:
-        raise unsupported("a set-returning function in a grouped select list")
-    return (*items, tree.Leaf(state.set_returning))
+def placed(query: tree.Query, calls: Sequence[int]) -> tree.Query:
+    """The query with the set-returning calls of its select list where they run.
+
+    `calls` are the entries made for them.
+    """
+    if not calls:
+        return query
+    grouped = bool(query.group_by) or query.having is not None or query.has_aggregates
+    if len(calls) == 1 and not grouped:
+        return replace(query, from_items=(*query.from_items, tree.Leaf(calls[0])))
+    rtable = list(query.rtable)
+    known: dict[int, tree.Expr] = {}
+
+    def change(node: Any, depth: int) -> Any:
+        if isinstance(node, tree.Var) and node.entry in known and node.levels_up == depth:
+            return raise_levels(known[node.entry], depth)
+        return None
+
+    for number in calls:  # an argument can only be a call before it
+        source = rtable[number].source
+        if isinstance(source, tree.FunctionSource):
+            known[number] = rebuild(source.call, change)
+            nothing = tree.Const(None, source.call.type)
+            rtable[number] = replace(rtable[number], source=tree.FunctionSource(nothing, False))
+    targets = tuple(replace(t, expr=rebuild(t.expr, change)) for t in query.targets)
+    return replace(query, rtable=tuple(rtable), targets=targets)

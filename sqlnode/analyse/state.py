@@ -86,8 +86,8 @@ class State:
     kind: ExprKind = ExprKind.NONE
     lateral_active: bool = False
     has_aggregates: bool = False
-    set_returning: int = -1
-    """Entry of the set-returning function that stands in the select list."""
+    set_returning: list[int] = field(default_factory=list)
+    """Entries made for the set-returning calls of the select list, in the order written."""
     resolve_unknowns: bool = True
     """Whether output columns of unknown type become text."""
 

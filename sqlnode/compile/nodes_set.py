@@ -1,6 +1,6 @@
 """ProjectSet to its operator: set-returning calls become columns that the other targets read."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from sqlnode import tree
@@ -37,7 +37,7 @@ def _sets(compiler: PlanCompiler, layout: Layout, call: tree.Call) -> Sets:
     types = tuple(arg.type for arg in call.args)
     function = call.function
 
-    def sets(batch: Batch, runtime: Runtime) -> list[Sequence[Any]]:
+    def sets(batch: Batch, runtime: Runtime) -> list[Iterable[Any]]:
         return [call_set(function, types, row, runtime) for row in values(batch, runtime)]
 
     return sets

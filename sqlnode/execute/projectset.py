@@ -1,15 +1,15 @@
 """Set-returning functions in the SELECT list."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from itertools import zip_longest
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from itertools import islice, zip_longest
 from typing import Any
 
-from sqlnode.execute.api import Batch
-from sqlnode.execute.runtime import Operator, Runtime
+from sqlnode.execute.api import Batch, Row
+from sqlnode.execute.runtime import BATCH_ROWS, Operator, Runtime
 from sqlnode.execute.scans import close
 from sqlnode.execute.stages import Pipeline
 
-Sets = Callable[[Batch, Runtime], list[Sequence[Any]]]
+Sets = Callable[[Batch, Runtime], list[Iterable[Any]]]
 """(batch, runtime) → for each row the values one call returns."""
 
 
@@ -26,15 +26,17 @@ class ProjectSet:
         batches = self._child.run(runtime)
         try:
             async for batch in batches:
-                found = [call(batch, runtime) for call in self._calls]
-                rows = [
-                    row + extra
-                    for row, sets in zip(batch, zip(*found, strict=True), strict=True)
-                    for extra in zip_longest(*sets)
-                ]
-                rows = await self._pipeline.apply(rows, runtime)
-                if rows:
-                    yield rows
-                await runtime.checkpoint()
+                extended = self._extended(batch, runtime)
+                while part := list(islice(extended, BATCH_ROWS)):
+                    rows = await self._pipeline.apply(part, runtime)
+                    if rows:
+                        yield rows
+                    await runtime.checkpoint()
         finally:
             await close(batches)
+
+    def _extended(self, batch: Batch, runtime: Runtime) -> Iterator[Row]:
+        found = [call(batch, runtime) for call in self._calls]
+        for row, sets in zip(batch, zip(*found, strict=True), strict=True):
+            for extra in zip_longest(*sets):
+                yield row + extra

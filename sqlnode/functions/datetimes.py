@@ -1,5 +1,6 @@
 """Dates, times, timestamps, intervals: operators, casts, now(), construction, series."""
 
+from collections.abc import Callable, Iterator
 from datetime import tzinfo
 from fractions import Fraction
 
@@ -418,30 +419,29 @@ def _check_step(step: Interval) -> None:
 
 
 @FAMILY.function("generate_series_timestamp")
-def timestamp_series(start: int, stop: int, step: Interval) -> list[int]:
+def timestamp_series(start: int, stop: int, step: Interval) -> Iterator[int]:
     """generate_series() of timestamps; 22023."""
     _check_step(step)
+    return _stepped(start, stop, step, timestamp_add)
+
+
+def _stepped(
+    value: int, stop: int, step: Interval, after: Callable[[int, Interval], int]
+) -> Iterator[int]:
     forward = step.span() > 0
-    out = []
-    value = start
     while value <= stop if forward else value >= stop:
-        out.append(value)
-        value = timestamp_add(value, step)
-    return out
+        yield value
+        value = after(value, step)
 
 
 @FAMILY.function("generate_series_timestamptz", needs_context=True)
-def instant_series(context: FunctionContext, start: int, stop: int, step: Interval) -> list[int]:
+def instant_series(
+    context: FunctionContext, start: int, stop: int, step: Interval
+) -> Iterator[int]:
     """generate_series() of instants, stepping on the local clock; 22023."""
     _check_step(step)
     where = _zone(context)
-    forward = step.span() > 0
-    out = []
-    value = start
-    while value <= stop if forward else value >= stop:
-        out.append(value)
-        value = timestamptz_add(value, step, where)
-    return out
+    return _stepped(start, stop, step, lambda value, by: timestamptz_add(value, by, where))
 
 
 @FAMILY.function("overlaps_timestamp", "overlaps_time")

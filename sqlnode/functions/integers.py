@@ -85,10 +85,10 @@ def least_common_multiple_int8(left: int, right: int) -> int:
     return int8(math.lcm(left, right))
 
 
-def _series(start: int, stop: int, step: int = 1) -> list[int]:
+def _series(start: int, stop: int, step: int = 1) -> range:
     if step == 0:
         raise SqlError(sqlstate.INVALID_PARAMETER_VALUE, "step size cannot equal zero")
-    return list(range(start, stop + (1 if step > 0 else -1), step))
+    return range(start, stop + (1 if step > 0 else -1), step)
 
 
 FAMILY.call(

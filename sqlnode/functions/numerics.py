@@ -1,5 +1,6 @@
 """numeric operators and functions."""
 
+from collections.abc import Iterator
 from decimal import Decimal
 
 from sqlnode import sqlstate
@@ -152,7 +153,7 @@ def width_bucket(operand: Decimal, low: Decimal, high: Decimal, count: int) -> i
     )
 
 
-def _series(start: Decimal, stop: Decimal, step: Decimal = Decimal(1)) -> list[Decimal]:
+def _series(start: Decimal, stop: Decimal, step: Decimal = Decimal(1)) -> Iterator[Decimal]:
     for value, name in ((start, "start"), (stop, "stop"), (step, "step size")):
         if not value.is_finite():
             what = "NaN" if value.is_nan() else "infinity"
@@ -160,12 +161,13 @@ def _series(start: Decimal, stop: Decimal, step: Decimal = Decimal(1)) -> list[D
             raise SqlError(sqlstate.INVALID_PARAMETER_VALUE, f"{verb} cannot be {what}")
     if not step:
         raise SqlError(sqlstate.INVALID_PARAMETER_VALUE, "step size cannot equal zero")
-    out = []
-    value = start
+    return _stepped(start, stop, step)
+
+
+def _stepped(value: Decimal, stop: Decimal, step: Decimal) -> Iterator[Decimal]:
     while (value <= stop) if step > 0 else (value >= stop):
-        out.append(value)
+        yield value
         value = CONTEXT.add(value, step)
-    return out
 
 
 FAMILY.call(_series, "generate_series_numeric", "generate_series_step_numeric")

@@ -215,7 +215,6 @@ def test_utility_statements_have_postgresqls_tag(sql: str, tag: str) -> None:
         "SELECT 1 INTO t",
         "SELECT aid FROM accounts TABLESAMPLE system (10)",
         "SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY aid) FROM accounts",
-        "SELECT unnest(ARRAY[1]), unnest(ARRAY[2])",
         "SELECT * FROM ROWS FROM (generate_series(1, 2), generate_series(1, 3)) x",
         "SELECT ctid FROM accounts",
         "SELECT aid, sum(bid) OVER w FROM accounts WINDOW w AS (ORDER BY aid)",
