@@ -3,15 +3,16 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlnode.errors import SqlError, unsupported
+from sqlnode.errors import SqlError
 from sqlnode.session.guc_values import codec, parse_bool
 
 
 @dataclass(frozen=True, slots=True)
 class CopyOptions:
-    """What COPY was told. `csv` False is the text format."""
+    """What COPY was told. Neither `csv` nor `binary` is the text format."""
 
     csv: bool = False
+    binary: bool = False
     delimiter: str = "\t"
     null: str = "\\N"
     header: bool = False
@@ -39,7 +40,7 @@ def copy_options(elements: Any, *, is_from: bool) -> CopyOptions:
         raise SqlError("42601", f'option "{min(unknown)}" not recognized')
     name = _text(given.get("format"), "text")
     if name == "binary":
-        raise unsupported("COPY in binary format")
+        return _binary(given)
     if name not in ("text", "csv"):
         raise SqlError("22023", f'COPY format "{name}" not recognized')
     csv = name == "csv"
@@ -61,6 +62,19 @@ def copy_options(elements: Any, *, is_from: bool) -> CopyOptions:
     )
     _check(options, given, is_from=is_from)
     return options
+
+
+def _binary(given: dict[str, Any]) -> CopyOptions:
+    for option in ("delimiter", "null"):
+        if option in given:
+            raise SqlError("42601", f"cannot specify {option.upper()} in BINARY mode")
+    if "header" in given and parse_bool("header", _text(given["header"], "true")):
+        raise SqlError("0A000", "cannot specify HEADER in BINARY mode")
+    for option in ("quote", "escape", "force_quote", "force_not_null", "force_null"):
+        if option in given:
+            shown = option.replace("_", " ")
+            raise SqlError("0A000", f"COPY {shown} available only in CSV mode")
+    return CopyOptions(binary=True)
 
 
 _KNOWN = frozenset(

@@ -1,13 +1,13 @@
-"""COPY … FROM STDIN and COPY … TO STDOUT.
+"""COPY, and its direction FROM STDIN.
 
-FROM reads records as they come, turns a batch of them into rows a column at a time, and writes them
+It reads records as they come, turns a batch of them into rows a column at a time, and writes them
 through the same writer INSERT uses; columns that are not given get their defaults from a query over
 as many rows. An error names its line, as PostgreSQL's context does.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pgwire import backend as replies
 from pgwire.frontend import CopyData, CopyFail
@@ -16,10 +16,12 @@ from sqlnode.errors import SqlError, unsupported
 from sqlnode.execute.api import Execution, Row
 from sqlnode.execute.writer import TableWriter
 from sqlnode.parse import RawStatement, parse
+from sqlnode.session.copy_binary import BinaryReader, Record
 from sqlnode.session.copy_columns import ColumnReader
 from sqlnode.session.copy_options import CopyOptions, copy_options
-from sqlnode.session.copy_text import CsvReader, Fields, TextReader, csv_line, text_line
-from sqlnode.session.pipeline import inner
+from sqlnode.session.copy_target import columns_of, table_of
+from sqlnode.session.copy_text import CsvReader, Fields, TextReader
+from sqlnode.session.copy_to import copy_to
 from sqlnode.session.portal import Portal
 from sqlnode.session.utility import Answer, CopyStates
 from sqlnode.types.base import Value
@@ -50,30 +52,7 @@ async def copy(session: "Session", portal: Portal, states: CopyStates) -> Answer
     options = copy_options(node.options, is_from=node.is_from)
     if node.is_from:
         return await _copy_from(session, raw, options, states)
-    return await _copy_to(session, raw, options)
-
-
-def _table(session: "Session", relation: Any) -> Table:
-    name, schema = relation.relname, relation.schemaname or None
-    table = session.catalog.relation(name, schema=schema, search_path=session.context.search_path())
-    if table is None:
-        shown = f"{schema}.{name}" if schema else name
-        raise SqlError("42P01", f'relation "{shown}" does not exist')
-    return table
-
-
-def _columns(table: Table, names: Sequence[str]) -> list[Column]:
-    if not names:
-        return list(table.live)
-    chosen: list[Column] = []
-    for name in names:
-        column = table.column(name)
-        if column is None:
-            raise SqlError("42703", f'column "{name}" of relation "{table.name}" does not exist')
-        if column in chosen:
-            raise SqlError("42701", f'column "{name}" specified more than once')
-        chosen.append(column)
-    return chosen
+    return await copy_to(session, raw, options)
 
 
 # --- FROM --------------------------------------------------------------------------------------
@@ -86,16 +65,16 @@ async def _copy_from(
     if node.HasField("where_clause"):
         raise unsupported("COPY FROM with WHERE")
     session.look_again()
-    table = _table(session, node.relation)
+    table = table_of(session, node.relation)
     if table.virtual:
         raise SqlError("42501", f"permission denied for table {table.name}")
     if session.transactions.read_only:
         raise SqlError("25006", "cannot execute COPY FROM in a read-only transaction")
-    columns = _columns(table, [item.string.sval for item in node.attlist])
+    columns = columns_of(table, [item.string.sval for item in node.attlist])
     execution = await session.execution()
     loader = _Loader(session, table, columns, execution, await _defaults(session, table, columns))
     connection = session.connection
-    connection.send(replies.copy_in_response(len(columns)))
+    connection.send(replies.copy_in_response(len(columns), binary=options.binary))
     connection.flush()
     states.copy_in_begun()
     count = await _load(loader, options, states, session.codec)
@@ -106,6 +85,8 @@ async def _copy_from(
 async def _load(
     loader: "_Loader", options: CopyOptions, states: CopyStates, client_codec: str
 ) -> int:
+    if options.binary:
+        return await _load_binary(loader, states)
     codec = options.codec or client_codec
     names = [column.name for column in loader.columns]
     header = _Header(names, options) if options.header else None
@@ -169,6 +150,20 @@ async def _load_text(
                 header = await _load_carefully(loader, reader, lines, header)
             else:
                 await loader.write_columns(values, lines, reader)
+    return loader.count
+
+
+async def _load_binary(loader: "_Loader", states: CopyStates) -> int:
+    reader = BinaryReader(len(loader.columns))
+    done = False
+    while not done:
+        data, done = await _gathered(states)
+        with loader.located():
+            records = reader.feed(data)
+            if done:
+                reader.finish()
+        for at in range(0, len(records), BATCH_ROWS):
+            await loader.write_binary(records[at : at + BATCH_ROWS])
     return loader.count
 
 
@@ -295,21 +290,45 @@ class _Loader:
         reader.meant_no_returns()
         await self._write(columns, lambda: list(reader.records(lines)))
 
+    async def write_binary(self, batch: list[Record]) -> None:
+        """Convert and write a batch. Raises SqlError with PostgreSQL's context."""
+        columns: list[list[Value]] = []
+        for fields, column in zip(zip(*batch, strict=True), self.columns, strict=True):
+            read = by_oid(column.type).binary_in
+            values: list[Value] = []
+            columns.append(values)
+            for field in fields:
+                try:
+                    values.append(None if field is None else read(field, column.typmod))
+                except SqlError as error:
+                    line = self.line + len(values) + 1
+                    error.where = f"COPY {self.table.name}, line {line}, column {column.name}"
+                    raise
+        await self._write(columns, None, len(batch))
+
     async def _write(
-        self, columns: Sequence[Sequence[Value]], batch: Callable[[], list[Fields]]
+        self,
+        columns: Sequence[Sequence[Value]],
+        batch: Callable[[], list[Fields]] | None,
+        count: int = 0,
     ) -> None:
-        rows = await self._rows(columns, len(columns[0]) if columns else len(batch()))
+        """`batch` gives the fields as they came, for errors; binary ones are not shown."""
+        if columns:
+            count = len(columns[0])
+        elif batch is not None:
+            count = len(batch())
+        rows = await self._rows(columns, count)
         try:
             await self._writer.insert(self._execution, rows)
         except SqlError as error:
-            self._place(error, batch(), rows)
+            self._place(error, None if batch is None else batch(), rows)
             raise
         await self._execution.transaction.flush()
         self.count += len(rows)
         self.line += len(rows)
         await self.session.interrupts.checkpoint()
 
-    def _place(self, error: SqlError, batch: list[Fields], rows: list[Row]) -> None:
+    def _place(self, error: SqlError, batch: list[Fields] | None, rows: list[Row]) -> None:
         """Say which line a writer's error is about, as far as its detail lets us find out."""
         table = self.table.name
         if error.sqlstate == "23502":
@@ -322,7 +341,8 @@ class _Loader:
                 ),
                 0,
             )
-            error.where = f"COPY {table}, line {self.line + at + 1}: {_shown(batch[at])}"
+            shown = "" if batch is None else f": {_shown(batch[at])}"
+            error.where = f"COPY {table}, line {self.line + at + 1}{shown}"
         elif error.sqlstate == "23505":
             last = max((n for n, row in enumerate(rows) if self._is_meant(error, row)), default=-1)
             if last >= 0:
@@ -433,62 +453,3 @@ class _Located:
 def _shown(fields: Fields) -> str:
     text = "\t".join("\\N" if field is None else field for field in fields)
     return f'"{text[:100]}"'
-
-
-# --- TO ----------------------------------------------------------------------------------------
-
-
-async def _copy_to(session: "Session", raw: RawStatement, options: CopyOptions) -> Answer:
-    node = raw.node
-    session.look_again()
-    if node.HasField("query"):
-        statement = inner(raw, node.query)
-    else:
-        table = _table(session, node.relation)
-        names = [item.string.sval for item in node.attlist]
-        chosen = ", ".join(_quoted(column.name) for column in _columns(table, names))
-        statement = parse(f"SELECT {chosen} FROM {_quoted(table.schema)}.{_quoted(table.name)}")[0]
-    portal = Portal("", await session.plan(statement))
-    if portal.planned.executable is None:
-        raise SqlError("0A000", "COPY query must be a query")
-    await session.start_query(portal)
-    columns = portal.planned.columns
-    if columns is None:
-        raise SqlError("0A000", "COPY query must have a RETURNING clause")
-    names = [column.name for column in columns]
-    outputs = [by_oid(column.type).text_out for column in columns]
-    connection, context = session.connection, session.context
-    codec = options.codec or session.codec
-    connection.send(replies.copy_out_response(len(columns)))
-
-    plain = replace(options, force_quote=frozenset())
-
-    def line(fields: Fields, options: CopyOptions = options) -> bytes:
-        text = csv_line(fields, options, names) if options.csv else text_line(fields, options)
-        return text.encode(codec)
-
-    count = 0
-    if options.header:
-        # Names are not forced into quotes, whatever FORCE_QUOTE says of the values.
-        connection.send(replies.copy_data(line(list(names), plain)))
-    while batch := await portal.take(0):
-        lines = [
-            line(
-                [
-                    None if value is None else out(value, context)
-                    for value, out in zip(row, outputs, strict=True)
-                ]
-            )
-            for row in batch
-        ]
-        connection.send(replies.copy_lines(lines))
-        count += len(batch)
-        if connection.crowded:
-            await connection.drain()
-            await session.interrupts.checkpoint()
-    connection.send(replies.COPY_DONE)
-    return Answer(f"COPY {count}")
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
