@@ -76,6 +76,7 @@ def parse(text: str) -> list[RawStatement]:
 
     Raises SqlError 42601 with PostgreSQL's message and position, 54001 where it nests too deep.
     """
+    _refuse_later_numbers(text)
     statements = []
     encoded: bytes | None = None if text.isascii() else text.encode()
     for raw in _parse_tree(text).stmts:
@@ -93,6 +94,20 @@ def parse(text: str) -> list[RawStatement]:
             RawStatement(getattr(raw.stmt, kind), kind, stripped.rstrip(), start, text)
         )
     return statements
+
+
+_LATER_NUMBER = re.compile(r"(?<!\w)(?:0[xXoObB]\w|\d+_\w)")
+
+
+def _refuse_later_numbers(text: str) -> None:
+    """Raise SqlError 42601 for 0x1F and 1_000, which only the grammar's later version knows."""
+    if _LATER_NUMBER.search(text) is None:
+        return
+    for match in _TOKENS.finditer(text):
+        token = match[0]
+        if match["opaque"] is None and token[0].isdigit() and _LATER_NUMBER.search(token):
+            message = f'trailing junk after numeric literal at or near "{token}"'
+            raise SqlError("42601", message, position=match.start())
 
 
 def character_position(source: str, byte_offset: int) -> int:

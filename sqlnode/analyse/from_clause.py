@@ -11,7 +11,7 @@ from sqlnode.analyse import coerce, joins, namespace, relations
 from sqlnode.analyse.dispatch import expression_in, present, query
 from sqlnode.analyse.namespace import NamespaceItem
 from sqlnode.analyse.state import ExprKind, Node, State
-from sqlnode.errors import unsupported
+from sqlnode.errors import SqlError, unsupported
 
 _INNER, _LEFT, _FULL, _RIGHT = 1, 2, 3, 4
 _KINDS = {
@@ -67,12 +67,25 @@ def _leaf(item: NamespaceItem) -> Found:
 
 
 def _subselect(state: State, node: Node) -> NamespaceItem:
+    if not node.HasField("alias"):
+        raise _unnamed(node)
     inner = state.child()
     previous_kind, previous_lateral = state.kind, state.lateral_active
     state.kind, state.lateral_active = ExprKind.FROM_SUBSELECT, node.lateral
     found = query(inner, node.subquery)
     state.kind, state.lateral_active = previous_kind, previous_lateral
     return relations.subquery(state, node, found)
+
+
+def _unnamed(node: Node) -> SqlError:
+    """The grammar is a later version's, which lets the alias out."""
+    select = node.subquery.select_stmt
+    found, example = ("VALUES", "VALUES") if select.values_lists else ("subquery", "SELECT")
+    return SqlError(
+        "42601",
+        f"{found} in FROM must have an alias",
+        hint=f"For example, FROM ({example} ...) [AS] foo.",
+    )
 
 
 def _join(state: State, node: Node) -> Found:

@@ -57,6 +57,18 @@ class Block:
     where: tuple[Expr, ...]
 
 
+def entries_left_out(root: From | None) -> frozenset[int]:
+    """The entries that an outer join may leave out of a row."""
+    if root is None or isinstance(root, Leaf):
+        return frozenset()
+    left, right = entries_left_out(root.left), entries_left_out(root.right)
+    if root.kind is Kind.FULL:
+        left = entries_under(root.left)
+    if root.kind in (Kind.LEFT, Kind.FULL):
+        right = entries_under(root.right)
+    return left | right
+
+
 _KINDS = {
     tree.JoinKind.INNER: Kind.INNER,
     tree.JoinKind.LEFT: Kind.LEFT,

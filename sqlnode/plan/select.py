@@ -9,12 +9,13 @@ junk. Scans, joins and aggregates compute the targets in their own pass.
 from dataclasses import replace
 from typing import Any
 
-from sqlnode import tree
+from sqlnode import sqlstate, tree
+from sqlnode.errors import SqlError
 from sqlnode.plan import access, nodes
 from sqlnode.plan.context import Scope, Statement
 from sqlnode.plan.expressions import Expr, RowKey, SubPlan
 from sqlnode.plan.joins import JoinPlanner, base_vars
-from sqlnode.plan.logical import From, Join, Leaf
+from sqlnode.plan.logical import From, Join, Leaf, entries_left_out
 from sqlnode.plan.nodes import Node
 from sqlnode.plan.rewrite import rewritten
 from sqlnode.plan.scans import Leaves
@@ -94,6 +95,7 @@ def plan_select(
     locked = _locked_entries(planner.rtable)
     keys = sort_keys(query, targets)
     if locked:
+        _refuse_optional(planner, locked)
         return _plan_locking(planner, query, targets, locked, keys)
     node, targets = _grouped(planner, query, targets)
     if node is None:
@@ -292,6 +294,26 @@ def _locked_entries(
         for number, entry in enumerate(rtable)
         if isinstance(entry.source, tree.RelationSource) and entry.source.locked is not None
     ]
+
+
+_LOCK_NAMES = {
+    "update": "FOR UPDATE",
+    "no_key_update": "FOR NO KEY UPDATE",
+    "share": "FOR SHARE",
+    "key_share": "FOR KEY SHARE",
+}
+
+
+def _refuse_optional(
+    planner: BlockPlanner, locked: list[tuple[int, tree.RelationSource, tree.RowLock]]
+) -> None:
+    """Raises SqlError 0A000 where a row to be locked may be missing."""
+    optional = entries_left_out(planner.root)
+    for entry, _, lock in locked:
+        if entry in optional:
+            name = _LOCK_NAMES[lock.strength]
+            message = f"{name} cannot be applied to the nullable side of an outer join"
+            raise SqlError(sqlstate.FEATURE_NOT_SUPPORTED, message)
 
 
 def _plan_locking(
