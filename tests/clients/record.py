@@ -23,9 +23,17 @@ def node_postgres(url: str) -> dict[str, Any]:
     return seen
 
 
+def _as_json(run: Callable[[str], dict[str, Any]]) -> Callable[[str], dict[str, Any]]:
+    def script(url: str) -> dict[str, Any]:
+        seen: dict[str, Any] = json.loads(json.dumps(run(url)))
+        return seen
+
+    return script
+
+
 SCRIPTS: dict[str, Callable[[str], dict[str, Any]]] = {
-    "psycopg": psycopg_script.run,
-    "asyncpg": asyncpg_script.run,
+    "psycopg": _as_json(psycopg_script.run),
+    "asyncpg": _as_json(asyncpg_script.run),
     "node_postgres": node_postgres,
 }
 
