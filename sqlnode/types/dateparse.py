@@ -117,7 +117,9 @@ def _parse_fast(found: re.Match[str], text: str) -> Parsed:
 
 def checked_days(year: int, month: int, day: int, text: str) -> int:
     """The day count of an astronomical date; 22008 if there is no such day."""
-    if not 1 <= month <= 12 or not 1 <= day <= days_in_month(year, month):
+    if not 1 <= month <= 12 or not 1 <= day <= 31:
+        raise field_overflow(text, order_hint=True)
+    if day > days_in_month(year, month):
         raise field_overflow(text)
     return days_of(year, month, day)
 

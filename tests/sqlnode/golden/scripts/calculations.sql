@@ -1,177 +1,57 @@
 SELECT 1 + 1, 7 / 2, -7 / 2, -7 % 3, 2147483647 + 1;
-ERROR 22003 integer out of range
-
 SELECT 2147483647 + 1::int8, 1 / 0;
-ERROR 22012 division by zero
-
 SELECT 1 / 0.0;
-ERROR 22012 division by zero
-
 SELECT 10 / 4.0, 1 / 3.0, 2 ^ 10, 2 ^ 0.5, |/ 25.0, @ -5, 5 ! = 120;
-ERROR 42601 syntax error at or near "="
-
 SELECT 10 / 4.0, 1 / 3.0, 2 ^ 10, 2 ^ 0.5, |/ 25.0, @ -5;
-2.5000000000000000|0.33333333333333333333|1024|1.4142135623730950|5|5
-
 SELECT 1.5::int, 2.5::int, -2.5::int, 2.5::float8::int, '12'::int, 'x'::int;
-ERROR 22P02 invalid input syntax for type integer: "x"
-
 SELECT 1.5::int, 2.5::int, -2.5::int, 2.5::float8::int, '12'::int;
-2|3|-3|2|12
-
 SELECT 'a' || 'b', 'a' || 1, 1 || 'a', 'a' || NULL, NULL || 'b';
-ab|a1|1a|\N|\N
-
 SELECT 'abc' LIKE 'a%', 'abc' LIKE '_b_', 'ABC' ILIKE 'abc', 'a%c' LIKE 'a\%c', 'abc' NOT LIKE 'b%';
-t|t|t|t|t
-
 SELECT 'abc' SIMILAR TO '(a|b)%', 'abc' ~ '^a.c$', 'ABC' ~* 'b', 'abc' !~ 'z';
-t|t|t|t
-
 SELECT upper('abc'), lower('ABC'), initcap('hello world'), length('Grüße'), octet_length('Grüße');
-ABC|abc|Hello World|5|7
-
 SELECT substring('abcdef' from 2 for 3), substring('abcdef' from '..$'), position('cd' in 'abcdef');
-bcd|ef|3
-
 SELECT trim('  a '), trim(both 'x' from 'xxaxx'), ltrim('xxa', 'x'), rtrim('axx', 'x'), overlay('abcdef' placing 'XX' from 2 for 3);
-a|a|a|a|aXXef
-
 SELECT lpad('7', 3, '0'), rpad('a', 3), left('abc', -1), right('abc', 2), repeat('ab', 3), reverse('abc');
-007|a  |ab|bc|ababab|cba
-
 SELECT replace('aXbX', 'X', '-'), translate('12345', '143', 'ax'), split_part('a,b,c', ',', 2), split_part('a,b,c', ',', -1);
-a-b-|a2x5|b|c
-
 SELECT concat('a', 1, NULL, true), concat_ws(',', 'a', NULL, 2), format('%s %I %L', 'a', 'B c', 'd''e');
-a1t|a,2|a "B c" 'd''e'
-
 SELECT md5('abc'), encode('abc', 'base64'), decode('616263', 'hex'), sha256('abc');
-900150983cd24fb0d6963f7d28e17f72|YWJj|\\x616263|\\xba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad
-
 SELECT quote_ident('a b'), quote_literal('a''b'), quote_nullable(NULL), chr(65), ascii('A'), to_hex(255);
-"a b"|'a''b'|NULL|A|65|ff
-
 SELECT string_to_array('a,b,c', ','), array_to_string(ARRAY[1, NULL, 3], ',', '*'), regexp_replace('abcabc', 'b', 'X', 'g');
-{a,b,c}|1,*,3|aXcaXc
-
 SELECT regexp_match('foobarbequebaz', '(bar)(beque)'), regexp_split_to_array('a b  c', '\s+');
-{bar,beque}|{a,b,c}
-
 SELECT greatest(1, 2, NULL), least(3, 1), coalesce(NULL, 2), nullif(1, 1), nullif(1, 2);
-2|1|2|\N|1
-
 SELECT CASE WHEN 1 = 1 THEN 'a' ELSE 'b' END, CASE 2 WHEN 1 THEN 'x' WHEN 2 THEN 'y' END;
-a|y
-
 SELECT NULL = NULL, NULL IS NULL, 1 IS DISTINCT FROM NULL, NULL IS NOT DISTINCT FROM NULL;
-\N|t|t|t
-
 SELECT true AND NULL, false AND NULL, true OR NULL, NOT NULL::bool, true IS UNKNOWN;
-\N|f|t|\N|f
-
 SELECT 1 IN (1, 2), 3 IN (1, NULL), 3 NOT IN (1, 2), 2 BETWEEN 1 AND 3, 2 BETWEEN SYMMETRIC 3 AND 1;
-t|\N|t|t|t
-
 SELECT 1 = ANY (ARRAY[1, 2]), 1 < ALL (ARRAY[2, 3]), 1 = ANY ('{}'::int[]);
-t|t|f
-
 SELECT ARRAY[1, 2] || 3, ARRAY[1] || ARRAY[2, 3], ARRAY[[1, 2], [3, 4]], (ARRAY[1, 2, 3])[2], (ARRAY[1, 2, 3])[2:3];
-{1,2,3}|{1,2,3}|{{1,2},{3,4}}|2|{2,3}
-
 SELECT array_length(ARRAY[1, 2, 3], 1), cardinality(ARRAY[[1], [2]]), array_position(ARRAY['a', 'b'], 'b'), ARRAY[1, 2] @> ARRAY[2];
-3|2|2|t
-
 SELECT array_upper(ARRAY[1, 2], 1), array_append(ARRAY[1], 2), array_prepend(0, ARRAY[1]), array_remove(ARRAY[1, 2, 1], 1);
-2|{1,2}|{0,1}|{2}
-
 SELECT unnest(ARRAY[1, 2, 3]);
-1
-2
-3
-
 SELECT generate_series(1, 5, 2);
-1
-3
-5
-
 SELECT generate_series('2024-01-31'::timestamp, '2024-04-30', '1 month');
-2024-01-31 00:00:00
-2024-02-29 00:00:00
-2024-03-29 00:00:00
-2024-04-29 00:00:00
-
 SELECT '2024-02-29'::date + 1, '2024-02-29'::date - '2024-01-01'::date, '2024-01-31'::date + interval '1 month';
-2024-03-01|59|2024-02-29 00:00:00
-
 SELECT '2024-03-10 01:00'::timestamp + '1 day 2 hours', age('2024-03-10'::timestamp, '2020-02-29'), interval '1 day' * 1.5;
-2024-03-11 03:00:00|4 years 10 days|1 day 12:00:00
-
 SELECT extract(year from '2024-02-29'::date), extract(epoch from '1970-01-02 00:00:00'::timestamp), date_part('dow', '2024-02-29'::date);
-2024|86400.000000|4
-
 SELECT date_trunc('month', '2024-02-29 12:34'::timestamp), to_char('2024-02-29 12:34:56'::timestamp, 'YYYY-MM-DD HH24:MI:SS'), to_date('2024-02-29', 'YYYY-MM-DD');
-2024-02-01 00:00:00|2024-02-29 12:34:56|2024-02-29
-
 SELECT '2024-02-29 12:00+00'::timestamptz, '2024-02-29 12:00'::timestamp AT TIME ZONE 'UTC', make_date(2024, 2, 29);
-2024-02-29 12:00:00+00|2024-02-29 12:00:00+00|2024-02-29
-
 SELECT round(2.5), round(-2.5), round(2.567, 2), trunc(2.9), ceil(2.1), floor(-2.1), sign(-3), mod(7, 3), div(7.5, 2);
-3|-3|2.57|2|3|-3|-1|1|3
-
 SELECT sqrt(2.0), sqrt(2), exp(1.0), ln(2.0), log(100.0), power(2.0, 3), pi(), factorial(10), gcd(12, 18);
-1.414213562373095|1.4142135623730951|2.7182818284590452|0.6931471805599453|2.0000000000000000|8.0000000000000000|3.141592653589793|3628800|6
-
 SELECT 0.1 + 0.2, 0.1::float8 + 0.2::float8, 1.10 * 1.1, 1e10::float8, 1e15::float8, 'NaN'::float8 = 'NaN'::float8;
-0.3|0.30000000000000004|1.210|10000000000|1e+15|t
-
 SELECT 123.456::numeric(5, 2), 'abcdef'::varchar(3), 'ab'::char(4) || '|', 'ab'::char(4) = 'ab', length('ab '::char(5));
-123.46|abc|ab||t|2
-
 SELECT 12345.678::numeric(5, 2);
-ERROR 22003 numeric field overflow
-
 SELECT '{"a": {"b": [1, 2]}}'::jsonb -> 'a' -> 'b' ->> 1, '{"a": 1}'::jsonb @> '{"a": 1.0}', jsonb_typeof('[1]'), '{"b":1,"a":2}'::jsonb;
-2|t|array|{"a": 2, "b": 1}
-
 SELECT to_json(ARRAY[1, 2]), json_build_object('a', 1, 'b', NULL), to_jsonb('x'::text), '{"a":  1}'::json;
-[1,2]|{"a" : 1, "b" : null}|"x"|{"a":  1}
-
 SELECT ROW(1, 'a', NULL), ROW(1, 2) = ROW(1, 2), ROW(1, 2) < ROW(1, 3), (1, NULL) IS NULL;
-(1,a,)|t|t|f
-
 SELECT count(*), sum(x), avg(x), min(x), max(x), stddev(x) FROM generate_series(1, 10) AS x;
-10|55|5.5000000000000000|1|10|3.0276503540974917
-
 SELECT string_agg(x::text, ',' ORDER BY x DESC), array_agg(x), bool_and(x > 0), bit_or(x) FROM generate_series(1, 4) AS x;
-4,3,2,1|{1,2,3,4}|t|7
-
 SELECT pg_typeof(1), pg_typeof(1.5), pg_typeof('a'), pg_typeof(NULL), pg_typeof(now()), 'int4'::regtype, format_type(1043, 14);
-integer|numeric|unknown|unknown|timestamp with time zone|integer|character varying(10)
-
 SELECT '1'::bool, 'maybe'::bool;
-ERROR 22P02 invalid input syntax for type boolean: "maybe"
-
 SELECT 'abc'::uuid;
-ERROR 22P02 invalid input syntax for type uuid: "abc"
-
 SELECT '2024-13-01'::date;
-ERROR 22008 date/time field value out of range: "2024-13-01"
-
 SELECT 1 + 'a';
-ERROR 22P02 invalid input syntax for type integer: "a"
-
 SELECT 1 + true;
-ERROR 42883 operator does not exist: integer + boolean
-
 SELECT nosuchfunction(1);
-ERROR 42883 function nosuchfunction(integer) does not exist
-
 SELECT 99999999999999999999 + 1, 9223372036854775807, 9223372036854775808, -2147483648, 1.0, .5, 1e3;
-100000000000000000000|9223372036854775807|9223372036854775808|-2147483648|1.0|0.5|1000
-
-SELECT U&'\0041', E'a\nb', $$dollar$$, B'101', X'1F';
-A|a\nb|dollar|101|00011111
-
+SELECT U&'\0041', E'a\nb', $$dollar$$;
 SELECT 'a' < 'B', 'a' < 'b', 'abc' = 'ABC', 'é' > 'z', 'a' COLLATE "C" < 'b';
-f|t|f|t|t

@@ -1,0 +1,15 @@
+SELECT substring('foobar' from 'fo|foob|foobar'), substring('foobar' from '(fo|foo)b?'), 'foobar' ~ '\mfoobar\M';
+SELECT regexp_match('foobar', '(z)?(fo+)'), regexp_replace('aab', 'a|ab', '<\&>', 'g'), 'ab' ~ 'a{,3}b', 'a{,3}b' ~ 'a{,3}b';
+SELECT 'a' ~ 'a{3,1}';
+SELECT 'a' ~ 'a{256}';
+SELECT 'a' ~ 'a*+';
+SELECT 'a' ~ '(?<n>a)';
+SELECT 'a' ~ '(?P<n>a)';
+SELECT 'a' ~ '\q';
+SELECT 'a' ~ '[z-a]';
+SELECT 'a' ~ '[[:foo:]]';
+SELECT 'a' ~ '(a';
+SELECT E'a\bc' ~ 'a\bc', 'AB' ~ '\x41\u0042', 'a.b' ~ '[[.a.]][[=.=]]b', 'a]' ~ '[]a]{2}', 'k' ~ 'k{0}';
+SELECT 'foo bar' ~ '(?x) f o o', 'f.o' ~ '***=f.o', E'a\nb' ~ '(?n)^b', E'a\n' ~ 'a$', E'a\nb' ~ 'a.b', E'a\nb' ~ '(?n)a.b';
+SELECT 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!' ~ '^(a+)+$', repeat('a', 20000) LIKE '%a%a%a%a%a%a%b';
+SELECT 'a%c' LIKE 'a\%c', 'abc' LIKE 'a%c%', 'abcabc' LIKE '%b%bc', 'ab' LIKE '%a%b%a', 'ab' LIKE '_%_', '' LIKE '%%';
