@@ -187,4 +187,4 @@ def to_number(text: str, template: str) -> Decimal | None:
     value = read_numeric(digits or "0")
     decimals = _Picture(template).decimals
     value = rescale(value, min(decimals, max(0, -int(value.as_tuple().exponent))))
-    return -value if value and ("-" in text or bracketed) else value
+    return value.copy_negate() if value and ("-" in text or bracketed) else value

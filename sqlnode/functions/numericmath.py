@@ -68,7 +68,7 @@ def divide_to_scale(left: Decimal, right: Decimal, scale: int) -> Decimal:
     if CONTEXT.add(rest, rest) >= divisor:
         whole = CONTEXT.add(whole, _ONE)
     result = whole.quantize(_ONE, context=CONTEXT).scaleb(-scale, CONTEXT)
-    return -result if result and left.is_signed() != right.is_signed() else result
+    return result.copy_negate() if result and left.is_signed() != right.is_signed() else result
 
 
 def numeric_div(left: Decimal, right: Decimal) -> Decimal:

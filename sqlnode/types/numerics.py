@@ -191,7 +191,7 @@ def _binary_in(data: bytes, typmod: int) -> Decimal:
         whole = whole * 10000 + digit
     value = Decimal(whole).scaleb(4 * (weight - count + 1), context=CONTEXT)
     value = value.quantize(Decimal((0, (1,), -scale)), context=CONTEXT, rounding="ROUND_DOWN")
-    return fit(-value if sign and value else value, typmod, False)
+    return fit(value.copy_negate() if sign and value else value, typmod, False)
 
 
 def _binary_out(value: Decimal) -> bytes:
