@@ -26,14 +26,12 @@ from sqlnode.session.prepared import PreparedStatement
 from sqlnode.session.replies import wanted
 from sqlnode.session.settings import Settings
 from sqlnode.session.tenant import Tenant
-from sqlnode.session.transactions import Transactions
+from sqlnode.session.transactions import STALE_RETRIES_MAX, Transactions
 from sqlnode.types.base import Value
 
 if TYPE_CHECKING:
     from sqlnode.catalog.catalog import Catalog
 
-STALE_RETRIES_MAX = 5
-"""Times a statement is planned anew because the catalog changed under it."""
 _log = logging.getLogger(__name__)
 
 

@@ -26,6 +26,8 @@ from sqlnode.session.tenant import Tenant
 if TYPE_CHECKING:
     from sqlnode.catalog.catalog import Catalog
 
+STALE_RETRIES_MAX = 5
+"""Times a statement is begun anew because the catalog changed under it."""
 SAVEPOINTS_MAX = 10_000
 """Open savepoints of one transaction; one more is refused with 54000."""
 
@@ -202,6 +204,11 @@ class Transactions:
         """A statement has failed: the block has too, and an implicit one is over."""
         if self.block is Block.OPEN:
             self.block = Block.FAILED
+            if self._kv is not None and not self._savepoints:
+                # Nothing can be taken up again, so others need not wait for ROLLBACK.
+                self._kv.rollback()
+                self._kv = None
+                self._catalog = None
         elif self.block is not Block.FAILED:
             self._rollback()
 

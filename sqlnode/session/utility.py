@@ -8,10 +8,11 @@ from pgwire.frontend import CopyData, CopyDone, CopyFail
 from sqlnode.ddl.dispatch import run_utility
 from sqlnode.errors import SqlError, unsupported
 from sqlnode.execute.api import Batch, Execution, ResultColumn, Row
+from sqlnode.kv.errors import CatalogStale
 from sqlnode.parse import RawStatement
 from sqlnode.session.pipeline import Planned
 from sqlnode.session.portal import Portal
-from sqlnode.session.transactions import Mode
+from sqlnode.session.transactions import STALE_RETRIES_MAX, Mode
 from sqlnode.tree import Utility
 
 if TYPE_CHECKING:
@@ -85,14 +86,28 @@ async def _run_ddl(session: "Session", statement: Utility) -> Answer:
         transactions.refuse_block(statement.tag)
     if transactions.read_only and statement.tag not in _READ_ONLY_TAGS:
         raise SqlError("25006", f"cannot execute {statement.tag} in a read-only transaction")
-    execution = await session.execution()
-    tag = await run_utility(statement, execution)
+    execution, tag = await _run_fresh(session, statement)
     if execution.catalog is not transactions.catalog:
         transactions.adopt_catalog(execution.catalog)
         session.look_again()
     for severity, sqlstate, message in execution.notices:
         session.notice(severity, sqlstate, message)
     return Answer(tag)
+
+
+async def _run_fresh(session: "Session", statement: Utility) -> tuple[Execution, str]:
+    """Run a utility statement on the newest catalog: another session may just have changed it."""
+    for _ in range(STALE_RETRIES_MAX):
+        execution = await session.execution()
+        try:
+            return execution, await run_utility(statement, execution)
+        except CatalogStale:
+            if not session.transactions.can_replan():
+                raise
+        await session.tenant.reload_catalog()
+        session.look_again()
+    execution = await session.execution()
+    return execution, await run_utility(statement, execution)
 
 
 def columns_of(session: "Session", planned: Planned) -> tuple[ResultColumn, ...] | None:

@@ -20,7 +20,7 @@ def test_every_statement_of_the_script_succeeds(tmp_path: Path) -> None:
     threads_before = threading.active_count()
     assert rehearse(PodSettings(certs=tmp_path)) == []
     assert set(Path("/proc/self/fd").iterdir()) <= open_before
-    assert threading.active_count() == threads_before
+    assert threading.active_count() <= threads_before
     assert len(script()) > 30
 
 

@@ -1,0 +1,84 @@
+"""What one session's troubles mean for another's."""
+
+import asyncio
+from pathlib import Path
+
+import psycopg
+import pytest
+import uvloop
+
+from tests.support.pod import PodForTest, pod_running
+
+
+async def _connect(pod: PodForTest) -> "psycopg.AsyncConnection[tuple[object, ...]]":
+    return await psycopg.AsyncConnection.connect(pod.dsn, autocommit=True)
+
+
+def test_a_failed_transaction_holds_nobody_up(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with pod_running(tmp_path) as pod:
+            failed, other = await _connect(pod), await _connect(pod)
+            await failed.execute("CREATE TABLE t (id int PRIMARY KEY, n int)")
+            await failed.execute("INSERT INTO t VALUES (1, 0)")
+            await failed.execute("BEGIN")
+            await failed.execute("UPDATE t SET n = 1")
+            with pytest.raises(psycopg.errors.DivisionByZero):
+                await failed.execute("SELECT 1/0")
+            await other.execute("SET lock_timeout = '5s'")
+            await other.execute("UPDATE t SET n = n + 10")
+            with pytest.raises(psycopg.errors.InFailedSqlTransaction):
+                await failed.execute("SELECT 1")
+            await failed.execute("ROLLBACK")
+            cursor = await failed.execute("SELECT n FROM t")
+            assert await cursor.fetchall() == [(10,)]
+            for connection in (failed, other):
+                await connection.close()
+
+    uvloop.run(body())
+
+
+def test_the_victim_of_a_deadlock_lets_the_other_go_on(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with pod_running(tmp_path) as pod:
+            sessions = [await _connect(pod), await _connect(pod)]
+            await sessions[0].execute("CREATE TABLE t (id int PRIMARY KEY, n int)")
+            await sessions[0].execute("INSERT INTO t VALUES (0, 0), (1, 0)")
+            for number, session in enumerate(sessions):
+                await session.execute("BEGIN")
+                await session.execute(f"UPDATE t SET n = 1 WHERE id = {number}")
+            outcomes = await asyncio.wait_for(
+                asyncio.gather(
+                    sessions[0].execute("UPDATE t SET n = 2 WHERE id = 1"),
+                    sessions[1].execute("UPDATE t SET n = 2 WHERE id = 0"),
+                    return_exceptions=True,
+                ),
+                30,
+            )
+            victims = [o for o in outcomes if isinstance(o, psycopg.errors.DeadlockDetected)]
+            assert len(victims) == 1
+            for session in sessions:
+                await session.execute("COMMIT")
+                await session.close()
+
+    uvloop.run(body())
+
+
+def test_sessions_change_the_schema_at_the_same_time(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with pod_running(tmp_path) as pod:
+
+            async def make(session: int) -> None:
+                connection = await _connect(pod)
+                for number in range(4):
+                    await connection.execute(f"CREATE TABLE t{session}_{number} (id int)")
+                await connection.close()
+
+            await asyncio.gather(*map(make, range(4)))
+            connection = await _connect(pod)
+            cursor = await connection.execute(
+                "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
+            )
+            assert await cursor.fetchone() == (16,)
+            await connection.close()
+
+    uvloop.run(body())
