@@ -79,6 +79,10 @@ class VersionCache:
         if key not in load.stale:
             self._store(key, record)
 
+    def keep(self, key: bytes, record: Record) -> None:
+        """Keep what was read just now, with nothing in between that could have changed it."""
+        self._store(key, record)
+
     def _store(self, key: bytes, record: Record) -> None:
         self._drop(key)
         self._records[key] = record

@@ -100,7 +100,7 @@ class Versions:
         """`get` where memory has the answer, else None."""
         values = []
         for key in keys:
-            record = self._cache.get(key)
+            record = self._cache.get(key) or self._read_now(key)
             if record is None:
                 return None
             since, value = record
@@ -115,19 +115,26 @@ class Versions:
         """The payloads of `keys` at `snapshot`."""
         with tenant.reading(snapshot):
             records = await self._current(keys)
+            # A key that is absent may have been removed by a commit that is not visible yet.
             old = [
                 key
                 for key in dict.fromkeys(keys)
-                if records[key][0] > snapshot and snapshot < tenant.last_overwrite
+                if (records[key][0] > snapshot or records[key][1] is None)
+                and snapshot < tenant.last_overwrite
             ]
             older = await self._superseded(old, snapshot) if old else {}
-        return [records[key][1] if records[key][0] <= snapshot else older.get(key) for key in keys]
+        return [
+            older[key]
+            if key in older
+            else (records[key][1] if records[key][0] <= snapshot else None)
+            for key in keys
+        ]
 
     def newest_now(self, keys: Sequence[bytes], reader: Transaction) -> list[Record] | None:
         """`newest` where memory has the answer and nobody is about to change it, else None."""
         records = []
         for key in keys:
-            record = self._cache.get(key)
+            record = self._cache.get(key) or self._read_now(key)
             writer = self._locks.writer(key)
             if record is None or (
                 writer is not reader and isinstance(writer, Transaction) and writer.committing
@@ -216,8 +223,27 @@ class Versions:
                 for key, value in zip(missing, values, strict=True):
                     record = (absent_since, None) if value is None else _record(value)
                     found[key] = record
-                    self._cache.loaded(load, key, record)
+                    if value is not None or self._busy_writer([key], None) is None:
+                        self._cache.loaded(load, key, record)
         return found
+
+    def _read_now(self, key: bytes) -> Record | None:
+        """The newest version from the engine, where that takes no waiting; kept in memory.
+
+        An absent key on which a commit is on its way is left alone: the engine may have removed it
+        already, while the commit is not visible yet.
+        """
+        values = self._engine.get_now([key])
+        if values is None:
+            return None
+        if values[0] is not None:
+            record = _record(values[0])
+        elif self._busy_writer([key], None) is None:
+            record = (self.visible, None)
+        else:
+            return None
+        self._cache.keep(key, record)
+        return record
 
     async def _superseded(self, keys: Sequence[bytes], snapshot: int) -> dict[bytes, bytes | None]:
         spans = [history_versions(key, snapshot) for key in keys]
@@ -233,7 +259,7 @@ class Versions:
         while (writer := self._busy_writer(keys, reader)) is not None:
             await writer.outcome()
 
-    def _busy_writer(self, keys: Sequence[bytes], reader: Transaction) -> Transaction | None:
+    def _busy_writer(self, keys: Sequence[bytes], reader: Transaction | None) -> Transaction | None:
         for key in keys:
             writer = self._locks.writer(key)
             if writer is not reader and isinstance(writer, Transaction) and writer.committing:

@@ -69,6 +69,13 @@ class Engine(Protocol):
         """The values of `keys`, in their order, all of one state; None where there is none."""
         ...
 
+    def get_now(self, keys: Sequence[bytes]) -> list[bytes | None] | None:
+        """What `get` would answer, for a few keys, without leaving the caller's thread.
+
+        None where that could take longer than some tens of microseconds; then `get` must be asked.
+        """
+        ...
+
     async def scan(self, ranges: Sequence[ScanRange]) -> list[Page]:
         """The first rows of each range, in key order (against it where `reverse`)."""
         ...

@@ -24,6 +24,11 @@ class MemoryEngine:
         self._check()
         return [self._values.get(key) for key in keys]
 
+    def get_now(self, keys: Sequence[bytes]) -> list[bytes | None] | None:
+        """See `Engine.get_now`."""
+        self._check()
+        return [self._values.get(key) for key in keys]
+
     async def scan(self, ranges: Sequence[ScanRange]) -> list[Page]:
         """See `Engine.scan`."""
         self._check()

@@ -70,6 +70,10 @@ def test_behaves_like_a_sorted_dict(
                     model[key] = value
         keys = [key for batch in batches for key, _ in batch]
         assert await engine.get(keys) == [model.get(key) for key in keys]
+        for key in keys[:20]:
+            assert engine.get_now([key]) in (None, [model.get(key)])
+        few = keys[:3]
+        assert engine.get_now(few) in (None, [model.get(key) for key in few])
         inside = sorted((k, v) for k, v in model.items() if low <= k < high)
         ordered = inside[::-1] if reverse else inside
         [page] = await engine.scan([ScanRange(low, high, rows, ALL, reverse)])
