@@ -75,7 +75,14 @@ def _binary_encoder(type_oid: int) -> ColumnEncoder:
 
 def column_encoder(type_oid: int, form: int, codec: str = "utf-8") -> ColumnEncoder:
     """How a column of this type goes out in this format."""
-    return _binary_encoder(type_oid) if form == BINARY else _text_encoder(type_oid, codec)
+    if form == BINARY and not _is_transcoded(type_oid, codec):
+        return _binary_encoder(type_oid)
+    return _text_encoder(type_oid, codec)
+
+
+def _is_transcoded(type_oid: int, codec: str) -> bool:
+    """Whether the binary format is the text in the client's encoding, which is not ours."""
+    return type_oid in _STRINGS and codec != "utf-8"
 
 
 def result_formats(formats: Sequence[int], count: int) -> tuple[int, ...]:
@@ -113,7 +120,7 @@ def fields(columns: Sequence[ResultColumn], formats: Sequence[int]) -> list[Fiel
 def param_decoder(type_oid: int, form: int, codec: str = "utf-8") -> ParamDecoder:
     """How a parameter of this type comes in in this format."""
     kind = by_oid(type_oid)
-    if form == BINARY:
+    if form == BINARY and not _is_transcoded(type_oid, codec):
         binary_in = kind.binary_in
         return lambda data, _settings: binary_in(data, -1)
     text_in = kind.text_in
