@@ -174,3 +174,50 @@ def test_history_sorts_by_key_and_then_by_time(
     low, high = history_range(*sorted((one, other)))
     assert low <= history_key(min(one, other), late)
     assert high <= history_key(max(one, other), early)
+
+
+class HeldEngine(MemoryEngine):
+    """Has applied a batch already when it is still to say so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.applied, self.say_so = asyncio.Event(), asyncio.Event()
+        self.say_so.set()
+
+    async def apply(self, *batch: Any) -> None:
+        await super().apply(*batch)
+        self.applied.set()
+        await self.say_so.wait()
+
+
+def test_a_removal_on_its_way_is_not_seen_early() -> None:
+    async def body() -> None:
+        engine, key = HeldEngine(), blocks.pack([PREFIX + b"k"])
+        shard = await Shard.open(
+            engine, clock=ManualClock(), limits=Limits(), retention=Retention(collect_seconds=3600)
+        )
+        session = DirectSession(shard)
+        await session.open()
+
+        async def commit(txn: int, value: bytes | None) -> None:
+            writes = kv.Writes(keys=key, values=blocks.pack([value]))
+            assert (await session.call(txn, commit=kv.Commit(writes=writes))).commit.commit_time
+
+        async def read() -> list[bytes | None]:
+            return blocks.unpack((await session.call(get=kv.Get(keys=key))).get.values)
+
+        await commit(1, b"value")
+        shard.cache.forget([PREFIX + b"k"])
+        engine.applied.clear()
+        engine.say_so.clear()
+        # Before it commits, the removal reads the key; only afterwards is memory made to forget.
+        removal = spawn(commit(2, None), name="removal")
+        await engine.applied.wait()
+        shard.cache.forget([PREFIX + b"k"])
+        assert await read() == [b"value"]
+        engine.say_so.set()
+        await removal
+        assert await read() == [None]
+        await shard.close()
+
+    asyncio.run(body())
