@@ -208,7 +208,7 @@ class Waker:
         if controller.fleet.pods.get(pod.key) is not pod:
             return WakeFailed(grpc.StatusCode.UNAVAILABLE, "the pod ended at once")
         _observe(reply, now - begun)
-        idle = issued.idle_timeout_seconds or self._limits.idle_timeout
+        idle = issued.settings.idle_timeout_seconds or self._limits.idle_timeout
         controller.fleet.pod_stamped(pod, PodId(reply.pod_id), reply.sql_address, idle, now)
         controller.step(tenant)
         return None
@@ -222,7 +222,7 @@ class Waker:
             storage_address=self._storage_address,
             owner=Owner(name=issued.owner, scram_verifier=issued.scram_verifier),
             database=issued.database,
-            sessions_max=issued.connections_max,
+            sessions_max=issued.settings.connections_max,
         )
 
     # Pods that were stamped before this process began
@@ -240,7 +240,7 @@ class Waker:
         except grpc.aio.AioRpcError as error:
             _log.info("settings not known", extra={"tenant": tenant, "code": error.code().name})
             return
-        pod.idle_timeout = issued.idle_timeout_seconds or self._limits.idle_timeout
+        pod.idle_timeout = issued.settings.idle_timeout_seconds or self._limits.idle_timeout
 
 
 def _observe(reply: StampReply, seconds: float) -> None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from autoscaler.fleet import Fleet, Phase
 from autoscaler.metrics import WATCHERS_CUT
 from dormouse.base.ids import TenantId
-from proto.autoscaler_pb2 import PodAddress, Pods, PodsChange
+from proto.autoscaler_pb2 import MOVE, SERVE, PodAddress, Pods, PodsChange
 
 QUEUE_MAX = 4096
 WATCHERS_MAX = 64
@@ -26,7 +26,7 @@ def pods_of(fleet: Fleet, tenant: TenantId, *, draining: bool) -> Pods:
                 pod_id=pod.pod_id or 0,
                 sql_address=pod.sql_address,
                 sessions=pod.sessions,
-                draining=pod.phase is Phase.DRAINING,
+                wish=MOVE if pod.phase is Phase.DRAINING else SERVE,
             )
             for pod in fleet.of(tenant, *phases)
             if pod.sql_address

@@ -9,7 +9,7 @@ import grpc.aio
 from control.authority import Authority, AuthorityError
 from control.ledger import AMOUNT_MAX, Ledger, Report
 from control.metrics import PODS_ISSUED
-from control.registry import Registry
+from control.registry import Registry, Tenant
 from dormouse.base.ids import TenantId
 from dormouse.base.rpc import Access
 from dormouse.base.tls import Role
@@ -51,9 +51,7 @@ class ControlService(control_pb2_grpc.ControlServicer):
         tenant = await self._registry.get(_tenant_id(request.tenant_id))
         if tenant is None or tenant.name != request.name:
             await _abort(context, grpc.StatusCode.NOT_FOUND, "no such tenant")
-        return control_pb2.Tenant(
-            tenant_id=tenant.id, name=tenant.name, connections_max=tenant.connections_max
-        )
+        return control_pb2.Tenant(tenant_id=tenant.id, name=tenant.name, settings=_settings(tenant))
 
     async def IssuePod(  # noqa: N802
         self, request: control_pb2.IssuePodRequest, context: _Context
@@ -76,8 +74,7 @@ class ControlService(control_pb2_grpc.ControlServicer):
             owner=tenant.owner,
             scram_verifier=tenant.scram_verifier,
             database=tenant.database,
-            connections_max=tenant.connections_max,
-            idle_timeout_seconds=tenant.idle_timeout_seconds,
+            settings=_settings(tenant),
         )
 
     async def ReportUsage(  # noqa: N802
@@ -89,6 +86,12 @@ class ControlService(control_pb2_grpc.ControlServicer):
         if values["tenant_id"] == 0 or max(amounts) > AMOUNT_MAX:
             await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, "an amount is out of range")
         return control_pb2.UsageAck(sequence=await self._ledger.add(Report(**values)))
+
+
+def _settings(tenant: Tenant) -> control_pb2.TenantSettings:
+    return control_pb2.TenantSettings(
+        connections_max=tenant.connections_max, idle_timeout_seconds=tenant.idle_timeout_seconds
+    )
 
 
 def _tenant_id(number: int) -> TenantId:

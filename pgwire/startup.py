@@ -58,14 +58,16 @@ class StartupMessage:
 
     parameters: Mapping[str, str]
     minor: int = 0
-    protocol_options: tuple[str, ...] = field(default=())
-    """Names of the `_pq_.` options asked for: protocol extensions, none of which we know."""
+    protocol_options: Mapping[str, str] = field(default_factory=dict)
+    """The `_pq_.` options asked for: protocol extensions. Clients have none that we know."""
 
     def build(self) -> bytes:
         """The packet."""
         pairs = b"".join(
-            f"{name}\0{value}\0".encode() for name, value in self.parameters.items()
-        ) + b"".join(f"{name}\0on\0".encode() for name in self.protocol_options)
+            f"{name}\0{value}\0".encode()
+            for part in (self.parameters, self.protocol_options)
+            for name, value in part.items()
+        )
         body = _U32.pack(PROTOCOL_3_0 + self.minor) + pairs + b"\0"
         return _U32.pack(len(body) + 4) + body
 
@@ -146,11 +148,11 @@ def _parse_cancel(reader: BodyReader) -> CancelRequest:
 
 def _parse_parameters(reader: BodyReader, minor: int) -> StartupMessage:
     parameters: dict[str, str] = {}
-    options: list[str] = []
+    options: dict[str, str] = {}
     while name := reader.text():
         value = reader.text()
         if name.startswith("_pq_."):
-            options.append(name)
+            options[name] = value
         else:
             parameters[name] = value
     if reader.at != len(reader.body):
@@ -159,7 +161,7 @@ def _parse_parameters(reader: BodyReader, minor: int) -> StartupMessage:
         raise ProtocolViolation(
             "no PostgreSQL user name specified in startup packet", sqlstate="28000"
         )
-    return StartupMessage(parameters, minor, tuple(options))
+    return StartupMessage(parameters, minor, options)
 
 
 def parse_options(options: str) -> dict[str, str]:

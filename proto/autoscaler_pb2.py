@@ -24,35 +24,59 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16proto/autoscaler.proto\x12\x16\x64ormouse.autoscaler.v1\":\n\x0bWakeRequest\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x11\n\ttenant_id\x18\x02 \x01(\x04\"K\n\x04Pods\x12\x11\n\ttenant_id\x18\x01 \x01(\x04\x12\x30\n\x04pods\x18\x02 \x03(\x0b\x32\".dormouse.autoscaler.v1.PodAddress\"U\n\nPodAddress\x12\x0e\n\x06pod_id\x18\x01 \x01(\x06\x12\x13\n\x0bsql_address\x18\x02 \x01(\t\x12\x10\n\x08sessions\x18\x03 \x01(\r\x12\x10\n\x08\x64raining\x18\x04 \x01(\x08\",\n\x10WatchPodsRequest\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\"J\n\nPodsChange\x12*\n\x04pods\x18\x01 \x01(\x0b\x32\x1c.dormouse.autoscaler.v1.Pods\x12\x10\n\x08\x63omplete\x18\x02 \x01(\x08\"#\n\x0eSuspendRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\x04\"\"\n\x0cSuspendReply\x12\x12\n\npods_ended\x18\x01 \x01(\r\",\n\x16\x44\x65scribeTenantsRequest\x12\x12\n\ntenant_ids\x18\x01 \x03(\x04\"N\n\x14\x44\x65scribeTenantsReply\x12\x36\n\x07tenants\x18\x01 \x03(\x0b\x32%.dormouse.autoscaler.v1.TenantPicture\"\x90\x01\n\rTenantPicture\x12\x11\n\ttenant_id\x18\x01 \x01(\x04\x12\x32\n\x05state\x18\x02 \x01(\x0e\x32#.dormouse.autoscaler.v1.TenantState\x12\x0c\n\x04pods\x18\x03 \x01(\r\x12\x13\n\x0b\x63onnections\x18\x04 \x01(\r\x12\x15\n\rawake_because\x18\x05 \x01(\t*@\n\x0bTenantState\x12\n\n\x06\x41SLEEP\x10\x00\x12\n\n\x06WAKING\x10\x01\x12\x0b\n\x07RUNNING\x10\x02\x12\x0c\n\x08\x44RAINING\x10\x03\x32\xfe\x02\n\nAutoscaler\x12I\n\x04Wake\x12#.dormouse.autoscaler.v1.WakeRequest\x1a\x1c.dormouse.autoscaler.v1.Pods\x12[\n\tWatchPods\x12(.dormouse.autoscaler.v1.WatchPodsRequest\x1a\".dormouse.autoscaler.v1.PodsChange0\x01\x12W\n\x07Suspend\x12&.dormouse.autoscaler.v1.SuspendRequest\x1a$.dormouse.autoscaler.v1.SuspendReply\x12o\n\x0f\x44\x65scribeTenants\x12..dormouse.autoscaler.v1.DescribeTenantsRequest\x1a,.dormouse.autoscaler.v1.DescribeTenantsReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16proto/autoscaler.proto\x12\x16\x64ormouse.autoscaler.v1\":\n\x0bWakeRequest\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x11\n\ttenant_id\x18\x02 \x01(\x04\"K\n\x04Pods\x12\x11\n\ttenant_id\x18\x01 \x01(\x04\x12\x30\n\x04pods\x18\x02 \x03(\x0b\x32\".dormouse.autoscaler.v1.PodAddress\"\x88\x01\n\nPodAddress\x12\x0e\n\x06pod_id\x18\x01 \x01(\x06\x12\x13\n\x0bsql_address\x18\x02 \x01(\t\x12\x10\n\x08sessions\x18\x03 \x01(\r\x12-\n\x04wish\x18\x04 \x01(\x0e\x32\x1f.dormouse.autoscaler.v1.PodWish\x12\x14\n\x0c\x63pu_permille\x18\x05 \x01(\r\"X\n\x10WatchPodsRequest\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x14\n\x0cpeer_address\x18\x02 \x01(\t\x12\x14\n\x0cproxy_number\x18\x03 \x01(\r\"|\n\nPodsChange\x12*\n\x04pods\x18\x01 \x01(\x0b\x32\x1c.dormouse.autoscaler.v1.Pods\x12\x10\n\x08\x63omplete\x18\x02 \x01(\x08\x12\x30\n\x07proxies\x18\x03 \x01(\x0b\x32\x1f.dormouse.autoscaler.v1.Proxies\"T\n\x07Proxies\x12\x13\n\x0byour_number\x18\x01 \x01(\r\x12\x34\n\x06others\x18\x02 \x03(\x0b\x32$.dormouse.autoscaler.v1.ProxyAddress\"4\n\x0cProxyAddress\x12\x0e\n\x06number\x18\x01 \x01(\r\x12\x14\n\x0cpeer_address\x18\x02 \x01(\t\"y\n\x0eSessionsReport\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x14\n\x0cproxy_number\x18\x02 \x01(\r\x12\x37\n\x07tenants\x18\x03 \x03(\x0b\x32&.dormouse.autoscaler.v1.TenantSessions\"E\n\x0eTenantSessions\x12\x11\n\ttenant_id\x18\x01 \x01(\x04\x12\x10\n\x08sessions\x18\x02 \x01(\r\x12\x0e\n\x06parked\x18\x03 \x01(\r\"\r\n\x0bSessionsAck\"@\n\x14\x45xplainTenantRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\x04\x12\x15\n\rdecisions_max\x18\x02 \x01(\r\"\x81\x01\n\x12\x45xplainTenantReply\x12\x36\n\x07picture\x18\x01 \x01(\x0b\x32%.dormouse.autoscaler.v1.TenantPicture\x12\x33\n\tdecisions\x18\x02 \x03(\x0b\x32 .dormouse.autoscaler.v1.Decision\"\xab\x01\n\x08\x44\x65\x63ision\x12\x12\n\nat_unix_ms\x18\x01 \x01(\x03\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12<\n\x06inputs\x18\x04 \x03(\x0b\x32,.dormouse.autoscaler.v1.Decision.InputsEntry\x1a-\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"#\n\x0eSuspendRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\x04\"\"\n\x0cSuspendReply\x12\x12\n\npods_ended\x18\x01 \x01(\r\",\n\x16\x44\x65scribeTenantsRequest\x12\x12\n\ntenant_ids\x18\x01 \x03(\x04\"N\n\x14\x44\x65scribeTenantsReply\x12\x36\n\x07tenants\x18\x01 \x03(\x0b\x32%.dormouse.autoscaler.v1.TenantPicture\"\x9a\x02\n\rTenantPicture\x12\x11\n\ttenant_id\x18\x01 \x01(\x04\x12\x32\n\x05state\x18\x02 \x01(\x0e\x32#.dormouse.autoscaler.v1.TenantState\x12\x0c\n\x04pods\x18\x03 \x01(\r\x12\x13\n\x0b\x63onnections\x18\x04 \x01(\r\x12\x15\n\rawake_because\x18\x05 \x01(\t\x12\x0e\n\x06parked\x18\x06 \x01(\r\x12\x13\n\x0bpods_wanted\x18\x07 \x01(\r\x12\x14\n\x0c\x63pu_permille\x18\x08 \x01(\r\x12 \n\x18request_units_per_second\x18\t \x01(\x01\x12+\n\x05holds\x18\n \x03(\x0b\x32\x1c.dormouse.autoscaler.v1.Hold\"+\n\x04Hold\x12\x13\n\x0b\x62\x61\x63kend_pid\x18\x01 \x01(\r\x12\x0e\n\x06reason\x18\x02 \x01(\t*(\n\x07PodWish\x12\t\n\x05SERVE\x10\x00\x12\x08\n\x04MOVE\x10\x01\x12\x08\n\x04PARK\x10\x02*@\n\x0bTenantState\x12\n\n\x06\x41SLEEP\x10\x00\x12\n\n\x06WAKING\x10\x01\x12\x0b\n\x07RUNNING\x10\x02\x12\x0c\n\x08\x44RAINING\x10\x03\x32\xc8\x04\n\nAutoscaler\x12I\n\x04Wake\x12#.dormouse.autoscaler.v1.WakeRequest\x1a\x1c.dormouse.autoscaler.v1.Pods\x12[\n\tWatchPods\x12(.dormouse.autoscaler.v1.WatchPodsRequest\x1a\".dormouse.autoscaler.v1.PodsChange0\x01\x12W\n\x07Suspend\x12&.dormouse.autoscaler.v1.SuspendRequest\x1a$.dormouse.autoscaler.v1.SuspendReply\x12o\n\x0f\x44\x65scribeTenants\x12..dormouse.autoscaler.v1.DescribeTenantsRequest\x1a,.dormouse.autoscaler.v1.DescribeTenantsReply\x12]\n\x0eReportSessions\x12&.dormouse.autoscaler.v1.SessionsReport\x1a#.dormouse.autoscaler.v1.SessionsAck\x12i\n\rExplainTenant\x12,.dormouse.autoscaler.v1.ExplainTenantRequest\x1a*.dormouse.autoscaler.v1.ExplainTenantReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'proto.autoscaler_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TENANTSTATE']._serialized_start=742
-  _globals['_TENANTSTATE']._serialized_end=806
+  _globals['_DECISION_INPUTSENTRY']._loaded_options = None
+  _globals['_DECISION_INPUTSENTRY']._serialized_options = b'8\001'
+  _globals['_PODWISH']._serialized_start=1792
+  _globals['_PODWISH']._serialized_end=1832
+  _globals['_TENANTSTATE']._serialized_start=1834
+  _globals['_TENANTSTATE']._serialized_end=1898
   _globals['_WAKEREQUEST']._serialized_start=50
   _globals['_WAKEREQUEST']._serialized_end=108
   _globals['_PODS']._serialized_start=110
   _globals['_PODS']._serialized_end=185
-  _globals['_PODADDRESS']._serialized_start=187
-  _globals['_PODADDRESS']._serialized_end=272
-  _globals['_WATCHPODSREQUEST']._serialized_start=274
-  _globals['_WATCHPODSREQUEST']._serialized_end=318
-  _globals['_PODSCHANGE']._serialized_start=320
-  _globals['_PODSCHANGE']._serialized_end=394
-  _globals['_SUSPENDREQUEST']._serialized_start=396
-  _globals['_SUSPENDREQUEST']._serialized_end=431
-  _globals['_SUSPENDREPLY']._serialized_start=433
-  _globals['_SUSPENDREPLY']._serialized_end=467
-  _globals['_DESCRIBETENANTSREQUEST']._serialized_start=469
-  _globals['_DESCRIBETENANTSREQUEST']._serialized_end=513
-  _globals['_DESCRIBETENANTSREPLY']._serialized_start=515
-  _globals['_DESCRIBETENANTSREPLY']._serialized_end=593
-  _globals['_TENANTPICTURE']._serialized_start=596
-  _globals['_TENANTPICTURE']._serialized_end=740
-  _globals['_AUTOSCALER']._serialized_start=809
-  _globals['_AUTOSCALER']._serialized_end=1191
+  _globals['_PODADDRESS']._serialized_start=188
+  _globals['_PODADDRESS']._serialized_end=324
+  _globals['_WATCHPODSREQUEST']._serialized_start=326
+  _globals['_WATCHPODSREQUEST']._serialized_end=414
+  _globals['_PODSCHANGE']._serialized_start=416
+  _globals['_PODSCHANGE']._serialized_end=540
+  _globals['_PROXIES']._serialized_start=542
+  _globals['_PROXIES']._serialized_end=626
+  _globals['_PROXYADDRESS']._serialized_start=628
+  _globals['_PROXYADDRESS']._serialized_end=680
+  _globals['_SESSIONSREPORT']._serialized_start=682
+  _globals['_SESSIONSREPORT']._serialized_end=803
+  _globals['_TENANTSESSIONS']._serialized_start=805
+  _globals['_TENANTSESSIONS']._serialized_end=874
+  _globals['_SESSIONSACK']._serialized_start=876
+  _globals['_SESSIONSACK']._serialized_end=889
+  _globals['_EXPLAINTENANTREQUEST']._serialized_start=891
+  _globals['_EXPLAINTENANTREQUEST']._serialized_end=955
+  _globals['_EXPLAINTENANTREPLY']._serialized_start=958
+  _globals['_EXPLAINTENANTREPLY']._serialized_end=1087
+  _globals['_DECISION']._serialized_start=1090
+  _globals['_DECISION']._serialized_end=1261
+  _globals['_DECISION_INPUTSENTRY']._serialized_start=1216
+  _globals['_DECISION_INPUTSENTRY']._serialized_end=1261
+  _globals['_SUSPENDREQUEST']._serialized_start=1263
+  _globals['_SUSPENDREQUEST']._serialized_end=1298
+  _globals['_SUSPENDREPLY']._serialized_start=1300
+  _globals['_SUSPENDREPLY']._serialized_end=1334
+  _globals['_DESCRIBETENANTSREQUEST']._serialized_start=1336
+  _globals['_DESCRIBETENANTSREQUEST']._serialized_end=1380
+  _globals['_DESCRIBETENANTSREPLY']._serialized_start=1382
+  _globals['_DESCRIBETENANTSREPLY']._serialized_end=1460
+  _globals['_TENANTPICTURE']._serialized_start=1463
+  _globals['_TENANTPICTURE']._serialized_end=1745
+  _globals['_HOLD']._serialized_start=1747
+  _globals['_HOLD']._serialized_end=1790
+  _globals['_AUTOSCALER']._serialized_start=1901
+  _globals['_AUTOSCALER']._serialized_end=2485
 # @@protoc_insertion_point(module_scope)

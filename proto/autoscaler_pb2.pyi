@@ -19,6 +19,28 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _PodWish:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PodWishEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PodWish.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SERVE: _PodWish.ValueType  # 0
+    MOVE: _PodWish.ValueType  # 1
+    """takes no new sessions; move those it has to another pod of the tenant"""
+    PARK: _PodWish.ValueType  # 2
+    """the tenant is to sleep: park the sessions that are idle; new ones are taken all the same"""
+
+class PodWish(_PodWish, metaclass=_PodWishEnumTypeWrapper):
+    """What the proxies are to do with a pod's sessions."""
+
+SERVE: PodWish.ValueType  # 0
+MOVE: PodWish.ValueType  # 1
+"""takes no new sessions; move those it has to another pod of the tenant"""
+PARK: PodWish.ValueType  # 2
+"""the tenant is to sleep: park the sessions that are idle; new ones are taken all the same"""
+Global___PodWish: _TypeAlias = PodWish  # noqa: Y015
+
 class _TenantState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -91,23 +113,28 @@ class PodAddress(_message.Message):
     POD_ID_FIELD_NUMBER: _builtins.int
     SQL_ADDRESS_FIELD_NUMBER: _builtins.int
     SESSIONS_FIELD_NUMBER: _builtins.int
-    DRAINING_FIELD_NUMBER: _builtins.int
+    WISH_FIELD_NUMBER: _builtins.int
+    CPU_PERMILLE_FIELD_NUMBER: _builtins.int
     pod_id: _builtins.int
     sql_address: _builtins.str
     """host:port"""
     sessions: _builtins.int
-    draining: _builtins.bool
+    """as the pod last said, of all proxies"""
+    wish: Global___PodWish.ValueType
+    cpu_permille: _builtins.int
+    """of one core, over the last seconds"""
     def __init__(
         self,
         *,
         pod_id: _builtins.int = ...,
         sql_address: _builtins.str = ...,
         sessions: _builtins.int = ...,
-        draining: _builtins.bool = ...,
+        wish: Global___PodWish.ValueType = ...,
+        cpu_permille: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "pod_id", b"pod_id", "sessions", b"sessions", "sql_address", b"sql_address"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_permille", b"cpu_permille", "pod_id", b"pod_id", "sessions", b"sessions", "sql_address", b"sql_address", "wish", b"wish"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -118,15 +145,23 @@ class WatchPodsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PROTOCOL_VERSION_FIELD_NUMBER: _builtins.int
+    PEER_ADDRESS_FIELD_NUMBER: _builtins.int
+    PROXY_NUMBER_FIELD_NUMBER: _builtins.int
     protocol_version: _builtins.int
+    peer_address: _builtins.str
+    """Where the other proxies reach this one (host:port, mutual TLS); empty: nowhere."""
+    proxy_number: _builtins.int
+    """The number this proxy had; 0: it has none yet."""
     def __init__(
         self,
         *,
         protocol_version: _builtins.int = ...,
+        peer_address: _builtins.str = ...,
+        proxy_number: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["protocol_version", b"protocol_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["peer_address", b"peer_address", "protocol_version", b"protocol_version", "proxy_number", b"proxy_number"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -134,28 +169,255 @@ Global___WatchPodsRequest: _TypeAlias = WatchPodsRequest  # noqa: Y015
 
 @_typing.final
 class PodsChange(_message.Message):
-    """The new set of pods of one tenant; `complete` ends the initial picture."""
+    """The new set of pods of one tenant; `complete` ends the initial picture. A tenant with several pods
+    is sent again every few seconds, for the balance of their loads.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PODS_FIELD_NUMBER: _builtins.int
     COMPLETE_FIELD_NUMBER: _builtins.int
+    PROXIES_FIELD_NUMBER: _builtins.int
     complete: _builtins.bool
     @_builtins.property
     def pods(self) -> Global___Pods: ...
+    @_builtins.property
+    def proxies(self) -> Global___Proxies:
+        """first of all, and whenever a proxy comes or goes"""
+
     def __init__(
         self,
         *,
         pods: Global___Pods | None = ...,
         complete: _builtins.bool = ...,
+        proxies: Global___Proxies | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["pods", b"pods"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["pods", b"pods", "proxies", b"proxies"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "pods", b"pods"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "pods", b"pods", "proxies", b"proxies"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PodsChange: _TypeAlias = PodsChange  # noqa: Y015
+
+@_typing.final
+class Proxies(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    YOUR_NUMBER_FIELD_NUMBER: _builtins.int
+    OTHERS_FIELD_NUMBER: _builtins.int
+    your_number: _builtins.int
+    """1 to 1023, unique among the proxies; kept while the stream lasts"""
+    @_builtins.property
+    def others(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProxyAddress]: ...
+    def __init__(
+        self,
+        *,
+        your_number: _builtins.int = ...,
+        others: _abc.Iterable[Global___ProxyAddress] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["others", b"others", "your_number", b"your_number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Proxies: _TypeAlias = Proxies  # noqa: Y015
+
+@_typing.final
+class ProxyAddress(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    PEER_ADDRESS_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    peer_address: _builtins.str
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        peer_address: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number", "peer_address", b"peer_address"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProxyAddress: _TypeAlias = ProxyAddress  # noqa: Y015
+
+@_typing.final
+class SessionsReport(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROTOCOL_VERSION_FIELD_NUMBER: _builtins.int
+    PROXY_NUMBER_FIELD_NUMBER: _builtins.int
+    TENANTS_FIELD_NUMBER: _builtins.int
+    protocol_version: _builtins.int
+    proxy_number: _builtins.int
+    @_builtins.property
+    def tenants(self) -> _containers.RepeatedCompositeFieldContainer[Global___TenantSessions]:
+        """those with a session, parked or not"""
+
+    def __init__(
+        self,
+        *,
+        protocol_version: _builtins.int = ...,
+        proxy_number: _builtins.int = ...,
+        tenants: _abc.Iterable[Global___TenantSessions] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["protocol_version", b"protocol_version", "proxy_number", b"proxy_number", "tenants", b"tenants"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SessionsReport: _TypeAlias = SessionsReport  # noqa: Y015
+
+@_typing.final
+class TenantSessions(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    SESSIONS_FIELD_NUMBER: _builtins.int
+    PARKED_FIELD_NUMBER: _builtins.int
+    tenant_id: _builtins.int
+    sessions: _builtins.int
+    """parked ones not counted"""
+    parked: _builtins.int
+    def __init__(
+        self,
+        *,
+        tenant_id: _builtins.int = ...,
+        sessions: _builtins.int = ...,
+        parked: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parked", b"parked", "sessions", b"sessions", "tenant_id", b"tenant_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TenantSessions: _TypeAlias = TenantSessions  # noqa: Y015
+
+@_typing.final
+class SessionsAck(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SessionsAck: _TypeAlias = SessionsAck  # noqa: Y015
+
+@_typing.final
+class ExplainTenantRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    DECISIONS_MAX_FIELD_NUMBER: _builtins.int
+    tenant_id: _builtins.int
+    decisions_max: _builtins.int
+    """0: as many as are kept"""
+    def __init__(
+        self,
+        *,
+        tenant_id: _builtins.int = ...,
+        decisions_max: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decisions_max", b"decisions_max", "tenant_id", b"tenant_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainTenantRequest: _TypeAlias = ExplainTenantRequest  # noqa: Y015
+
+@_typing.final
+class ExplainTenantReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PICTURE_FIELD_NUMBER: _builtins.int
+    DECISIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def picture(self) -> Global___TenantPicture: ...
+    @_builtins.property
+    def decisions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Decision]:
+        """newest first"""
+
+    def __init__(
+        self,
+        *,
+        picture: Global___TenantPicture | None = ...,
+        decisions: _abc.Iterable[Global___Decision] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["picture", b"picture"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decisions", b"decisions", "picture", b"picture"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainTenantReply: _TypeAlias = ExplainTenantReply  # noqa: Y015
+
+@_typing.final
+class Decision(_message.Message):
+    """Kept for a while, also of tenants that sleep."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class InputsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    AT_UNIX_MS_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    INPUTS_FIELD_NUMBER: _builtins.int
+    at_unix_ms: _builtins.int
+    action: _builtins.str
+    """wake, scale up, scale down, take back, park, suspend, replace, …"""
+    reason: _builtins.str
+    """for people"""
+    @_builtins.property
+    def inputs(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """what it was based on: average_cores, peak_cores, pods, …"""
+
+    def __init__(
+        self,
+        *,
+        at_unix_ms: _builtins.int = ...,
+        action: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        inputs: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "at_unix_ms", b"at_unix_ms", "inputs", b"inputs", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Decision: _TypeAlias = Decision  # noqa: Y015
 
 @_typing.final
 class SuspendRequest(_message.Message):
@@ -246,12 +508,29 @@ class TenantPicture(_message.Message):
     PODS_FIELD_NUMBER: _builtins.int
     CONNECTIONS_FIELD_NUMBER: _builtins.int
     AWAKE_BECAUSE_FIELD_NUMBER: _builtins.int
+    PARKED_FIELD_NUMBER: _builtins.int
+    PODS_WANTED_FIELD_NUMBER: _builtins.int
+    CPU_PERMILLE_FIELD_NUMBER: _builtins.int
+    REQUEST_UNITS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    HOLDS_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.int
     state: Global___TenantState.ValueType
     pods: _builtins.int
     connections: _builtins.int
+    """sessions that have a pod"""
     awake_because: _builtins.str
     """for people: what keeps it from sleeping"""
+    parked: _builtins.int
+    """sessions that wait at a proxy without a pod"""
+    pods_wanted: _builtins.int
+    cpu_permille: _builtins.int
+    """of one core, all pods together, over the last seconds"""
+    request_units_per_second: _builtins.float
+    """over the last seconds"""
+    @_builtins.property
+    def holds(self) -> _containers.RepeatedCompositeFieldContainer[Global___Hold]:
+        """sessions that cannot be parked, and why; a few at most"""
+
     def __init__(
         self,
         *,
@@ -260,11 +539,38 @@ class TenantPicture(_message.Message):
         pods: _builtins.int = ...,
         connections: _builtins.int = ...,
         awake_because: _builtins.str = ...,
+        parked: _builtins.int = ...,
+        pods_wanted: _builtins.int = ...,
+        cpu_permille: _builtins.int = ...,
+        request_units_per_second: _builtins.float = ...,
+        holds: _abc.Iterable[Global___Hold] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["awake_because", b"awake_because", "connections", b"connections", "pods", b"pods", "state", b"state", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["awake_because", b"awake_because", "connections", b"connections", "cpu_permille", b"cpu_permille", "holds", b"holds", "parked", b"parked", "pods", b"pods", "pods_wanted", b"pods_wanted", "request_units_per_second", b"request_units_per_second", "state", b"state", "tenant_id", b"tenant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TenantPicture: _TypeAlias = TenantPicture  # noqa: Y015
+
+@_typing.final
+class Hold(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BACKEND_PID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    backend_pid: _builtins.int
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        backend_pid: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend_pid", b"backend_pid", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Hold: _TypeAlias = Hold  # noqa: Y015

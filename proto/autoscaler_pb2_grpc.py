@@ -54,6 +54,16 @@ class AutoscalerStub:
                 request_serializer=proto_dot_autoscaler__pb2.DescribeTenantsRequest.SerializeToString,
                 response_deserializer=proto_dot_autoscaler__pb2.DescribeTenantsReply.FromString,
                 _registered_method=True)
+        self.ReportSessions = channel.unary_unary(
+                '/dormouse.autoscaler.v1.Autoscaler/ReportSessions',
+                request_serializer=proto_dot_autoscaler__pb2.SessionsReport.SerializeToString,
+                response_deserializer=proto_dot_autoscaler__pb2.SessionsAck.FromString,
+                _registered_method=True)
+        self.ExplainTenant = channel.unary_unary(
+                '/dormouse.autoscaler.v1.Autoscaler/ExplainTenant',
+                request_serializer=proto_dot_autoscaler__pb2.ExplainTenantRequest.SerializeToString,
+                response_deserializer=proto_dot_autoscaler__pb2.ExplainTenantReply.FromString,
+                _registered_method=True)
 
 
 class AutoscalerServicer:
@@ -89,6 +99,21 @@ class AutoscalerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReportSessions(self, request, context):
+        """What a proxy holds, whole, whenever it has changed and at least every few seconds. The last
+        report of a proxy counts until its WatchPods stream ends.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainTenant(self, request, context):
+        """The latest decisions about a tenant, with what they were based on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AutoscalerServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -111,6 +136,16 @@ def add_AutoscalerServicer_to_server(servicer, server):
                     servicer.DescribeTenants,
                     request_deserializer=proto_dot_autoscaler__pb2.DescribeTenantsRequest.FromString,
                     response_serializer=proto_dot_autoscaler__pb2.DescribeTenantsReply.SerializeToString,
+            ),
+            'ReportSessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportSessions,
+                    request_deserializer=proto_dot_autoscaler__pb2.SessionsReport.FromString,
+                    response_serializer=proto_dot_autoscaler__pb2.SessionsAck.SerializeToString,
+            ),
+            'ExplainTenant': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainTenant,
+                    request_deserializer=proto_dot_autoscaler__pb2.ExplainTenantRequest.FromString,
+                    response_serializer=proto_dot_autoscaler__pb2.ExplainTenantReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -221,6 +256,60 @@ class Autoscaler:
             '/dormouse.autoscaler.v1.Autoscaler/DescribeTenants',
             proto_dot_autoscaler__pb2.DescribeTenantsRequest.SerializeToString,
             proto_dot_autoscaler__pb2.DescribeTenantsReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dormouse.autoscaler.v1.Autoscaler/ReportSessions',
+            proto_dot_autoscaler__pb2.SessionsReport.SerializeToString,
+            proto_dot_autoscaler__pb2.SessionsAck.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainTenant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dormouse.autoscaler.v1.Autoscaler/ExplainTenant',
+            proto_dot_autoscaler__pb2.ExplainTenantRequest.SerializeToString,
+            proto_dot_autoscaler__pb2.ExplainTenantReply.FromString,
             options,
             channel_credentials,
             insecure,

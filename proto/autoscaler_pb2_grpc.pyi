@@ -43,6 +43,12 @@ class AutoscalerStub:
     """Puts a tenant to sleep at once: open sessions end with 57P01. Answers when no pod is left."""
     DescribeTenants: _grpc.UnaryUnaryMultiCallable[_autoscaler_pb2.DescribeTenantsRequest, _autoscaler_pb2.DescribeTenantsReply]
     """The live picture of some tenants (all awake ones if none is named)."""
+    ReportSessions: _grpc.UnaryUnaryMultiCallable[_autoscaler_pb2.SessionsReport, _autoscaler_pb2.SessionsAck]
+    """What a proxy holds, whole, whenever it has changed and at least every few seconds. The last
+    report of a proxy counts until its WatchPods stream ends.
+    """
+    ExplainTenant: _grpc.UnaryUnaryMultiCallable[_autoscaler_pb2.ExplainTenantRequest, _autoscaler_pb2.ExplainTenantReply]
+    """The latest decisions about a tenant, with what they were based on."""
 
 @_typing.type_check_only
 class AutoscalerAsyncStub(AutoscalerStub):
@@ -59,6 +65,12 @@ class AutoscalerAsyncStub(AutoscalerStub):
     """Puts a tenant to sleep at once: open sessions end with 57P01. Answers when no pod is left."""
     DescribeTenants: _aio.UnaryUnaryMultiCallable[_autoscaler_pb2.DescribeTenantsRequest, _autoscaler_pb2.DescribeTenantsReply]  # type: ignore[assignment]
     """The live picture of some tenants (all awake ones if none is named)."""
+    ReportSessions: _aio.UnaryUnaryMultiCallable[_autoscaler_pb2.SessionsReport, _autoscaler_pb2.SessionsAck]  # type: ignore[assignment]
+    """What a proxy holds, whole, whenever it has changed and at least every few seconds. The last
+    report of a proxy counts until its WatchPods stream ends.
+    """
+    ExplainTenant: _aio.UnaryUnaryMultiCallable[_autoscaler_pb2.ExplainTenantRequest, _autoscaler_pb2.ExplainTenantReply]  # type: ignore[assignment]
+    """The latest decisions about a tenant, with what they were based on."""
 
 class AutoscalerServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -96,5 +108,23 @@ class AutoscalerServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_autoscaler_pb2.DescribeTenantsReply, _abc.Awaitable[_autoscaler_pb2.DescribeTenantsReply]]:
         """The live picture of some tenants (all awake ones if none is named)."""
+
+    @_abc_1.abstractmethod
+    def ReportSessions(
+        self,
+        request: _autoscaler_pb2.SessionsReport,
+        context: _ServicerContext,
+    ) -> _typing.Union[_autoscaler_pb2.SessionsAck, _abc.Awaitable[_autoscaler_pb2.SessionsAck]]:
+        """What a proxy holds, whole, whenever it has changed and at least every few seconds. The last
+        report of a proxy counts until its WatchPods stream ends.
+        """
+
+    @_abc_1.abstractmethod
+    def ExplainTenant(
+        self,
+        request: _autoscaler_pb2.ExplainTenantRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_autoscaler_pb2.ExplainTenantReply, _abc.Awaitable[_autoscaler_pb2.ExplainTenantReply]]:
+        """The latest decisions about a tenant, with what they were based on."""
 
 def add_AutoscalerServicer_to_server(servicer: AutoscalerServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

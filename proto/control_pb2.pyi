@@ -3,8 +3,10 @@
 isort:skip_file
 The control plane's inside: what the other roles ask of the registry."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -48,24 +50,110 @@ class Tenant(_message.Message):
 
     TENANT_ID_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
-    CONNECTIONS_MAX_FIELD_NUMBER: _builtins.int
+    SETTINGS_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.int
     name: _builtins.str
-    connections_max: _builtins.int
+    @_builtins.property
+    def settings(self) -> Global___TenantSettings: ...
     def __init__(
         self,
         *,
         tenant_id: _builtins.int = ...,
         name: _builtins.str = ...,
-        connections_max: _builtins.int = ...,
+        settings: Global___TenantSettings | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["connections_max", b"connections_max", "name", b"name", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "settings", b"settings", "tenant_id", b"tenant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Tenant: _TypeAlias = Tenant  # noqa: Y015
+
+@_typing.final
+class TenantSettings(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONNECTIONS_MAX_FIELD_NUMBER: _builtins.int
+    IDLE_TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
+    NEVER_SLEEPS_FIELD_NUMBER: _builtins.int
+    PODS_MIN_FIELD_NUMBER: _builtins.int
+    PODS_MAX_FIELD_NUMBER: _builtins.int
+    ALLOWED_NETWORKS_FIELD_NUMBER: _builtins.int
+    connections_max: _builtins.int
+    idle_timeout_seconds: _builtins.int
+    """Seconds without a statement until the tenant sleeps; 0: the installation's default."""
+    never_sleeps: _builtins.bool
+    """wins over idle_timeout_seconds"""
+    pods_min: _builtins.int
+    """above 0: this many pods even without a session"""
+    pods_max: _builtins.int
+    """0: the installation's default"""
+    @_builtins.property
+    def allowed_networks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """CIDR networks clients may come from; none: from anywhere."""
+
+    def __init__(
+        self,
+        *,
+        connections_max: _builtins.int = ...,
+        idle_timeout_seconds: _builtins.int = ...,
+        never_sleeps: _builtins.bool = ...,
+        pods_min: _builtins.int = ...,
+        pods_max: _builtins.int = ...,
+        allowed_networks: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_networks", b"allowed_networks", "connections_max", b"connections_max", "idle_timeout_seconds", b"idle_timeout_seconds", "never_sleeps", b"never_sleeps", "pods_max", b"pods_max", "pods_min", b"pods_min"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TenantSettings: _TypeAlias = TenantSettings  # noqa: Y015
+
+@_typing.final
+class WatchTenantsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROTOCOL_VERSION_FIELD_NUMBER: _builtins.int
+    protocol_version: _builtins.int
+    def __init__(
+        self,
+        *,
+        protocol_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["protocol_version", b"protocol_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchTenantsRequest: _TypeAlias = WatchTenantsRequest  # noqa: Y015
+
+@_typing.final
+class TenantChange(_message.Message):
+    """The tenant as it is now. The first message of a stream is empty: from then on nothing is missed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    DELETED_FIELD_NUMBER: _builtins.int
+    deleted: _builtins.bool
+    @_builtins.property
+    def tenant(self) -> Global___Tenant: ...
+    def __init__(
+        self,
+        *,
+        tenant: Global___Tenant | None = ...,
+        deleted: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["tenant", b"tenant"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted", b"deleted", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TenantChange: _TypeAlias = TenantChange  # noqa: Y015
 
 @_typing.final
 class IssuePodRequest(_message.Message):
@@ -102,8 +190,8 @@ class IssuePodReply(_message.Message):
     OWNER_FIELD_NUMBER: _builtins.int
     SCRAM_VERIFIER_FIELD_NUMBER: _builtins.int
     DATABASE_FIELD_NUMBER: _builtins.int
-    CONNECTIONS_MAX_FIELD_NUMBER: _builtins.int
-    IDLE_TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
+    SETTINGS_FIELD_NUMBER: _builtins.int
+    SESSION_KEY_FIELD_NUMBER: _builtins.int
     certificate: _builtins.bytes
     """PEM"""
     authority: _builtins.bytes
@@ -111,9 +199,10 @@ class IssuePodReply(_message.Message):
     owner: _builtins.str
     scram_verifier: _builtins.str
     database: _builtins.str
-    connections_max: _builtins.int
-    idle_timeout_seconds: _builtins.int
-    """Seconds without a session until the tenant sleeps; 0: the installation's default."""
+    session_key: _builtins.bytes
+    """see pod.proto"""
+    @_builtins.property
+    def settings(self) -> Global___TenantSettings: ...
     def __init__(
         self,
         *,
@@ -122,12 +211,12 @@ class IssuePodReply(_message.Message):
         owner: _builtins.str = ...,
         scram_verifier: _builtins.str = ...,
         database: _builtins.str = ...,
-        connections_max: _builtins.int = ...,
-        idle_timeout_seconds: _builtins.int = ...,
+        settings: Global___TenantSettings | None = ...,
+        session_key: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "certificate", b"certificate", "connections_max", b"connections_max", "database", b"database", "idle_timeout_seconds", b"idle_timeout_seconds", "owner", b"owner", "scram_verifier", b"scram_verifier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "certificate", b"certificate", "database", b"database", "owner", b"owner", "scram_verifier", b"scram_verifier", "session_key", b"session_key", "settings", b"settings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -49,6 +49,11 @@ class ControlStub:
                 request_serializer=proto_dot_control__pb2.UsageReport.SerializeToString,
                 response_deserializer=proto_dot_control__pb2.UsageAck.FromString,
                 _registered_method=True)
+        self.WatchTenants = channel.unary_stream(
+                '/dormouse.control.v1.Control/WatchTenants',
+                request_serializer=proto_dot_control__pb2.WatchTenantsRequest.SerializeToString,
+                response_deserializer=proto_dot_control__pb2.TenantChange.FromString,
+                _registered_method=True)
 
 
 class ControlServicer:
@@ -75,6 +80,13 @@ class ControlServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchTenants(self, request, context):
+        """Every change of a tenant from now on. Whoever was cut off asks again for what it remembers.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ControlServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -92,6 +104,11 @@ def add_ControlServicer_to_server(servicer, server):
                     servicer.ReportUsage,
                     request_deserializer=proto_dot_control__pb2.UsageReport.FromString,
                     response_serializer=proto_dot_control__pb2.UsageAck.SerializeToString,
+            ),
+            'WatchTenants': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchTenants,
+                    request_deserializer=proto_dot_control__pb2.WatchTenantsRequest.FromString,
+                    response_serializer=proto_dot_control__pb2.TenantChange.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -175,6 +192,33 @@ class Control:
             '/dormouse.control.v1.Control/ReportUsage',
             proto_dot_control__pb2.UsageReport.SerializeToString,
             proto_dot_control__pb2.UsageAck.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchTenants(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/dormouse.control.v1.Control/WatchTenants',
+            proto_dot_control__pb2.WatchTenantsRequest.SerializeToString,
+            proto_dot_control__pb2.TenantChange.FromString,
             options,
             channel_credentials,
             insecure,

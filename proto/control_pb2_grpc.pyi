@@ -37,6 +37,8 @@ class ControlStub:
     """What a pod of the tenant is stamped with: a fresh certificate for the pod's key, and settings."""
     ReportUsage: _grpc.UnaryUnaryMultiCallable[_control_pb2.UsageReport, _control_pb2.UsageAck]
     """Adds a report to the ledger; acknowledged once it is durable."""
+    WatchTenants: _grpc.UnaryStreamMultiCallable[_control_pb2.WatchTenantsRequest, _control_pb2.TenantChange]
+    """Every change of a tenant from now on. Whoever was cut off asks again for what it remembers."""
 
 @_typing.type_check_only
 class ControlAsyncStub(ControlStub):
@@ -47,6 +49,8 @@ class ControlAsyncStub(ControlStub):
     """What a pod of the tenant is stamped with: a fresh certificate for the pod's key, and settings."""
     ReportUsage: _aio.UnaryUnaryMultiCallable[_control_pb2.UsageReport, _control_pb2.UsageAck]  # type: ignore[assignment]
     """Adds a report to the ledger; acknowledged once it is durable."""
+    WatchTenants: _aio.UnaryStreamMultiCallable[_control_pb2.WatchTenantsRequest, _control_pb2.TenantChange]  # type: ignore[assignment]
+    """Every change of a tenant from now on. Whoever was cut off asks again for what it remembers."""
 
 class ControlServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -72,5 +76,13 @@ class ControlServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.UsageAck, _abc.Awaitable[_control_pb2.UsageAck]]:
         """Adds a report to the ledger; acknowledged once it is durable."""
+
+    @_abc_1.abstractmethod
+    def WatchTenants(
+        self,
+        request: _control_pb2.WatchTenantsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_control_pb2.TenantChange], _abc.AsyncIterator[_control_pb2.TenantChange]]:
+        """Every change of a tenant from now on. Whoever was cut off asks again for what it remembers."""
 
 def add_ControlServicer_to_server(servicer: ControlServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

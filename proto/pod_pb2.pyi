@@ -55,6 +55,7 @@ class StampRequest(_message.Message):
     DATABASE_FIELD_NUMBER: _builtins.int
     SETTINGS_FIELD_NUMBER: _builtins.int
     SESSIONS_MAX_FIELD_NUMBER: _builtins.int
+    SESSION_KEY_FIELD_NUMBER: _builtins.int
     protocol_version: _builtins.int
     """1"""
     tenant_id: _builtins.int
@@ -65,6 +66,8 @@ class StampRequest(_message.Message):
     storage_address: _builtins.str
     database: _builtins.str
     sessions_max: _builtins.int
+    session_key: _builtins.bytes
+    """32 bytes; seals the sessions that move between the tenant's pods"""
     @_builtins.property
     def owner(self) -> Global___Owner: ...
     @_builtins.property
@@ -83,10 +86,11 @@ class StampRequest(_message.Message):
         database: _builtins.str = ...,
         settings: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         sessions_max: _builtins.int = ...,
+        session_key: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "certificate", b"certificate", "database", b"database", "owner", b"owner", "protocol_version", b"protocol_version", "sessions_max", b"sessions_max", "settings", b"settings", "storage_address", b"storage_address", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "certificate", b"certificate", "database", b"database", "owner", b"owner", "protocol_version", b"protocol_version", "session_key", b"session_key", "sessions_max", b"sessions_max", "settings", b"settings", "storage_address", b"storage_address", "tenant_id", b"tenant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -216,50 +220,38 @@ class DrainReply(_message.Message):
 Global___DrainReply: _TypeAlias = DrainReply  # noqa: Y015
 
 @_typing.final
-class SerialiseSessionRequest(_message.Message):
+class TakeBackRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
-    BACKEND_PID_FIELD_NUMBER: _builtins.int
-    backend_pid: _builtins.int
     def __init__(
         self,
-        *,
-        backend_pid: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend_pid", b"backend_pid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___SerialiseSessionRequest: _TypeAlias = SerialiseSessionRequest  # noqa: Y015
+Global___TakeBackRequest: _TypeAlias = TakeBackRequest  # noqa: Y015
 
 @_typing.final
-class SerialiseSessionReply(_message.Message):
+class TakeBackReply(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
-    STATE_FIELD_NUMBER: _builtins.int
-    TOKEN_FIELD_NUMBER: _builtins.int
-    REFUSAL_FIELD_NUMBER: _builtins.int
-    state: _builtins.bytes
-    token: _builtins.bytes
-    """signed, short-lived: stands for the password at the next pod"""
-    refusal: _builtins.str
-    """why the session cannot move; empty if it can"""
+    TAKEN_BACK_FIELD_NUMBER: _builtins.int
+    taken_back: _builtins.bool
     def __init__(
         self,
         *,
-        state: _builtins.bytes = ...,
-        token: _builtins.bytes = ...,
-        refusal: _builtins.str = ...,
+        taken_back: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["refusal", b"refusal", "state", b"state", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["taken_back", b"taken_back"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___SerialiseSessionReply: _TypeAlias = SerialiseSessionReply  # noqa: Y015
+Global___TakeBackReply: _TypeAlias = TakeBackReply  # noqa: Y015
 
 @_typing.final
 class StatusRequest(_message.Message):
@@ -291,6 +283,8 @@ class StatusReply(_message.Message):
     CPU_MICROS_FIELD_NUMBER: _builtins.int
     DRAINING_FIELD_NUMBER: _builtins.int
     PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    HOLDS_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
     protocol_version: _builtins.int
     tenant_id: _builtins.int
     """0: not stamped"""
@@ -302,12 +296,22 @@ class StatusReply(_message.Message):
     active: _builtins.int
     """sessions running a statement now"""
     idle_ms: _builtins.int
-    """since the last session ended or statement finished; 0 while active"""
+    """Since the last login or statement; 0 while a statement runs or a transaction is open. A session
+    that is given away to move or to be parked does not count as activity.
+    """
     cpu_micros: _builtins.int
     """of the process, since its birth"""
     draining: _builtins.bool
     public_key: _builtins.bytes
     """DER; what its tenant's certificate is issued for"""
+    @_builtins.property
+    def holds(self) -> _containers.RepeatedCompositeFieldContainer[Global___Hold]:
+        """sessions that could not be given away now, and why; 5 at most"""
+
+    @_builtins.property
+    def usage(self) -> Global___Usage:
+        """since its stamp"""
+
     def __init__(
         self,
         *,
@@ -322,11 +326,77 @@ class StatusReply(_message.Message):
         cpu_micros: _builtins.int = ...,
         draining: _builtins.bool = ...,
         public_key: _builtins.bytes = ...,
+        holds: _abc.Iterable[Global___Hold] | None = ...,
+        usage: Global___Usage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "cpu_micros", b"cpu_micros", "draining", b"draining", "idle_ms", b"idle_ms", "pod_id", b"pod_id", "protocol_version", b"protocol_version", "public_key", b"public_key", "sessions", b"sessions", "sql_address", b"sql_address", "tenant_id", b"tenant_id", "transactions", b"transactions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "cpu_micros", b"cpu_micros", "draining", b"draining", "holds", b"holds", "idle_ms", b"idle_ms", "pod_id", b"pod_id", "protocol_version", b"protocol_version", "public_key", b"public_key", "sessions", b"sessions", "sql_address", b"sql_address", "tenant_id", b"tenant_id", "transactions", b"transactions", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StatusReply: _TypeAlias = StatusReply  # noqa: Y015
+
+@_typing.final
+class Hold(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BACKEND_PID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    backend_pid: _builtins.int
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        backend_pid: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend_pid", b"backend_pid", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Hold: _TypeAlias = Hold  # noqa: Y015
+
+@_typing.final
+class Usage(_message.Message):
+    """What a pod has used since its stamp; only grows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SQL_CPU_MICROS_FIELD_NUMBER: _builtins.int
+    READ_BATCHES_FIELD_NUMBER: _builtins.int
+    READ_REQUESTS_FIELD_NUMBER: _builtins.int
+    READ_BYTES_FIELD_NUMBER: _builtins.int
+    WRITE_BATCHES_FIELD_NUMBER: _builtins.int
+    WRITE_REQUESTS_FIELD_NUMBER: _builtins.int
+    WRITE_BYTES_FIELD_NUMBER: _builtins.int
+    EGRESS_BYTES_FIELD_NUMBER: _builtins.int
+    sql_cpu_micros: _builtins.int
+    read_batches: _builtins.int
+    read_requests: _builtins.int
+    read_bytes: _builtins.int
+    write_batches: _builtins.int
+    write_requests: _builtins.int
+    write_bytes: _builtins.int
+    egress_bytes: _builtins.int
+    def __init__(
+        self,
+        *,
+        sql_cpu_micros: _builtins.int = ...,
+        read_batches: _builtins.int = ...,
+        read_requests: _builtins.int = ...,
+        read_bytes: _builtins.int = ...,
+        write_batches: _builtins.int = ...,
+        write_requests: _builtins.int = ...,
+        write_bytes: _builtins.int = ...,
+        egress_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["egress_bytes", b"egress_bytes", "read_batches", b"read_batches", "read_bytes", b"read_bytes", "read_requests", b"read_requests", "sql_cpu_micros", b"sql_cpu_micros", "write_batches", b"write_batches", "write_bytes", b"write_bytes", "write_requests", b"write_requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Usage: _TypeAlias = Usage  # noqa: Y015

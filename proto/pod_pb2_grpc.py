@@ -44,10 +44,10 @@ class PodStub:
                 request_serializer=proto_dot_pod__pb2.DrainRequest.SerializeToString,
                 response_deserializer=proto_dot_pod__pb2.DrainReply.FromString,
                 _registered_method=True)
-        self.SerialiseSession = channel.unary_unary(
-                '/dormouse.pod.v1.Pod/SerialiseSession',
-                request_serializer=proto_dot_pod__pb2.SerialiseSessionRequest.SerializeToString,
-                response_deserializer=proto_dot_pod__pb2.SerialiseSessionReply.FromString,
+        self.TakeBack = channel.unary_unary(
+                '/dormouse.pod.v1.Pod/TakeBack',
+                request_serializer=proto_dot_pod__pb2.TakeBackRequest.SerializeToString,
+                response_deserializer=proto_dot_pod__pb2.TakeBackReply.FromString,
                 _registered_method=True)
         self.Status = channel.unary_unary(
                 '/dormouse.pod.v1.Pod/Status',
@@ -75,8 +75,8 @@ class PodServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def SerialiseSession(self, request, context):
-        """The state of a session that is between transactions, to be taken up by another pod.
+    def TakeBack(self, request, context):
+        """Takes sessions again, if it is draining and not yet at its end.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -101,10 +101,10 @@ def add_PodServicer_to_server(servicer, server):
                     request_deserializer=proto_dot_pod__pb2.DrainRequest.FromString,
                     response_serializer=proto_dot_pod__pb2.DrainReply.SerializeToString,
             ),
-            'SerialiseSession': grpc.unary_unary_rpc_method_handler(
-                    servicer.SerialiseSession,
-                    request_deserializer=proto_dot_pod__pb2.SerialiseSessionRequest.FromString,
-                    response_serializer=proto_dot_pod__pb2.SerialiseSessionReply.SerializeToString,
+            'TakeBack': grpc.unary_unary_rpc_method_handler(
+                    servicer.TakeBack,
+                    request_deserializer=proto_dot_pod__pb2.TakeBackRequest.FromString,
+                    response_serializer=proto_dot_pod__pb2.TakeBackReply.SerializeToString,
             ),
             'Status': grpc.unary_unary_rpc_method_handler(
                     servicer.Status,
@@ -177,7 +177,7 @@ class Pod:
             _registered_method=True)
 
     @staticmethod
-    def SerialiseSession(request,
+    def TakeBack(request,
             target,
             options=(),
             channel_credentials=None,
@@ -190,9 +190,9 @@ class Pod:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/dormouse.pod.v1.Pod/SerialiseSession',
-            proto_dot_pod__pb2.SerialiseSessionRequest.SerializeToString,
-            proto_dot_pod__pb2.SerialiseSessionReply.FromString,
+            '/dormouse.pod.v1.Pod/TakeBack',
+            proto_dot_pod__pb2.TakeBackRequest.SerializeToString,
+            proto_dot_pod__pb2.TakeBackReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -42,8 +42,8 @@ class PodStub:
     """
     Drain: _grpc.UnaryUnaryMultiCallable[_pod_pb2.DrainRequest, _pod_pb2.DrainReply]
     """Stops taking sessions. The open ones go on until `deadline_ms` passes, then end with 57P01."""
-    SerialiseSession: _grpc.UnaryUnaryMultiCallable[_pod_pb2.SerialiseSessionRequest, _pod_pb2.SerialiseSessionReply]
-    """The state of a session that is between transactions, to be taken up by another pod."""
+    TakeBack: _grpc.UnaryUnaryMultiCallable[_pod_pb2.TakeBackRequest, _pod_pb2.TakeBackReply]
+    """Takes sessions again, if it is draining and not yet at its end."""
     Status: _grpc.UnaryUnaryMultiCallable[_pod_pb2.StatusRequest, _pod_pb2.StatusReply]
 
 @_typing.type_check_only
@@ -56,8 +56,8 @@ class PodAsyncStub(PodStub):
     """
     Drain: _aio.UnaryUnaryMultiCallable[_pod_pb2.DrainRequest, _pod_pb2.DrainReply]  # type: ignore[assignment]
     """Stops taking sessions. The open ones go on until `deadline_ms` passes, then end with 57P01."""
-    SerialiseSession: _aio.UnaryUnaryMultiCallable[_pod_pb2.SerialiseSessionRequest, _pod_pb2.SerialiseSessionReply]  # type: ignore[assignment]
-    """The state of a session that is between transactions, to be taken up by another pod."""
+    TakeBack: _aio.UnaryUnaryMultiCallable[_pod_pb2.TakeBackRequest, _pod_pb2.TakeBackReply]  # type: ignore[assignment]
+    """Takes sessions again, if it is draining and not yet at its end."""
     Status: _aio.UnaryUnaryMultiCallable[_pod_pb2.StatusRequest, _pod_pb2.StatusReply]  # type: ignore[assignment]
 
 class PodServicer(metaclass=_abc_1.ABCMeta):
@@ -81,12 +81,12 @@ class PodServicer(metaclass=_abc_1.ABCMeta):
         """Stops taking sessions. The open ones go on until `deadline_ms` passes, then end with 57P01."""
 
     @_abc_1.abstractmethod
-    def SerialiseSession(
+    def TakeBack(
         self,
-        request: _pod_pb2.SerialiseSessionRequest,
+        request: _pod_pb2.TakeBackRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_pod_pb2.SerialiseSessionReply, _abc.Awaitable[_pod_pb2.SerialiseSessionReply]]:
-        """The state of a session that is between transactions, to be taken up by another pod."""
+    ) -> _typing.Union[_pod_pb2.TakeBackReply, _abc.Awaitable[_pod_pb2.TakeBackReply]]:
+        """Takes sessions again, if it is draining and not yet at its end."""
 
     @_abc_1.abstractmethod
     def Status(

@@ -5,7 +5,8 @@ The pod host: the process of one machine that has imported everything and forks 
 
 It must own no gRPC object before a fork, so it speaks these messages over a Unix socket instead,
 each behind its length (u32, big endian, at most 64 KiB). One autoscaler is connected at a time; a
-new connection replaces the old one and is told of all living pods first.
+new connection replaces the old one and is told of all living pods first. While new code replaces
+old there are several hosts, each with a socket and a generation of its own.
 """
 
 from collections import abc as _abc
@@ -29,21 +30,25 @@ class HostCommand(_message.Message):
 
     FORK_FIELD_NUMBER: _builtins.int
     KILL_FIELD_NUMBER: _builtins.int
+    RETIRE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def fork(self) -> Global___ForkPod: ...
     @_builtins.property
     def kill(self) -> Global___KillPod: ...
+    @_builtins.property
+    def retire(self) -> Global___Retire: ...
     def __init__(
         self,
         *,
         fork: Global___ForkPod | None = ...,
         kill: Global___KillPod | None = ...,
+        retire: Global___Retire | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "fork", b"fork", "kill", b"kill"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "fork", b"fork", "kill", b"kill", "retire", b"retire"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "fork", b"fork", "kill", b"kill"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "fork", b"fork", "kill", b"kill", "retire", b"retire"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_command: _TypeAlias = _typing.Literal["fork", "kill"]  # noqa: Y015
+    _WhichOneofReturnType_command: _TypeAlias = _typing.Literal["fork", "kill", "retire"]  # noqa: Y015
     _WhichOneofArgType_command: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_command) -> _WhichOneofReturnType_command | None: ...
 
@@ -93,6 +98,23 @@ class KillPod(_message.Message):
 Global___KillPod: _TypeAlias = KillPod  # noqa: Y015
 
 @_typing.final
+class Retire(_message.Message):
+    """Fork no more, and end when the last pod has ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Retire: _TypeAlias = Retire  # noqa: Y015
+
+@_typing.final
 class HostEvent(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -132,8 +154,13 @@ class HostHello(_message.Message):
 
     PROTOCOL_VERSION_FIELD_NUMBER: _builtins.int
     LIVING_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
+    RETIRED_FIELD_NUMBER: _builtins.int
     protocol_version: _builtins.int
     """1"""
+    generation: _builtins.int
+    """grows from host to host"""
+    retired: _builtins.bool
     @_builtins.property
     def living(self) -> _containers.RepeatedCompositeFieldContainer[Global___PodStarted]:
         """ticket 0"""
@@ -143,10 +170,12 @@ class HostHello(_message.Message):
         *,
         protocol_version: _builtins.int = ...,
         living: _abc.Iterable[Global___PodStarted] | None = ...,
+        generation: _builtins.int = ...,
+        retired: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["living", b"living", "protocol_version", b"protocol_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "living", b"living", "protocol_version", b"protocol_version", "retired", b"retired"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -5,7 +5,8 @@ The pod host: the process of one machine that has imported everything and forks 
 
 It must own no gRPC object before a fork, so it speaks these messages over a Unix socket instead,
 each behind its length (u32, big endian, at most 64 KiB). One autoscaler is connected at a time; a
-new connection replaces the old one and is told of all living pods first.
+new connection replaces the old one and is told of all living pods first. While new code replaces
+old there are several hosts, each with a socket and a generation of its own.
 """
 
 from collections import abc as _abc

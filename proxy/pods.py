@@ -16,7 +16,7 @@ import grpc.aio
 from dormouse.base.clock import Clock
 from dormouse.base.errors import Blame, Unavailable
 from dormouse.base.ids import PodId, TenantId
-from proto.autoscaler_pb2 import PodAddress, PodsChange, WakeRequest, WatchPodsRequest
+from proto.autoscaler_pb2 import MOVE, PodAddress, PodsChange, WakeRequest, WatchPodsRequest
 from proxy.errors import TooManyConnections, unknown_tenant
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Pods:
         usable = [
             pod
             for pod in pods
-            if not pod.draining and self._refused.get(PodId(pod.pod_id), 0.0) <= now
+            if pod.wish != MOVE and self._refused.get(PodId(pod.pod_id), 0.0) <= now
         ]
         return min(usable, key=lambda pod: self.sessions[PodId(pod.pod_id)], default=None)
 

@@ -26,8 +26,6 @@ from pgwire.scram import Verifier
 from proto.pod_pb2 import (
     DrainReply,
     DrainRequest,
-    SerialiseSessionReply,
-    SerialiseSessionRequest,
     StampReply,
     StampRequest,
     StatusReply,
@@ -36,7 +34,6 @@ from proto.pod_pb2 import (
 from proto.pod_pb2_grpc import PodServicer
 from sqlnode.config import PodSettings
 from sqlnode.server import SqlServer
-from sqlnode.session import moving
 from sqlnode.session.tenant import Tenant
 from sqlnode.stamping import Phases, StorageAway, open_tenant
 
@@ -212,27 +209,3 @@ class PodService(PodServicer):
         if not reply.active:
             reply.idle_ms = int((self._clock.monotonic() - idle_since) * 1000)
         return reply
-
-    # --- SerialiseSession --------------------------------------------------------------------
-
-    async def SerialiseSession(  # noqa: N802
-        self, request: SerialiseSessionRequest, context: "_Context"
-    ) -> SerialiseSessionReply:
-        """See proto/pod.proto."""
-        tenant = self._tenant
-        session = tenant.sessions.get(request.backend_pid) if tenant is not None else None
-        reason = moving.refusal(session)
-        if session is None or reason:
-            return SerialiseSessionReply(refusal=reason)
-        state = moving.serialise(session)
-        if len(state) > moving.STATE_BYTES_MAX:
-            return SerialiseSessionReply(refusal="the session has too much to move")
-        token = moving.token(
-            session,
-            state,
-            key=self._key,
-            certificate=self._certificate,
-            clock=self._clock,
-            seconds=self._settings.move_token_seconds,
-        )
-        return SerialiseSessionReply(state=state, token=token)

@@ -41,7 +41,7 @@ async def open_session(tenant: Tenant, connection: Connection) -> Session | None
     if message is None:
         return None
     if message.needs_negotiation:
-        connection.send(replies.negotiate_protocol_version(message.protocol_options))
+        connection.send(replies.negotiate_protocol_version(tuple(message.protocol_options)))
     user = message.parameters["user"]
     await _authenticate(tenant, connection, user)
     connection.trust()

@@ -21,7 +21,7 @@ from dormouse.base.rpc import Access, make_channel, make_server
 from dormouse.base.tasks import cancel, spawn
 from dormouse.base.tls import Identity, Role
 from proto import autoscaler_pb2_grpc, control_pb2_grpc, pod_pb2_grpc
-from proto.control_pb2 import IssuePodReply, IssuePodRequest
+from proto.control_pb2 import IssuePodReply, IssuePodRequest, TenantSettings
 from proto.pod_pb2 import (
     DrainReply,
     DrainRequest,
@@ -112,7 +112,7 @@ class FakePod(pod_pb2_grpc.PodServicer):
             public_key=f"key {self.keys} of {self.key}".encode(),
         )
 
-    async def SerialiseSession(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def TakeBack(self, request: Any, context: Any) -> Any:  # noqa: N802
         raise NotImplementedError
 
     def end(self, status: int) -> None:
@@ -188,8 +188,9 @@ class FakeControl(control_pb2_grpc.ControlServicer):
             authority=b"authority",
             owner="demo",
             database="demo",
-            connections_max=7,
-            idle_timeout_seconds=self.idle_timeout_seconds,
+            settings=TenantSettings(
+                connections_max=7, idle_timeout_seconds=self.idle_timeout_seconds
+            ),
         )
 
     async def ResolveTenant(self, request: Any, context: Any) -> Any:  # noqa: N802

@@ -115,7 +115,11 @@ def test_only_the_right_name_resolves(tmp_path: Path) -> None:
 
         async with service.as_(Role.PROXY) as proxy:
             found = await proxy.ResolveTenant(ask(tenant, "shop"))
-            assert (found.tenant_id, found.name, found.connections_max) == (tenant, "shop", 9)
+            assert (found.tenant_id, found.name, found.settings.connections_max) == (
+                tenant,
+                "shop",
+                9,
+            )
             for other in (
                 ask(tenant, "shopp"),
                 ask(tenant, ""),

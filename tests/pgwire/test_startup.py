@@ -34,7 +34,7 @@ def decode(data: bytes) -> object:
 
 @given(st.dictionaries(words, words, max_size=5), words, st.integers(0, 5))
 def test_startup_messages_come_back(parameters: dict[str, str], user: str, minor: int) -> None:
-    message = StartupMessage({"user": user, **parameters}, minor, ("_pq_.x",) if minor else ())
+    message = StartupMessage({"user": user, **parameters}, minor, {"_pq_.x": "on"} if minor else {})
     if not message.parameters["user"]:
         return
     assert decode(message.build()) == message

@@ -69,7 +69,7 @@ class _Service(pod_pb2_grpc.PodServicer):
     async def Stamp(self, request: Any, context: Any) -> Any:  # noqa: N802
         raise NotImplementedError
 
-    Drain = SerialiseSession = Stamp
+    Drain = TakeBack = Stamp
 
 
 def grpc_pod(report: Report) -> None:
