@@ -15,6 +15,7 @@ from dormouse.base.ids import TenantId
 from dormouse.base.tls import Role
 from proto.autoscaler_pb2 import (
     RUNNING,
+    SERVE,
     DescribeTenantsRequest,
     PodsChange,
     SuspendRequest,
@@ -266,7 +267,7 @@ def test_a_crash_is_noticed_told_and_the_next_wake_goes_on() -> None:
             await stub.Wake(wake(6))
             change = await watch.read()
             assert isinstance(change, PodsChange)
-            assert [pod.draining for pod in change.pods.pods] == [False]
+            assert [pod.wish for pod in change.pods.pods] == [SERVE]
             harness.runtime.stamped(6)[0].end(-11)
             change = await watch.read()
             assert isinstance(change, PodsChange)

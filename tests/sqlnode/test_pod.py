@@ -1,11 +1,9 @@
 """The life of a pod over real RPC and TLS: born, stamped once, used by the proxy only, drained."""
 
 import asyncio
-import json
 import secrets
 import ssl
 import tempfile
-from base64 import b64decode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,8 +13,7 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from dormouse.base.clock import SystemClock
@@ -29,7 +26,6 @@ from pgwire.notices import Notice, parse
 from proto.pod_pb2 import (
     DrainRequest,
     Owner,
-    SerialiseSessionRequest,
     StampReply,
     StampRequest,
     StatusRequest,
@@ -323,31 +319,6 @@ def test_an_unstamped_pod_drains_at_once() -> None:
     async def body(pod: Pod) -> None:
         assert (await pod.stub.Drain(DrainRequest())).drained
         assert pod.service.ended.is_set()
-
-    with_pod(body)
-
-
-def test_what_of_a_session_can_move() -> None:
-    async def body(pod: Pod) -> None:
-        await pod.stamp()
-        client = await pod.login()
-        request = SerialiseSessionRequest(backend_pid=client.login.pid)
-        await client.query("SET work_mem = '9MB'; PREPARE p AS SELECT 1")
-        reply = await pod.stub.SerialiseSession(request)
-        state = json.loads(reply.state)
-        assert state["settings"] == {"work_mem": "9MB"}
-        assert [statement["name"] for statement in state["statements"]] == ["p"]
-        claims, signature = (b64decode(part) for part in reply.token.split(b"."))
-        certificate = x509.load_pem_x509_certificate(json.loads(claims)["certificate"].encode())
-        key = certificate.public_key()
-        assert isinstance(key, ec.EllipticCurvePublicKey)
-        key.verify(signature, claims, ec.ECDSA(hashes.SHA256()))
-        await client.query("BEGIN")
-        assert (await pod.stub.SerialiseSession(request)).refusal == "a transaction is open"
-        await client.query("ROLLBACK")
-        request.backend_pid += 1
-        assert (await pod.stub.SerialiseSession(request)).refusal == "no such session"
-        client.writer.close()
 
     with_pod(body)
 

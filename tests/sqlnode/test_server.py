@@ -259,7 +259,7 @@ def test_newer_protocols_are_negotiated_down() -> None:
     async def body(pod: PodForTest) -> None:
         wire = await connect(pod)
         parameters = {"user": USER, "database": DATABASE}
-        wire.writer.write(StartupMessage(parameters, 2, ("_pq_.magic",)).build())
+        wire.writer.write(StartupMessage(parameters, 2, {"_pq_.magic": "on"}).build())
         kind, answer = (await wire.until("v"))[0]
         assert (kind, answer) == ("v", struct.pack(">II", 0, 1) + b"_pq_.magic\0")
 
