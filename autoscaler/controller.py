@@ -167,8 +167,9 @@ class Controller:
     def _note(self, event: RuntimeEvent) -> None:
         now = self.clock.monotonic()
         match event:
-            case Connected(living):
-                for pod in self.fleet.runtime_connected(living, now):
+            case Connected(living, _):
+                addresses = {key: each.control_address for key, each in living.items()}
+                for pod in self.fleet.runtime_connected(addresses, now):
                     self._pod_ended(pod, None)
                 for pod in self.fleet.in_phase(Phase.PROBING):
                     self._poll(pod, patient=True)
@@ -179,7 +180,7 @@ class Controller:
                 self.fleet.runtime_lost()
                 for pod in list(self.fleet.pods.values()):
                     self._poll(pod)  # did they end with it?
-            case Started(ticket, key, address):
+            case Started(ticket, key, address, _):
                 pod = self.fleet.pod_started(ticket, key, address, now)
                 self._poll(pod, patient=True)
             case StartFailed(ticket, reason):

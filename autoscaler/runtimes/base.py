@@ -2,6 +2,10 @@
 
 A runtime knows nothing of tenants. It owns its connection and makes it anew by itself; asking for
 something while it is cut off does nothing, and the next `Connected` tells what lives then.
+
+While new code replaces old, pods of several *generations* live side by side. A generation is a
+number that grows: a pod of a smaller one than the runtime's runs older code, and new pods are
+always of the runtime's own.
 """
 
 from collections.abc import AsyncIterator
@@ -12,16 +16,28 @@ from autoscaler.fleet import PodKey
 
 
 @dataclass(frozen=True, slots=True)
-class Connected:
-    """The runtime answers (again). Forks asked for before are forgotten."""
+class Living:
+    """A pod whose control port answers."""
 
-    living: dict[PodKey, str]
-    """The control address of every living pod."""
+    control_address: str
+    generation: int
+    """Of the code it runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The runtime answers, or another part of it does: the whole picture, which replaces what was
+    known. Sent again whenever a part comes or goes. Forks asked for before are forgotten."""
+
+    living: dict[PodKey, Living]
+    """Every living pod."""
+    generation: int
+    """The newest: what forks asked for from now on will be."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The runtime does not answer; its pods may or may not live on."""
+    """No part of the runtime answers; its pods may or may not live on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +47,7 @@ class Started:
     ticket: int
     pod: PodKey
     control_address: str
+    generation: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from autoscaler.fleet import PodKey
-from autoscaler.runtimes.base import Connected, Ended, Lost, RuntimeEvent, Started, StartFailed
+from autoscaler.runtimes.base import (
+    Connected,
+    Ended,
+    Living,
+    Lost,
+    RuntimeEvent,
+    Started,
+    StartFailed,
+)
 from dormouse.base.frames import BadFrame, FrameReader, encode
 from proto.podhost_pb2 import ForkPod, HostCommand, HostEvent, KillPod
 
@@ -35,6 +43,7 @@ class ProcessRuntime:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._generation = 0
         self._writer: asyncio.StreamWriter | None = None
 
     def __repr__(self) -> str:
@@ -73,7 +82,8 @@ class ProcessRuntime:
                     if event.HasField("hello"):
                         self._greet(event)
                         self._writer = writer
-                    for translated in _translate(event):
+                        self._generation = event.hello.generation
+                    for translated in _translate(event, self._generation):
                         yield translated
         finally:
             self._writer = None
@@ -93,14 +103,17 @@ class ProcessRuntime:
             self._writer.write(encode(command.SerializeToString()))
 
 
-def _translate(event: HostEvent) -> list[RuntimeEvent]:
+def _translate(event: HostEvent, generation: int) -> list[RuntimeEvent]:
     match event.WhichOneof("event"):
         case "hello":
-            living = {PodKey(str(pod.pid)): pod.control_address for pod in event.hello.living}
-            return [Connected(living)]
+            living = {
+                PodKey(str(pod.pid)): Living(pod.control_address, generation)
+                for pod in event.hello.living
+            }
+            return [Connected(living, generation)]
         case "started":
             pod = event.started
-            return [Started(pod.ticket, PodKey(str(pod.pid)), pod.control_address)]
+            return [Started(pod.ticket, PodKey(str(pod.pid)), pod.control_address, generation)]
         case "failed":
             return [StartFailed(event.failed.ticket, event.failed.reason)]
         case "ended":

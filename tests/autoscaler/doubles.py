@@ -13,7 +13,7 @@ from autoscaler.controller import Controller
 from autoscaler.decide import Policy
 from autoscaler.fleet import Fleet, PodKey
 from autoscaler.podcontrol import PodControl
-from autoscaler.runtimes.base import Connected, Ended, RuntimeEvent, Started
+from autoscaler.runtimes.base import Connected, Ended, Living, RuntimeEvent, Started
 from autoscaler.service import ACCESS, AutoscalerService
 from autoscaler.waker import WakeLimits, Waker
 from dormouse.base.clock import SystemClock
@@ -148,7 +148,7 @@ class FakeRuntime:
         pod = FakePod(self, self.faults.pop(0) if self.faults else set())
         await pod.start()
         self.pods[pod.key] = pod
-        self.tell(Started(ticket, pod.key, pod.address))
+        self.tell(Started(ticket, pod.key, pod.address, 1))
 
     def kill(self, pod: PodKey) -> None:
         self.killed.append(pod)
@@ -161,7 +161,7 @@ class FakeRuntime:
     async def events(self) -> AsyncIterator[RuntimeEvent]:
         # A new user is told what lives, not what happened to the one before.
         self._events = asyncio.Queue()
-        yield Connected({pod.key: pod.address for pod in self.pods.values()})
+        yield Connected({pod.key: Living(pod.address, 1) for pod in self.pods.values()}, 1)
         while True:
             yield await self._events.get()
 

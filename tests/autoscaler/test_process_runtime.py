@@ -6,7 +6,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from autoscaler.fleet import PodKey
-from autoscaler.runtimes.base import Connected, Ended, Lost, RuntimeEvent, Started, StartFailed
+from autoscaler.runtimes.base import (
+    Connected,
+    Ended,
+    Living,
+    Lost,
+    RuntimeEvent,
+    Started,
+    StartFailed,
+)
 from autoscaler.runtimes.process import ProcessRuntime
 from dormouse.base.frames import FrameReader, encode
 from proto.podhost_pb2 import (
@@ -76,11 +84,11 @@ def test_commands_and_events_cross(tmp_path: Path) -> None:
         async with hosted(tmp_path / "s") as (host, runtime):
             host.living = [11]
             events = runtime.events()
-            assert await next_of(events) == Connected({PodKey("11"): "h:11"})
+            assert await next_of(events) == Connected({PodKey("11"): Living("h:11", 0)}, 0)
             runtime.start(5)
             assert (await host.commands.get()).fork.ticket == 5
             host.say(HostEvent(started=PodStarted(ticket=5, pid=12, control_address="h:12")))
-            assert await next_of(events) == Started(5, PodKey("12"), "h:12")
+            assert await next_of(events) == Started(5, PodKey("12"), "h:12", 0)
             runtime.kill(PodKey("12"))
             assert (await host.commands.get()).kill.pid == 12
             host.say(HostEvent(ended=PodEnded(pid=12, status=-9)))
@@ -96,15 +104,15 @@ def test_a_cut_connection_is_made_again(tmp_path: Path) -> None:
     async def body() -> None:
         async with hosted(tmp_path / "s") as (host, runtime):
             events = runtime.events()
-            assert await next_of(events) == Connected({})
+            assert await next_of(events) == Connected({}, 0)
             host.living = [3]
             host.hang_up()
             assert await next_of(events) == Lost()
             runtime.start(1)  # nobody hears it, nothing breaks
-            assert await next_of(events) == Connected({PodKey("3"): "h:3"})
+            assert await next_of(events) == Connected({PodKey("3"): Living("h:3", 0)}, 0)
             host.say_raw(b"\xff\xff\xff\xff")
             assert await next_of(events) == Lost()
-            assert await next_of(events) == Connected({PodKey("3"): "h:3"})
+            assert await next_of(events) == Connected({PodKey("3"): Living("h:3", 0)}, 0)
             await events.aclose()  # type: ignore[attr-defined]
 
     asyncio.run(body())
