@@ -11,6 +11,20 @@ class ProxyLimits:
     connections_max: int = 10_000
     """Client connections in all; one more is answered with 53300."""
 
+    polite_max: int = 100
+    """Connections beyond `connections_max` that are heard out at a time: cancel requests are served
+    all the same, others are told what is wrong. Whoever comes beyond these is hung up on."""
+
+    polite_timeout: float = 3.0
+    """`startup_timeout` for those beyond `connections_max`."""
+
+    handshakes_per_address_max: int = 256
+    """Connections from one address (IPv6: one /64) that have not logged in yet; one more is hung
+    up on. As many as the largest pools open at a time, and a small part of `connections_max`."""
+
+    proxy_header_timeout: float = 5.0
+    """From the connection until its PROXY header is there, on the listener that wants one."""
+
     startup_timeout: float = 15.0
     """From the connection until TLS and the startup message are there."""
 
@@ -23,8 +37,34 @@ class ProxyLimits:
     buffer_bytes: int = 256 << 10
     """What may wait for a slow reader, each way, before the other side is no longer read."""
 
+    unread_timeout: float = 600.0
+    """How long a client or a pod may leave what it was sent unread or unacknowledged
+    (TCP_USER_TIMEOUT) until its session is ended. Kept long: a client may well work for minutes on
+    a piece of a large result. 0: as long as the system pleases."""
+
+    drain_timeout: float = 600.0
+    """How long sessions may go on after SIGTERM; then they end with 57P01."""
+
     stop_timeout: float = 1.0
     """How long connections may take to close when the proxy ends."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyProtocolSettings:
+    """A listener behind load balancers: every connection begins with a PROXY header (v1 or v2)."""
+
+    trusted_networks: tuple[str, ...]
+    """Who may tell a client's address: the load balancers, in CIDR notation. Others are hung up
+    on."""
+
+    listen_fds: tuple[int, ...] = ()
+    """As `ProxySettings.listen_fds`."""
+
+    host: str = "127.0.0.1"
+    """Where to listen without `listen_fds`."""
+
+    port: int = 5434
+    """0 takes a free one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +90,21 @@ class ProxySettings:
 
     port: int = 5433
     """0 takes a free one."""
+
+    proxy_protocol: ProxyProtocolSettings | None = None
+    """The listener for load balancers. None: there is none."""
+
+    peer_host: str = "127.0.0.1"
+    """Where other proxies hand over cancel requests (mutual TLS). Empty: nowhere."""
+
+    peer_port: int = 0
+    """0 takes a free one."""
+
+    peer_name: str = ""
+    """The host other proxies are told to dial. Empty: `peer_host`."""
+
+    certificate_poll_seconds: float = 5.0
+    """How often the certificate files are looked at; SIGHUP looks at once."""
 
     metrics_host: str = "127.0.0.1"
 

@@ -1,7 +1,13 @@
-"""How a role runs: settings from a file, uvloop, JSON logs, a ready line, an end on SIGTERM.
+"""How a role runs: settings from a file, uvloop, JSON logs, a ready line, an end on a signal.
 
 The parent learns that a role answers, and where, from one JSON line the role writes to the file
 descriptor named by `--ready-fd`, after which the role closes it.
+
+    signal            a role                 a role that can drain
+    SIGINT            ends                   ends
+    SIGTERM           ends                   takes nothing new, and ends when its work is done;
+                                             a second one ends it
+    SIGHUP            (as the system does)   and a role that can reload reads its files again
 """
 
 import argparse
@@ -10,14 +16,16 @@ import json
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import uvloop
 
 from dormouse.base import config, logs
+from dormouse.base.tasks import cancel, spawn
 
 T = TypeVar("T")
 Ready = dict[str, Any]
@@ -26,11 +34,26 @@ Ready = dict[str, Any]
 _log = logging.getLogger(__name__)
 
 
-def run(name: str, kind: type[T], serve: Callable[[T], AbstractAsyncContextManager[Ready]]) -> None:
-    """Run the role `name` until SIGTERM or SIGINT.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A role that is up, and what it can do besides ending."""
+
+    ready: Ready
+    drain: Callable[[], Coroutine[Any, Any, None]] | None = None
+    """Take nothing new and return when what is there has ended. May be cancelled."""
+    reload: Callable[[], Coroutine[Any, Any, None]] | None = None
+    """Read again what may have changed on disk. Handles its own failures."""
+
+
+def run(
+    name: str,
+    kind: type[T],
+    serve: Callable[[T], AbstractAsyncContextManager[Ready | Service]],
+) -> None:
+    """Run the role `name` until a signal ends it.
 
     `serve(settings)` is an async context manager: entering it brings the role up and yields what
-    to report; leaving it ends the role in order.
+    to report, or a `Service` with it; leaving it ends the role in order.
     """
     parser = argparse.ArgumentParser(prog=f"python -m {name}")
     parser.add_argument("--config", type=Path, required=True, help="settings, a JSON file")
@@ -38,21 +61,66 @@ def run(name: str, kind: type[T], serve: Callable[[T], AbstractAsyncContextManag
     arguments = parser.parse_args()
     settings = config.load(kind, arguments.config)
     logs.configure(name, os.environ.get("DORMOUSE_LOG_LEVEL", "info"))
-    uvloop.run(_until_signal(name, serve(settings), arguments.ready_fd))
+    uvloop.run(_until_signal(serve(settings), arguments.ready_fd))
+
+
+class _Signals:
+    """What the signals ask for; they count from before the role is up."""
+
+    def __init__(self) -> None:
+        self.stop = asyncio.Event()
+        self.drain = asyncio.Event()
+        self.reload = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGINT, self.stop.set)
+        loop.add_signal_handler(signal.SIGTERM, self._terminate)
+
+    def _terminate(self) -> None:
+        if self.drain.is_set():
+            self.stop.set()
+        self.drain.set()
 
 
 async def _until_signal(
-    name: str, service: AbstractAsyncContextManager[Ready], ready_fd: int | None
+    service: AbstractAsyncContextManager[Ready | Service], ready_fd: int | None
 ) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    async with service as ready:
+    signals = _Signals()
+    async with service as up:
+        running = up if isinstance(up, Service) else Service(ready=up)
+        if running.reload is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, signals.reload.set)
         if ready_fd is not None:
-            os.write(ready_fd, json.dumps(ready).encode() + b"\n")
+            os.write(ready_fd, json.dumps(running.ready).encode() + b"\n")
             os.close(ready_fd)
-        _log.info("ready", extra={"ready": ready})
-        await stop.wait()
+        _log.info("ready", extra={"ready": running.ready})
+        await _serve_signals(running, signals)
         _log.info("ending")
     _log.info("ended")
+
+
+async def _serve_signals(running: Service, signals: _Signals) -> None:
+    """Return when the role is to end."""
+    reloading = spawn(_reload(running, signals), name="reload") if running.reload else None
+    draining = spawn(_drain(running, signals), name="drain")
+    try:
+        await signals.stop.wait()
+    finally:
+        await cancel(reloading, draining)
+
+
+async def _reload(running: Service, signals: _Signals) -> None:
+    while running.reload is not None:
+        await signals.reload.wait()
+        signals.reload.clear()
+        _log.info("reloading")
+        await running.reload()
+
+
+async def _drain(running: Service, signals: _Signals) -> None:
+    await signals.drain.wait()
+    try:
+        if running.drain is not None:
+            _log.info("draining")
+            await running.drain()
+    finally:
+        signals.stop.set()  # also where draining failed: there is nothing left to wait for
