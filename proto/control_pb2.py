@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13proto/control.proto\x12\x13\x64ormouse.control.v1\"Q\n\x14ResolveTenantRequest\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x11\n\ttenant_id\x18\x02 \x01(\x04\x12\x0c\n\x04name\x18\x03 \x01(\t\"`\n\x06Tenant\x12\x11\n\ttenant_id\x18\x01 \x01(\x04\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x35\n\x08settings\x18\x03 \x01(\x0b\x32#.dormouse.control.v1.TenantSettings\"\x9b\x01\n\x0eTenantSettings\x12\x17\n\x0f\x63onnections_max\x18\x01 \x01(\r\x12\x1c\n\x14idle_timeout_seconds\x18\x02 \x01(\r\x12\x14\n\x0cnever_sleeps\x18\x03 \x01(\x08\x12\x10\n\x08pods_min\x18\x04 \x01(\r\x12\x10\n\x08pods_max\x18\x05 \x01(\r\x12\x18\n\x10\x61llowed_networks\x18\x06 \x03(\t\"/\n\x13WatchTenantsRequest\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\"L\n\x0cTenantChange\x12+\n\x06tenant\x18\x01 \x01(\x0b\x32\x1b.dormouse.control.v1.Tenant\x12\x0f\n\x07\x64\x65leted\x18\x02 \x01(\x08\"R\n\x0fIssuePodRequest\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x11\n\ttenant_id\x18\x02 \x01(\x04\x12\x12\n\npublic_key\x18\x03 \x01(\x0c\"\xbc\x01\n\rIssuePodReply\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\x11\n\tauthority\x18\x02 \x01(\x0c\x12\r\n\x05owner\x18\x03 \x01(\t\x12\x16\n\x0escram_verifier\x18\x04 \x01(\t\x12\x10\n\x08\x64\x61tabase\x18\x05 \x01(\t\x12\x35\n\x08settings\x18\x06 \x01(\x0b\x32#.dormouse.control.v1.TenantSettings\x12\x13\n\x0bsession_key\x18\x07 \x01(\x0c\"\x89\x02\n\x0bUsageReport\x12\x11\n\ttenant_id\x18\x01 \x01(\x04\x12\x0e\n\x06pod_id\x18\x02 \x01(\x06\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\x16\n\x0esql_cpu_micros\x18\x04 \x01(\x04\x12\x14\n\x0cread_batches\x18\x05 \x01(\x04\x12\x15\n\rread_requests\x18\x06 \x01(\x04\x12\x12\n\nread_bytes\x18\x07 \x01(\x04\x12\x15\n\rwrite_batches\x18\x08 \x01(\x04\x12\x16\n\x0ewrite_requests\x18\t \x01(\x04\x12\x13\n\x0bwrite_bytes\x18\n \x01(\x04\x12\x14\n\x0c\x65gress_bytes\x18\x0b \x01(\x04\x12\x12\n\npod_millis\x18\x0c \x01(\x04\"\x1c\n\x08UsageAck\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x32\xe7\x02\n\x07\x43ontrol\x12W\n\rResolveTenant\x12).dormouse.control.v1.ResolveTenantRequest\x1a\x1b.dormouse.control.v1.Tenant\x12T\n\x08IssuePod\x12$.dormouse.control.v1.IssuePodRequest\x1a\".dormouse.control.v1.IssuePodReply\x12N\n\x0bReportUsage\x12 .dormouse.control.v1.UsageReport\x1a\x1d.dormouse.control.v1.UsageAck\x12]\n\x0cWatchTenants\x12(.dormouse.control.v1.WatchTenantsRequest\x1a!.dormouse.control.v1.TenantChange0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13proto/control.proto\x12\x13\x64ormouse.control.v1\"Q\n\x14ResolveTenantRequest\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x11\n\ttenant_id\x18\x02 \x01(\x04\x12\x0c\n\x04name\x18\x03 \x01(\t\"`\n\x06Tenant\x12\x11\n\ttenant_id\x18\x01 \x01(\x04\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x35\n\x08settings\x18\x03 \x01(\x0b\x32#.dormouse.control.v1.TenantSettings\"\x9b\x01\n\x0eTenantSettings\x12\x17\n\x0f\x63onnections_max\x18\x01 \x01(\r\x12\x1c\n\x14idle_timeout_seconds\x18\x02 \x01(\r\x12\x14\n\x0cnever_sleeps\x18\x03 \x01(\x08\x12\x10\n\x08pods_min\x18\x04 \x01(\r\x12\x10\n\x08pods_max\x18\x05 \x01(\r\x12\x18\n\x10\x61llowed_networks\x18\x06 \x03(\t\"Z\n\x13WatchTenantsRequest\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x12\n\ntenant_ids\x18\x02 \x03(\x04\x12\x15\n\rwith_pods_min\x18\x03 \x01(\x08\"L\n\x0cTenantChange\x12+\n\x06tenant\x18\x01 \x01(\x0b\x32\x1b.dormouse.control.v1.Tenant\x12\x0f\n\x07\x64\x65leted\x18\x02 \x01(\x08\"R\n\x0fIssuePodRequest\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x11\n\ttenant_id\x18\x02 \x01(\x04\x12\x12\n\npublic_key\x18\x03 \x01(\x0c\"\xbc\x01\n\rIssuePodReply\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\x11\n\tauthority\x18\x02 \x01(\x0c\x12\r\n\x05owner\x18\x03 \x01(\t\x12\x16\n\x0escram_verifier\x18\x04 \x01(\t\x12\x10\n\x08\x64\x61tabase\x18\x05 \x01(\t\x12\x35\n\x08settings\x18\x06 \x01(\x0b\x32#.dormouse.control.v1.TenantSettings\x12\x13\n\x0bsession_key\x18\x07 \x01(\x0c\"\x89\x02\n\x0bUsageReport\x12\x11\n\ttenant_id\x18\x01 \x01(\x04\x12\x0e\n\x06pod_id\x18\x02 \x01(\x06\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\x16\n\x0esql_cpu_micros\x18\x04 \x01(\x04\x12\x14\n\x0cread_batches\x18\x05 \x01(\x04\x12\x15\n\rread_requests\x18\x06 \x01(\x04\x12\x12\n\nread_bytes\x18\x07 \x01(\x04\x12\x15\n\rwrite_batches\x18\x08 \x01(\x04\x12\x16\n\x0ewrite_requests\x18\t \x01(\x04\x12\x13\n\x0bwrite_bytes\x18\n \x01(\x04\x12\x14\n\x0c\x65gress_bytes\x18\x0b \x01(\x04\x12\x12\n\npod_millis\x18\x0c \x01(\x04\"\x1c\n\x08UsageAck\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x32\xe7\x02\n\x07\x43ontrol\x12W\n\rResolveTenant\x12).dormouse.control.v1.ResolveTenantRequest\x1a\x1b.dormouse.control.v1.Tenant\x12T\n\x08IssuePod\x12$.dormouse.control.v1.IssuePodRequest\x1a\".dormouse.control.v1.IssuePodReply\x12N\n\x0bReportUsage\x12 .dormouse.control.v1.UsageReport\x1a\x1d.dormouse.control.v1.UsageAck\x12]\n\x0cWatchTenants\x12(.dormouse.control.v1.WatchTenantsRequest\x1a!.dormouse.control.v1.TenantChange0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,17 +38,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TENANTSETTINGS']._serialized_start=226
   _globals['_TENANTSETTINGS']._serialized_end=381
   _globals['_WATCHTENANTSREQUEST']._serialized_start=383
-  _globals['_WATCHTENANTSREQUEST']._serialized_end=430
-  _globals['_TENANTCHANGE']._serialized_start=432
-  _globals['_TENANTCHANGE']._serialized_end=508
-  _globals['_ISSUEPODREQUEST']._serialized_start=510
-  _globals['_ISSUEPODREQUEST']._serialized_end=592
-  _globals['_ISSUEPODREPLY']._serialized_start=595
-  _globals['_ISSUEPODREPLY']._serialized_end=783
-  _globals['_USAGEREPORT']._serialized_start=786
-  _globals['_USAGEREPORT']._serialized_end=1051
-  _globals['_USAGEACK']._serialized_start=1053
-  _globals['_USAGEACK']._serialized_end=1081
-  _globals['_CONTROL']._serialized_start=1084
-  _globals['_CONTROL']._serialized_end=1443
+  _globals['_WATCHTENANTSREQUEST']._serialized_end=473
+  _globals['_TENANTCHANGE']._serialized_start=475
+  _globals['_TENANTCHANGE']._serialized_end=551
+  _globals['_ISSUEPODREQUEST']._serialized_start=553
+  _globals['_ISSUEPODREQUEST']._serialized_end=635
+  _globals['_ISSUEPODREPLY']._serialized_start=638
+  _globals['_ISSUEPODREPLY']._serialized_end=826
+  _globals['_USAGEREPORT']._serialized_start=829
+  _globals['_USAGEREPORT']._serialized_end=1094
+  _globals['_USAGEACK']._serialized_start=1096
+  _globals['_USAGEACK']._serialized_end=1124
+  _globals['_CONTROL']._serialized_start=1127
+  _globals['_CONTROL']._serialized_end=1486
 # @@protoc_insertion_point(module_scope)

@@ -116,15 +116,25 @@ class WatchTenantsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PROTOCOL_VERSION_FIELD_NUMBER: _builtins.int
+    TENANT_IDS_FIELD_NUMBER: _builtins.int
+    WITH_PODS_MIN_FIELD_NUMBER: _builtins.int
     protocol_version: _builtins.int
+    with_pods_min: _builtins.bool
+    """and so are all tenants whose pods_min is above 0"""
+    @_builtins.property
+    def tenant_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """told right after the empty message, as they are now"""
+
     def __init__(
         self,
         *,
         protocol_version: _builtins.int = ...,
+        tenant_ids: _abc.Iterable[_builtins.int] | None = ...,
+        with_pods_min: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["protocol_version", b"protocol_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["protocol_version", b"protocol_version", "tenant_ids", b"tenant_ids", "with_pods_min", b"with_pods_min"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
