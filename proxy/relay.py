@@ -1,7 +1,7 @@
 """The two ends of a session and the bytes between them: the only code that runs per message.
 
-    client ══TLS══ ClientEnd.data_received ──▶ pod.write           pod ══TLS══ PodEnd
-                   client.write ◀── PodEnd.data_received
+    client ══TLS══ End.data_received ──▶ pod.write           pod ══TLS══ End
+                   client.write ◀── End.data_received
 
 Nothing is parsed here. What one side does not read fills the other's write buffer up to a bound,
 beyond which the first is no longer read from; so a session holds two bounded buffers however large
@@ -14,52 +14,11 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
-from pgwire.startup import StartupDecoder, StartupPacket
 from proxy.login import Login, PodRefused
 
 _READY = b"Z\x00\x00\x00\x05"
 _TAIL_BYTES = 6
 _TERMINATE = b"X\x00\x00\x00\x04"
-
-
-class StartupEnd(asyncio.Protocol):
-    """A client that has TLS and has not said yet what it wants."""
-
-    def __init__(self, on_lost: Callable[[], None]) -> None:
-        self.packet: asyncio.Future[StartupPacket] = asyncio.get_running_loop().create_future()
-        self.transport: asyncio.Transport | None = None
-        self._decoder = StartupDecoder()
-        self._on_lost = on_lost
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See `asyncio.Protocol`."""
-        self.transport = cast("asyncio.Transport", transport)
-
-    def data_received(self, data: bytes) -> None:
-        """See `asyncio.Protocol`."""
-        self._decoder.feed(data)
-        if self.packet.done() or self.transport is None:
-            return
-        try:
-            packet = self._decoder.next()
-        except Exception as error:  # noqa: BLE001 - it goes to whoever awaits the packet
-            self.packet.set_exception(error)
-        else:
-            if packet is None:
-                return
-            self.packet.set_result(packet)
-        self.transport.pause_reading()
-
-    def rest(self) -> bytes:
-        """What the client has sent beyond the packet (it may not have waited)."""
-        return self._decoder.rest()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """See `asyncio.Protocol`."""
-        if not self.packet.done():
-            self.packet.set_exception(exc or ConnectionResetError("client hung up"))
-            self.packet.exception()  # nobody may be waiting any more
-        self._on_lost()
 
 
 class End(asyncio.Protocol):

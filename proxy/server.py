@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from dormouse.base.tasks import cancel, spawn
 from proxy import metrics
+from proxy.arrival import Arrival
 from proxy.door import Door, tune
-from proxy.session import Session
 
 BACKLOG = 1024
 POLITE_MAX = 100
@@ -97,9 +97,9 @@ class ProxyServer:
         door.connections += 1
         metrics.CONNECTIONS.inc()
         tune(client)
-        session = Session(door, client, secrets.token_hex(4), self._gone)
+        arrival = Arrival(door, client, secrets.token_hex(4), self._gone)
         welcome = door.connections <= door.limits.connections_max
-        task = spawn(session.run(welcome=welcome), name="session")
+        task = spawn(arrival.run(welcome=welcome), name="session")
         self._starting.add(task)
         task.add_done_callback(self._starting.discard)
 

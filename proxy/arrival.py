@@ -1,0 +1,280 @@
+"""A client connection from its first byte until its session is open.
+
+    socket ─▶ preamble ─▶ TLS ─▶ startup ─▶ route ─▶ known? ─▶ pod (wake) ─▶ login ─▶ session
+             └──── startup_timeout ────┘   └──────────── login_timeout ───────────┘
+
+A task leads the connection through all this and then ends; what remains is the `Session`.
+"""
+
+import asyncio
+import functools
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+from typing import cast
+
+from dormouse.base import logs
+from dormouse.base.errors import DormouseError, Unavailable
+from pgwire.errors import ProtocolViolation
+from pgwire.startup import (
+    STARTUP_BYTES_MAX,
+    CancelRequest,
+    StartupDecoder,
+    StartupMessage,
+    StartupPacket,
+)
+from proto.autoscaler_pb2 import PodAddress
+from proxy import errors, metrics
+from proxy.cancelkeys import Target
+from proxy.dialer import SHUTDOWN_SECONDS, Dialer, cancel
+from proxy.door import Door
+from proxy.preamble import ClientGone, Opening, open_connection
+from proxy.routing import Route, route
+from proxy.session import Session
+
+SEND_SECONDS = 2.0
+UNREAD_PIECES_MAX = 16
+
+_log = logging.getLogger(__name__)
+
+
+class StartupEnd(asyncio.Protocol):
+    """A client that has TLS and has not said yet what it wants."""
+
+    def __init__(self, on_lost: Callable[[], None]) -> None:
+        self.packet: asyncio.Future[StartupPacket] = asyncio.get_running_loop().create_future()
+        self.transport: asyncio.Transport | None = None
+        self._decoder = StartupDecoder()
+        self._on_lost = on_lost
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See `asyncio.Protocol`."""
+        self.transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """See `asyncio.Protocol`."""
+        self._decoder.feed(data)
+        if self.packet.done() or self.transport is None:
+            return
+        try:
+            packet = self._decoder.next()
+        except Exception as error:  # noqa: BLE001 - it goes to whoever awaits the packet
+            self.packet.set_exception(error)
+        else:
+            if packet is None:
+                return
+            self.packet.set_result(packet)
+        self.transport.pause_reading()
+
+    def rest(self) -> bytes:
+        """What the client has sent beyond the packet (it may not have waited)."""
+        return self._decoder.rest()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See `asyncio.Protocol`."""
+        if not self.packet.done():
+            self.packet.set_exception(exc or ConnectionResetError("client hung up"))
+            self.packet.exception()  # nobody may be waiting any more
+        self._on_lost()
+
+
+class Arrival:
+    """See the module. `run` once; `on_gone` is called when the client's connection is no more."""
+
+    __slots__ = (
+        "__weakref__",
+        "_counted_out",
+        "_door",
+        "_name",
+        "_on_gone",
+        "_session",
+        "_socket",
+        "_startup",
+        "_transport",
+    )
+
+    def __init__(
+        self, door: Door, client: socket.socket, name: str, on_gone: Callable[[], None]
+    ) -> None:
+        self._door = door
+        self._on_gone = on_gone
+        self._counted_out = False
+        self._socket: socket.socket | None = client
+        self._name = name
+        self._startup: StartupEnd | None = None
+        self._transport: asyncio.Transport | None = None
+        self._session: Session | None = None
+
+    def __repr__(self) -> str:
+        return f"<Arrival {self._name} {self._session}>"
+
+    async def run(self, *, welcome: bool = True) -> None:
+        """Bring the connection up to its session, or end it. Not `welcome`: it gets 53300."""
+        with logs.bound(session=self._name):
+            try:
+                await self._log_in(welcome=welcome)
+            except DormouseError as error:
+                await self._reject(error)
+            except TimeoutError:
+                await self._reject(
+                    errors.Rejected("canceling authentication due to timeout", sqlstate="57014")
+                )
+            except (ClientGone, OSError) as error:  # ssl.SSLError is an OSError
+                _log.debug("client gone", extra={"cause": repr(error)})
+                self._close()
+            except BaseException:
+                self._close()
+                raise
+
+    async def _log_in(self, *, welcome: bool) -> None:
+        async with asyncio.timeout(self._door.limits.startup_timeout):
+            packet = await self._start()
+        if isinstance(packet, CancelRequest):
+            self._close()  # PostgreSQL answers nothing, and the client waits for the end
+            await self._cancel(packet)
+            return
+        if not welcome:
+            raise errors.TooManyConnections("sorry, too many clients already")
+        async with asyncio.timeout(self._door.limits.login_timeout):
+            await self._serve(packet)
+
+    # Up to the startup message
+
+    async def _start(self) -> StartupMessage | CancelRequest:
+        if self._socket is None:
+            raise RuntimeError("an arrival runs once")
+        opening = await open_connection(self._socket)
+        if isinstance(opening, CancelRequest):
+            return opening
+        startup = await self._upgrade(self._socket)
+        if opening is Opening.DIRECT and self._ssl_object().selected_alpn_protocol() is None:
+            raise ProtocolViolation(
+                "received direct TLS connection request without ALPN protocol negotiation extension"
+            )
+        packet = await startup.packet
+        if isinstance(packet, StartupMessage | CancelRequest):
+            return packet
+        raise ProtocolViolation("unsupported request inside TLS")
+
+    async def _upgrade(self, client: socket.socket) -> StartupEnd:
+        startup = self._startup = StartupEnd(self._gone)
+        self._socket = None  # the transport's from here on, whatever comes of it
+        limits = self._door.limits
+        await asyncio.get_running_loop().connect_accepted_socket(
+            lambda: startup,
+            client,
+            ssl=self._door.client_tls.context,
+            ssl_handshake_timeout=limits.startup_timeout,
+            ssl_shutdown_timeout=SHUTDOWN_SECONDS,
+        )
+        if startup.transport is None:
+            raise ClientGone
+        self._transport = startup.transport
+        self._transport.set_write_buffer_limits(limits.buffer_bytes)
+        return startup
+
+    def _ssl_object(self) -> ssl.SSLObject:
+        if self._transport is None:
+            raise ClientGone
+        connection: ssl.SSLObject = self._transport.get_extra_info("ssl_object")
+        return connection
+
+    # From the startup message to the session
+
+    async def _serve(self, startup: StartupMessage) -> None:
+        begun = self._door.clock.monotonic()
+        routed = route(startup, self._door.client_tls.name_of(self._ssl_object()))
+        metrics.ROUTED.labels(routed.form.value).inc()
+        with logs.bound(tenant=routed.tenant.id):
+            await self._door.tenants.check(routed.tenant)
+            dialer = await self._relay_login(routed)
+            seconds = self._door.clock.monotonic() - begun
+            metrics.LOGIN_SECONDS.labels(dialer.woken_label()).observe(seconds)
+            extra = {"form": routed.form.value, "seconds": round(seconds, 4), "woken": dialer.woken}
+            _log.info("session open", extra=extra)
+
+    async def _relay_login(self, routed: Route) -> Dialer:
+        if self._transport is None or self._startup is None:
+            raise ClientGone
+        session = self._session = Session(
+            self._door,
+            name=self._name,
+            tenant=routed.tenant.id,
+            transport=self._transport,
+            on_gone=self._gone,
+        )
+        dialer = Dialer(self._door, session.tenant, functools.partial(self._new_key, session))
+        address, pod = await dialer.dial(routed.startup)
+        session.join(address, pod, self._startup.rest())
+        self._startup = None
+        try:
+            await pod.ready
+        except OSError as error:
+            told = dialer.login is not None and dialer.login.failed  # by the pod, what is wrong
+            if told or self._transport.is_closing():
+                raise ClientGone from error
+            raise Unavailable("the database ended the connection during login") from error
+        session.settle(pod)
+        return dialer
+
+    def _new_key(self, session: Session, pod: PodAddress, pid: int, secret: bytes) -> bytes:
+        request = CancelRequest(pid, secret)
+        session.key = self._door.keys.add(Target(session.tenant, pod.sql_address, request))
+        return session.key.secret
+
+    async def _cancel(self, shown: CancelRequest) -> None:
+        target = self._door.keys.find(shown)
+        metrics.CANCELS.labels("no" if target is None else "yes").inc()
+        if target is not None:
+            await cancel(self._door, target)
+
+    # Ends
+
+    def _gone(self) -> None:
+        """The client's connection is no more."""
+        if not self._counted_out:
+            self._counted_out = True
+            self._on_gone()
+
+    async def _reject(self, error: DormouseError) -> None:
+        metrics.REFUSED.labels(error.sqlstate, error.blame.value).inc()
+        _log.info(
+            "connection refused",
+            extra={"sqlstate": error.sqlstate, "reason": error.message, "cause": error.__cause__},
+        )
+        answer = errors.packet(error)
+        if self._transport is not None:
+            self._transport.write(answer)
+        elif self._socket is not None:
+            await _send_in_the_clear(self._socket, answer)
+        self._close()
+
+    def _close(self) -> None:
+        """Close whatever is open. Idempotent."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        if self._session is not None:
+            self._session.close()
+        elif self._transport is not None:
+            self._transport.close()
+        if self._transport is None:
+            self._gone()
+
+
+async def _send_in_the_clear(client: socket.socket, answer: bytes) -> None:
+    """Send, and read what the client may still have to say.
+
+    A socket that is closed with unread bytes is reset, and a reset takes the answer with it.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(SEND_SECONDS):
+            await loop.sock_sendall(client, answer)
+            client.shutdown(socket.SHUT_WR)
+            for _ in range(UNREAD_PIECES_MAX):
+                if not await loop.sock_recv(client, STARTUP_BYTES_MAX):
+                    break
+    except (OSError, TimeoutError) as error:
+        _log.debug("client gone", extra={"cause": repr(error)})
