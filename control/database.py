@@ -7,6 +7,7 @@ and queue on its lock; reads go through another one, so that no wake waits for s
 import asyncio
 import logging
 import os
+import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -78,6 +79,8 @@ async def open_database(file: Path) -> AsyncIterator[Database]:
             await writer.execute(f"PRAGMA {pragma}")
         for pragma in ("query_only=ON", "busy_timeout=5000"):
             await reader.execute(f"PRAGMA {pragma}")
+        # SQLite's own randomness is not promised to be fit for secrets.
+        await writer.create_function("secret_bytes", 1, secrets.token_bytes)
         database = Database(writer, reader)
         await _upgrade(database, file)
         yield database

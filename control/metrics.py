@@ -35,3 +35,30 @@ TENANTS_TO_PURGE = Gauge(
     "Deleted tenants whose data is not gone yet.",
     registry=REGISTRY,
 )
+
+WATCHERS = Gauge(
+    "dormouse_control_watchers",
+    "Roles that follow the tenants' changes now.",
+    registry=REGISTRY,
+)
+
+WATCHERS_CUT = Counter(
+    "dormouse_control_watchers_cut_total",
+    "Streams of tenants' changes that were ended or not begun, by reason: too_slow, too_many.",
+    ["reason"],
+    registry=REGISTRY,
+)
+
+TENANT_CHANGES = Counter(
+    "dormouse_control_tenant_changes_total",
+    "Changes of tenants that were told to the watchers: settings, deleted.",
+    ["kind"],
+    registry=REGISTRY,
+)
+
+SETTINGS_CHANGES = Counter(
+    "dormouse_control_settings_changes_total",
+    "Changes of tenants' settings, by setting.",
+    ["setting"],
+    registry=REGISTRY,
+)

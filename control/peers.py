@@ -1,38 +1,27 @@
 """What control asks of the autoscaler and of storage, with a time limit on every question."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import grpc
 import grpc.aio
 
+from control.pictures import (
+    ASLEEP,
+    UNKNOWN,
+    Awake,
+    Decision,
+    Picture,
+    read_awake,
+    read_decision,
+    read_picture,
+)
 from dormouse.base.errors import Unavailable
 from dormouse.base.ids import TenantId
 from proto import autoscaler_pb2, autoscaler_pb2_grpc, kv_pb2, kv_pb2_grpc
 
 _SUSPEND_SECONDS = 20.0
 _DROP_SECONDS = 60.0
-_STATES = {
-    autoscaler_pb2.ASLEEP: "asleep",
-    autoscaler_pb2.WAKING: "waking",
-    autoscaler_pb2.RUNNING: "running",
-    autoscaler_pb2.DRAINING: "draining",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """How a tenant is just now. `pods` and `connections` are None where `state` is `unknown`."""
-
-    state: str
-    pods: int | None
-    connections: int | None
-    awake_because: str = ""
-
-
-ASLEEP = Picture("asleep", 0, 0)
-UNKNOWN = Picture("unknown", None, None)
-"""The autoscaler does not answer. Its tenants may well be running."""
+_AUTOSCALER_AWAY = "the autoscaler does not answer"
 
 
 class Peers:
@@ -60,8 +49,33 @@ class Peers:
             )
         except grpc.aio.AioRpcError:
             return dict.fromkeys(tenants, UNKNOWN)
-        found = {TenantId(each.tenant_id): _picture(each) for each in reply.tenants}
+        found = read_awake(reply).pictures
         return {tenant: found.get(tenant, ASLEEP) for tenant in tenants}
+
+    async def awake(self) -> Awake:
+        """All tenants that do not sleep. Raises Unavailable."""
+        request = autoscaler_pb2.DescribeTenantsRequest()
+        try:
+            reply = await self._autoscaler.DescribeTenants(
+                request, timeout=self._picture_timeout_seconds
+            )
+        except grpc.aio.AioRpcError as error:
+            raise Unavailable(_AUTOSCALER_AWAY) from error
+        return read_awake(reply)
+
+    async def explain(
+        self, tenant: TenantId, *, decisions_max: int
+    ) -> tuple[Picture, list[Decision]]:
+        """The tenant's picture and the latest decisions, newest first. Raises Unavailable."""
+        request = autoscaler_pb2.ExplainTenantRequest(tenant_id=tenant, decisions_max=decisions_max)
+        try:
+            reply = await self._autoscaler.ExplainTenant(
+                request, timeout=self._picture_timeout_seconds
+            )
+        except grpc.aio.AioRpcError as error:
+            raise Unavailable(_AUTOSCALER_AWAY) from error
+        decisions = [read_decision(each) for each in reply.decisions[:decisions_max]]
+        return read_picture(reply.picture), decisions
 
     async def suspend(self, tenant: TenantId) -> None:
         """Put the tenant to sleep; no pod of it is left on return. Raises Unavailable."""
@@ -70,7 +84,7 @@ class Peers:
             await self._autoscaler.Suspend(request, timeout=_SUSPEND_SECONDS)
         except grpc.aio.AioRpcError as error:
             if error.code() != grpc.StatusCode.NOT_FOUND:
-                raise Unavailable("the autoscaler does not answer") from error
+                raise Unavailable(_AUTOSCALER_AWAY) from error
 
     async def drop(self, tenant: TenantId) -> None:
         """Remove the tenant's data; it is gone on return. Raises Unavailable."""
@@ -79,7 +93,3 @@ class Peers:
             await self._storage.DropTenant(request, timeout=_DROP_SECONDS)
         except grpc.aio.AioRpcError as error:
             raise Unavailable("storage does not answer") from error
-
-
-def _picture(found: autoscaler_pb2.TenantPicture) -> Picture:
-    return Picture(_STATES[found.state], found.pods, found.connections, found.awake_because)

@@ -8,24 +8,38 @@ Whether a tenant is awake is not the registry's to know; that is the autoscaler'
 """
 
 import hashlib
+import json
 import secrets
 import sqlite3
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from control.database import Database, Row
+from control.settings import Settings
 from dormouse.base.clock import Clock
 from dormouse.base.ids import TenantId
 
 _COLUMNS = (
-    "id, name, owner, database, scram_verifier, connections_max, idle_timeout_seconds, created_ns"
+    "id, name, owner, database, scram_verifier, session_key, created_ns, settings_version,"
+    " connections_max, idle_timeout_seconds, never_sleeps, pods_min, pods_max, allowed_networks"
+)
+_CHANGE_SETTINGS = (
+    "UPDATE tenants SET settings_version = settings_version + 1, connections_max = ?,"
+    " idle_timeout_seconds = ?, never_sleeps = ?, pods_min = ?, pods_max = ?, allowed_networks = ?"
+    f" WHERE id = ? RETURNING {_COLUMNS}"
 )
 _KEY_BYTES = 32
+SESSION_KEY_BYTES = 32
 KEY_PREFIX = "dm_"
 """API keys start with this, so that a leaked one is found by a scanner."""
 
 
 class NameTaken(Exception):
     """A living tenant has the name."""
+
+
+class VersionMismatch(Exception):
+    """The settings are not of a version that the change was made for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +51,31 @@ class Tenant:
     owner: str
     database: str
     scram_verifier: str
-    connections_max: int
-    idle_timeout_seconds: int
+    session_key: bytes
+    """Seals the sessions that move between its pods; for them alone."""
+
     created_ns: int
+    settings: Settings
+    settings_version: int
 
     def __repr__(self) -> str:
         return f"Tenant({self.name}-{self.id})"
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsChanged:
+    """A tenant as it is now, and the settings it had."""
+
+    tenant: Tenant
+    before: Settings
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """What an API key may do, and how its owner calls it."""
+
+    scope: str
+    label: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +100,17 @@ class Registry:
         try:
             row = await self._database.write(
                 "INSERT INTO tenants"
-                " (name, owner, database, scram_verifier, connections_max, created_ns)"
-                f" VALUES (?, ?, ?, ?, ?, ?) RETURNING {_COLUMNS}",
-                (name, owner, database, scram_verifier, connections_max, self._clock.wall_ns()),
+                " (name, owner, database, scram_verifier, session_key, connections_max, created_ns)"
+                f" VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING {_COLUMNS}",
+                (
+                    name,
+                    owner,
+                    database,
+                    scram_verifier,
+                    secrets.token_bytes(SESSION_KEY_BYTES),
+                    connections_max,
+                    self._clock.wall_ns(),
+                ),
             )
         except sqlite3.IntegrityError as error:
             if "tenants.name" in str(error):
@@ -96,6 +137,44 @@ class Registry:
         )
         return [_tenant(row) for row in rows]
 
+    async def names(self, tenants: Sequence[TenantId]) -> dict[TenantId, str]:
+        """The names of those tenants, also of deleted ones."""
+        # One parameter, for SQLite counts parameters and their number has a bound.
+        rows = await self._database.read(
+            "SELECT id, name FROM tenants WHERE id IN (SELECT value FROM json_each(?))",
+            (json.dumps(tenants),),
+        )
+        return {TenantId(tenant): name for tenant, name in rows}
+
+    async def change_settings(
+        self,
+        tenant: TenantId,
+        change: Callable[[Settings], Settings],
+        *,
+        versions: Collection[int] | None = None,
+    ) -> SettingsChanged | None:
+        """Replace a living tenant's settings by what `change` makes of them; durable on return.
+
+        None where there is no such tenant. Raises VersionMismatch where `versions` are given and
+        the settings have none of them, and whatever `change` raises; then nothing has changed.
+        Settings that come out as they were keep their version.
+        """
+        async with self._database.transaction() as connection:
+            select = f"SELECT {_COLUMNS} FROM tenants WHERE id = ? AND deleted_ns IS NULL"
+            rows = list(await connection.execute_fetchall(select, (tenant,)))
+            if not rows:
+                return None
+            before = _tenant(tuple(rows[0]))
+            if versions is not None and before.settings_version not in versions:
+                raise VersionMismatch(before.settings_version)
+            settings = change(before.settings)
+            if settings == before.settings:
+                return SettingsChanged(before, before.settings)
+            values = (*_settings_row(settings), tenant)
+            rows = list(await connection.execute_fetchall(_CHANGE_SETTINGS, values))
+            after = _tenant(tuple(rows[0]))
+        return SettingsChanged(after, before.settings)
+
     async def counts(self) -> TenantCounts:
         """See TenantCounts."""
         row = await self._database.read_one(
@@ -104,14 +183,14 @@ class Registry:
         )
         return TenantCounts(*row) if row is not None else TenantCounts(0, 0)
 
-    async def mark_deleted(self, tenant: TenantId) -> bool:
-        """Turn a living tenant into a tombstone; False where there is none."""
+    async def mark_deleted(self, tenant: TenantId) -> Tenant | None:
+        """Turn a living tenant into a tombstone, which is returned; None where there is none."""
         row = await self._database.write(
-            "UPDATE tenants SET deleted_ns = ?, scram_verifier = ''"
-            " WHERE id = ? AND deleted_ns IS NULL RETURNING id",
+            "UPDATE tenants SET deleted_ns = ?, scram_verifier = '', session_key = x''"
+            f" WHERE id = ? AND deleted_ns IS NULL RETURNING {_COLUMNS}",
             (self._clock.wall_ns(), tenant),
         )
-        return row is not None
+        return _tenant(row) if row is not None else None
 
     async def mark_purged(self, tenant: TenantId) -> None:
         """Note that a deleted tenant's data is gone."""
@@ -137,12 +216,13 @@ class Registry:
             (key_hash, scope, label, self._clock.wall_ns()),
         )
 
-    async def key_scope(self, key: str) -> str | None:
-        """What the API key may do, or None for a key that is unknown or revoked."""
+    async def find_key(self, key: str) -> ApiKey | None:
+        """What is known of an API key, or None where it is unknown or revoked."""
         row = await self._database.read_one(
-            "SELECT scope FROM api_keys WHERE hash = ? AND revoked_ns IS NULL", (hash_key(key),)
+            "SELECT scope, label FROM api_keys WHERE hash = ? AND revoked_ns IS NULL",
+            (hash_key(key),),
         )
-        return str(row[0]) if row is not None else None
+        return ApiKey(*row) if row is not None else None
 
 
 def generate_key(scope: str = "admin") -> str:
@@ -156,5 +236,35 @@ def hash_key(key: str) -> bytes:
 
 
 def _tenant(row: Row) -> Tenant:
-    tenant, *others = row
-    return Tenant(TenantId(tenant), *others)
+    tenant, name, owner, database, verifier, session_key, created_ns, version, *settings = row
+    connections_max, idle_timeout_seconds, never_sleeps, pods_min, pods_max, networks = settings
+    return Tenant(
+        id=TenantId(tenant),
+        name=name,
+        owner=owner,
+        database=database,
+        scram_verifier=verifier,
+        session_key=session_key,
+        created_ns=created_ns,
+        settings=Settings(
+            connections_max=connections_max,
+            idle_timeout_seconds=idle_timeout_seconds,
+            never_sleeps=bool(never_sleeps),
+            pods_min=pods_min,
+            pods_max=pods_max,
+            allowed_networks=tuple(json.loads(networks)),
+        ),
+        settings_version=version,
+    )
+
+
+def _settings_row(settings: Settings) -> Row:
+    """In the order of `_CHANGE_SETTINGS`."""
+    return (
+        settings.connections_max,
+        settings.idle_timeout_seconds,
+        int(settings.never_sleeps),
+        settings.pods_min,
+        settings.pods_max,
+        json.dumps(settings.allowed_networks),
+    )

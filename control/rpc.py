@@ -1,5 +1,6 @@
 """The internal gRPC service of proto/control.proto."""
 
+from collections.abc import AsyncIterator
 from dataclasses import fields
 from typing import Any, NoReturn
 
@@ -8,8 +9,10 @@ import grpc.aio
 
 from control.authority import Authority, AuthorityError
 from control.ledger import AMOUNT_MAX, Ledger, Report
+from control.messages import settings_message, tenant_message
 from control.metrics import PODS_ISSUED
-from control.registry import Registry, Tenant
+from control.registry import Registry
+from control.watchers import Refusal, Watchers, WatchRefused
 from dormouse.base.ids import TenantId
 from dormouse.base.rpc import Access
 from dormouse.base.tls import Role
@@ -22,6 +25,12 @@ ACCESS = {
     f"{_SERVICE}/ResolveTenant": Access(frozenset({Role.PROXY, Role.AUTOSCALER})),
     f"{_SERVICE}/IssuePod": Access(frozenset({Role.AUTOSCALER})),
     f"{_SERVICE}/ReportUsage": Access(frozenset({Role.AUTOSCALER}), tenant_field="tenant_id"),
+    f"{_SERVICE}/WatchTenants": Access(frozenset({Role.PROXY, Role.AUTOSCALER})),
+}
+_REFUSALS = {
+    Refusal.TOO_MANY: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Refusal.TOO_SLOW: grpc.StatusCode.UNAVAILABLE,
+    Refusal.CLOSING: grpc.StatusCode.UNAVAILABLE,
 }
 
 _Context = Any
@@ -36,11 +45,13 @@ class ControlService(control_pb2_grpc.ControlServicer):
         registry: Registry,
         ledger: Ledger,
         authority: Authority,
+        watchers: Watchers,
         pod_certificate_days: int,
     ) -> None:
         self._registry = registry
         self._ledger = ledger
         self._authority = authority
+        self._watchers = watchers
         self._pod_certificate_days = pod_certificate_days
 
     async def ResolveTenant(  # noqa: N802 - the contract's name
@@ -51,7 +62,7 @@ class ControlService(control_pb2_grpc.ControlServicer):
         tenant = await self._registry.get(_tenant_id(request.tenant_id))
         if tenant is None or tenant.name != request.name:
             await _abort(context, grpc.StatusCode.NOT_FOUND, "no such tenant")
-        return control_pb2.Tenant(tenant_id=tenant.id, name=tenant.name, settings=_settings(tenant))
+        return tenant_message(tenant)
 
     async def IssuePod(  # noqa: N802
         self, request: control_pb2.IssuePodRequest, context: _Context
@@ -74,7 +85,8 @@ class ControlService(control_pb2_grpc.ControlServicer):
             owner=tenant.owner,
             scram_verifier=tenant.scram_verifier,
             database=tenant.database,
-            settings=_settings(tenant),
+            settings=settings_message(tenant.settings),
+            session_key=tenant.session_key,
         )
 
     async def ReportUsage(  # noqa: N802
@@ -87,11 +99,16 @@ class ControlService(control_pb2_grpc.ControlServicer):
             await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, "an amount is out of range")
         return control_pb2.UsageAck(sequence=await self._ledger.add(Report(**values)))
 
-
-def _settings(tenant: Tenant) -> control_pb2.TenantSettings:
-    return control_pb2.TenantSettings(
-        connections_max=tenant.connections_max, idle_timeout_seconds=tenant.idle_timeout_seconds
-    )
+    async def WatchTenants(  # noqa: N802
+        self, request: control_pb2.WatchTenantsRequest, context: _Context
+    ) -> AsyncIterator[control_pb2.TenantChange]:
+        """See proto/control.proto."""
+        await _check_version(request.protocol_version, context)
+        try:
+            async for change in self._watchers.watch():
+                yield change
+        except WatchRefused as refused:
+            await _abort(context, _REFUSALS[refused.refusal], str(refused))
 
 
 def _tenant_id(number: int) -> TenantId:

@@ -1,7 +1,7 @@
 """The registry's tables, as the steps that made them.
 
 A step, once released, never changes; a new one is added at the end. `PRAGMA user_version` counts
-the steps a file has been through.
+the steps a file has been through. A step may call `secret_bytes(n)`, random bytes of the system's.
 
 Tenant ids are AUTOINCREMENT: SQLite keeps the highest one ever given apart from the rows, so an id
 never comes back, and a deleted tenant's row stays as a tombstone besides. Ids count up from 1
@@ -58,5 +58,25 @@ STEPS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (tenant_id, pod_id, sequence)
         ) STRICT, WITHOUT ROWID
         """,
+    ),
+    (
+        # Seals the sessions that move between the tenant's pods; empty in a tombstone.
+        """
+        ALTER TABLE tenants ADD COLUMN session_key BLOB NOT NULL DEFAULT x''
+        CHECK (length(session_key) IN (0, 32))
+        """,
+        "UPDATE tenants SET session_key = secret_bytes(32) WHERE deleted_ns IS NULL",
+        """
+        ALTER TABLE tenants ADD COLUMN never_sleeps INTEGER NOT NULL DEFAULT 0
+        CHECK (never_sleeps IN (0, 1))
+        """,
+        "ALTER TABLE tenants ADD COLUMN pods_min INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE tenants ADD COLUMN pods_max INTEGER NOT NULL DEFAULT 0",
+        """
+        ALTER TABLE tenants ADD COLUMN allowed_networks TEXT NOT NULL DEFAULT '[]'
+        CHECK (json_type(allowed_networks) = 'array')
+        """,
+        # Counts the changes of a tenant's settings, for those who change what they have read.
+        "ALTER TABLE tenants ADD COLUMN settings_version INTEGER NOT NULL DEFAULT 1",
     ),
 )

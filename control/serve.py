@@ -20,6 +20,7 @@ from control.rpc import ACCESS, ControlService
 from control.status import StatusFile
 from control.tenants import Tenants
 from control.urls import Endpoint
+from control.watchers import Watchers
 from dormouse.base import metrics, rpc, tasks
 from dormouse.base.clock import SystemClock
 from dormouse.base.role import Ready
@@ -42,15 +43,24 @@ async def serve(settings: ControlSettings) -> AsyncIterator[Ready]:
         if settings.admin_key_hash:
             key_hash = bytes.fromhex(settings.admin_key_hash)
             await registry.add_key_hash(key_hash, scope="admin", label="operator")
+        watchers = Watchers()
         service = ControlService(
             registry=registry,
             ledger=Ledger(database, clock),
             authority=Authority.open(settings.authority, clock),
+            watchers=watchers,
             pod_certificate_days=settings.pod_certificate_days,
         )
         await stack.enter_async_context(_grpc(settings, credentials, service))
+        # Before the server ends: it would wait for streams that have no end of their own.
+        stack.callback(watchers.close)
         peers = await stack.enter_async_context(_peers(settings, credentials))
-        tenants = Tenants(registry, peers, connections_max=settings.tenant_connections_max)
+        tenants = Tenants(
+            registry,
+            peers,
+            connections_max=settings.tenant_connections_max,
+            watchers=watchers,
+        )
         purging = tasks.spawn(tenants.purge_forever(), name="purge deleted tenants")
         stack.push_async_callback(tasks.cancel, purging)
         app = make_app(
@@ -60,6 +70,7 @@ async def serve(settings: ControlSettings) -> AsyncIterator[Ready]:
                 registry=registry,
                 endpoint=await _endpoint(settings),
                 status_file=StatusFile(settings.status_file),
+                clock=clock,
             ),
             registry=registry,
             clock=clock,

@@ -1,4 +1,4 @@
-"""What can be done with a tenant: create, describe, suspend, delete.
+"""What can be done with a tenant: create, describe, change, suspend, delete.
 
 Creating touches the registry alone: no pod, no storage, so it is as fast as one durable write.
 Deleting first makes a durable tombstone, so that no pod is ever given the tenant's certificate
@@ -7,13 +7,19 @@ again, and then ends its pods and removes its data; what is interrupted there is
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from control import scram
-from control.metrics import TENANTS_TO_PURGE
-from control.peers import Peers, Picture
+from control.live import Live, Sort, summarise
+from control.metrics import SETTINGS_CHANGES, TENANTS_TO_PURGE
+from control.peers import Peers
+from control.pictures import Decision, Picture
 from control.registry import Registry, Tenant
+from control.settings import change_settings, differences
+from control.watchers import Watchers
 from dormouse.base.errors import DormouseError
 from dormouse.base.ids import TenantId
 
@@ -41,12 +47,23 @@ class Described:
     picture: Picture
 
 
-class Tenants:
-    """The operations on tenants."""
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A tenant with the latest decisions about it, newest first."""
 
-    def __init__(self, registry: Registry, peers: Peers, *, connections_max: int) -> None:
+    described: Described
+    decisions: Sequence[Decision]
+
+
+class Tenants:
+    """The operations on tenants. A new tenant has `connections_max`; `watchers` hear of changes."""
+
+    def __init__(
+        self, registry: Registry, peers: Peers, *, connections_max: int, watchers: Watchers
+    ) -> None:
         self._registry = registry
         self._peers = peers
+        self._watchers = watchers
         self._connections_max = connections_max
         self._to_purge = asyncio.Event()
 
@@ -78,6 +95,41 @@ class Tenants:
         """See Registry.page."""
         return await self._describe(await self._registry.page(after=after, limit=limit, name=name))
 
+    async def change(
+        self,
+        tenant_id: TenantId,
+        change: Mapping[str, Any],
+        *,
+        versions: Collection[int] | None = None,
+    ) -> Tenant:
+        """Change settings, by the API's names; the tenant as it is now.
+
+        Raises NoSuchTenant, settings.InvalidSettings, and registry.VersionMismatch where the
+        settings have none of the `versions`.
+        """
+        make = partial(change_settings, change=change, connections_default=self._connections_max)
+        changed = await self._registry.change_settings(tenant_id, make, versions=versions)
+        if changed is None:
+            raise NoSuchTenant(tenant_id)
+        if differs := differences(changed.before, changed.tenant.settings):
+            self._watchers.changed(changed.tenant)
+            _note(changed.tenant, differs)
+        return changed.tenant
+
+    async def explain(self, tenant_id: TenantId, *, decisions_max: int) -> Explained:
+        """A tenant and why it is as it is. Raises NoSuchTenant and errors.Unavailable."""
+        tenant = await self._registry.get(tenant_id)
+        if tenant is None:
+            raise NoSuchTenant(tenant_id)
+        picture, decisions = await self._peers.explain(tenant_id, decisions_max=decisions_max)
+        return Explained(Described(tenant, picture), decisions)
+
+    async def live(self, *, sort: Sort, limit: int) -> Live:
+        """The tenants that are awake, the first `limit` by `sort`. Raises errors.Unavailable."""
+        awake = await self._peers.awake()
+        names = await self._registry.names(list(awake.pictures))
+        return summarise(awake, names, sort=sort, limit=limit)
+
     async def suspend(self, tenant_id: TenantId) -> Described:
         """Put a tenant to sleep at once. Raises NoSuchTenant and errors.Unavailable."""
         if await self._registry.get(tenant_id) is None:
@@ -90,8 +142,10 @@ class Tenants:
 
         Returns whether its data is gone already; if not, that goes on behind.
         """
-        if not await self._registry.mark_deleted(tenant_id):
+        tombstone = await self._registry.mark_deleted(tenant_id)
+        if tombstone is None:
             raise NoSuchTenant(tenant_id)
+        self._watchers.deleted(tombstone)
         _log.info("tenant deleted", extra={"tenant": tenant_id})
         try:
             async with asyncio.timeout(_PURGE_PATIENCE_SECONDS):
@@ -143,3 +197,14 @@ class Tenants:
     async def _describe(self, tenants: Sequence[Tenant]) -> list[Described]:
         pictures = await self._peers.pictures([tenant.id for tenant in tenants])
         return [Described(tenant, pictures[tenant.id]) for tenant in tenants]
+
+
+def _note(tenant: Tenant, differs: Mapping[str, tuple[Any, Any]]) -> None:
+    """The audit line: what was changed; who did it is bound to the request (see api.gate)."""
+    for setting in differs:
+        SETTINGS_CHANGES.labels(setting).inc()
+    changes = {name: {"old": old, "new": new} for name, (old, new) in differs.items()}
+    _log.info(
+        "tenant settings changed",
+        extra={"tenant": tenant.id, "version": tenant.settings_version, "changes": changes},
+    )

@@ -47,7 +47,7 @@ def make_app(
 
     return Gate(
         app,
-        key_scope=registry.key_scope,
+        find_key=registry.find_key,
         clock=clock,
         requests_max=settings.requests_max,
         body_bytes_max=settings.body_bytes_max,

@@ -14,11 +14,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from control.api.problems import Problem, unavailable
 from control.metrics import HTTP_REQUESTS, HTTP_SECONDS
+from control.registry import ApiKey
+from dormouse.base import logs
 from dormouse.base.clock import Clock
 
 _BODY_SECONDS = 10.0
-KeyScope = Callable[[str], Awaitable[str | None]]
-"""What an API key may do, or None for a key that means nothing."""
+FindKey = Callable[[str], Awaitable[ApiKey | None]]
+"""What is known of an API key, or None for a key that means nothing."""
 
 
 class ClientGone(Exception):
@@ -32,14 +34,14 @@ class Gate:
         self,
         app: ASGIApp,
         *,
-        key_scope: KeyScope,
+        find_key: FindKey,
         clock: Clock,
         requests_max: int,
         body_bytes_max: int,
     ) -> None:
         self._app = app
         self._clock = clock
-        self._key_scope = key_scope
+        self._find_key = find_key
         self._requests_max = requests_max
         self._body_bytes_max = body_bytes_max
         self._in_work = 0
@@ -62,8 +64,10 @@ class Gate:
         started = self._clock.monotonic()
         self._in_work += 1
         try:
-            body = await self._admit(scope, receive)
-            await self._app(scope, _replay(body, receive), send_noting)
+            actor, body = await self._admit(scope, receive)
+            # Who asked for it is on every line that the request makes in the log.
+            with logs.bound(actor=actor):
+                await self._app(scope, _replay(body, receive), send_noting)
         except Problem as problem:
             await problem.response()(scope, receive, send_noting)
         except ClientGone:
@@ -76,24 +80,28 @@ class Gate:
             HTTP_REQUESTS.labels(method, route, status).inc()
             HTTP_SECONDS.labels(method, route).observe(self._clock.monotonic() - started)
 
-    async def _admit(self, scope: Scope, receive: Receive) -> bytes:
+    async def _admit(self, scope: Scope, receive: Receive) -> tuple[str, bytes]:
+        """Who asks (the label of the key, empty where none is needed), and the body."""
         if self._in_work > self._requests_max:
             raise unavailable("overloaded", "too many requests at this moment")
         headers = Headers(scope=scope)
+        actor = ""
         if scope["path"].startswith("/v1/"):
-            await self._check_key(headers.get("authorization", ""))
-        return await self._body(headers, receive)
+            actor = await self._check_key(headers.get("authorization", ""))
+        return actor, await self._body(headers, receive)
 
-    async def _check_key(self, authorization: str) -> None:
+    async def _check_key(self, authorization: str) -> str:
         scheme, _, key = authorization.partition(" ")
         challenge = {"WWW-Authenticate": 'Bearer realm="dormouse"'}
         if scheme.lower() != "bearer" or not key.strip():
             detail = "send an API key: `Authorization: Bearer KEY`"
             raise Problem(HTTPStatus.UNAUTHORIZED, "missing_key", detail, headers=challenge)
-        if await self._key_scope(key.strip()) != "admin":
+        found = await self._find_key(key.strip())
+        if found is None or found.scope != "admin":
             challenge["WWW-Authenticate"] += ', error="invalid_token"'
             detail = "this API key is unknown or revoked"
             raise Problem(HTTPStatus.UNAUTHORIZED, "invalid_key", detail, headers=challenge)
+        return found.label
 
     async def _body(self, headers: Headers, receive: Receive) -> bytes:
         announced = headers.get("content-length", "0")

@@ -5,10 +5,18 @@ exactly. Times are RFC 3339 in UTC.
 """
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from control.networks import NETWORKS_MAX
+from control.settings import (
+    CONNECTIONS_MAX,
+    IDLE_TIMEOUT_SECONDS_MAX,
+    IDLE_TIMEOUT_SECONDS_MIN,
+    NEVER,
+    PODS_MAX,
+)
 from dormouse.base.ids import TENANT_NAME
 
 State = Literal["asleep", "waking", "running", "draining", "unknown"]
@@ -34,15 +42,83 @@ class TenantCreate(BaseModel):
         return name
 
 
-class TenantView(BaseModel):
+IdleTimeout = int | Literal["never"] | None
+
+
+class SettingsView(BaseModel):
+    """A tenant's settings."""
+
+    idle_timeout_seconds: IdleTimeout = Field(
+        description="Without a statement until it sleeps; null: the installation's default."
+    )
+    pods_min: int = Field(description="Above 0: so many pods even without a session.")
+    pods_max: int | None = Field(description="null: the installation's default.")
+    allowed_networks: list[str] = Field(
+        description="Networks that clients may come from; empty: from anywhere.",
+        examples=[["192.0.2.0/24", "2001:db8::/32"]],
+    )
+    connections_max: int = Field(description="Client connections at a time.")
+
+
+class SettingsChange(BaseModel):
+    """What is to change; null puts a setting back to its default."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    idle_timeout_seconds: IdleTimeout = Field(
+        default=None,
+        description=f"{IDLE_TIMEOUT_SECONDS_MIN} to {IDLE_TIMEOUT_SECONDS_MAX}, or `never`.",
+        examples=[600],
+    )
+    pods_min: int | None = Field(
+        default=None, description=f"0 to {PODS_MAX}, not above `pods_max`.", examples=[0]
+    )
+    pods_max: int | None = Field(default=None, description=f"1 to {PODS_MAX}.", examples=[4])
+    allowed_networks: list[str] | None = Field(
+        default=None,
+        description=f"At most {NETWORKS_MAX} networks or addresses, IPv4 or IPv6.",
+        examples=[["192.0.2.0/24", "2001:db8::/32"]],
+    )
+    connections_max: int | None = Field(
+        default=None, description=f"1 to {CONNECTIONS_MAX}.", examples=[100]
+    )
+
+    @field_validator("idle_timeout_seconds", mode="before")
+    @classmethod
+    def _is_timeout(cls, value: Any) -> Any:
+        # Otherwise each of the kinds it is not would be an error of its own.
+        if value is None or value == NEVER or type(value) is int:
+            return value
+        raise ValueError(f'use a whole number of seconds, "{NEVER}" or null')
+
+
+class HoldView(BaseModel):
+    """A session that cannot be parked."""
+
+    backend_pid: int = Field(description="As `pg_backend_pid()` has it.")
+    reason: str
+
+
+class PictureView(BaseModel):
+    """How a tenant is just now. The numbers are null where the state is unknown."""
+
+    state: State = Field(description="`unknown` while the autoscaler does not answer.")
+    pods: int | None = Field(description="SQL pods.")
+    pods_wanted: int | None = Field(description="SQL pods that its load asks for.")
+    connections: int | None = Field(description="Sessions that have a pod.")
+    parked: int | None = Field(description="Sessions that wait, open, without a pod.")
+    cpu_percent: float | None = Field(description="Of one core, all pods, over the last seconds.")
+    request_units_per_second: float | None = Field(description="Over the last seconds.")
+    awake_because: str = Field(description="What keeps it awake, for people; empty if asleep.")
+    holds: list[HoldView] = Field(description="Sessions that keep it awake; a few at most.")
+
+
+class TenantView(PictureView):
     """A tenant and how it is just now."""
 
     id: int
     name: str
-    state: State = Field(description="`unknown` while the autoscaler does not answer.")
-    pods: int | None = Field(description="SQL pods; null where the state is unknown.")
-    connections: int | None = Field(description="Open sessions; null where the state is unknown.")
-    awake_because: str = Field(description="What keeps it awake, for people; empty if asleep.")
+    settings: SettingsView
     user: str = Field(description="The tenant's first role.")
     database: str
     created_at: datetime
@@ -74,6 +150,59 @@ class TenantDeleted(BaseModel):
     state: Literal["deleting"] = "deleting"
 
 
+class DecisionView(BaseModel):
+    """Something that the autoscaler did about a tenant, or would not do."""
+
+    at: datetime
+    action: str = Field(examples=["scale up"])
+    reason: str
+    inputs: dict[str, str] = Field(
+        description="What it was based on.", examples=[{"average_cores": "0.31", "pods": "1"}]
+    )
+
+
+class ExplanationView(BaseModel):
+    """Why a tenant is as it is."""
+
+    tenant: TenantView
+    decisions: list[DecisionView] = Field(description="Newest first; kept for a while.")
+
+
+class LiveTenantView(PictureView):
+    """A tenant that is awake."""
+
+    id: int
+    name: str
+
+
+class WarmPoolView(BaseModel):
+    """Pods that wait for the next tenant to wake."""
+
+    ready: int
+    wanted: int
+
+
+class LiveTotalsView(BaseModel):
+    """Sums over all tenants that are awake."""
+
+    registered: int = Field(description="Tenants, awake or not.")
+    awake: int
+    pods: int
+    connections: int
+    parked: int
+    cpu_percent: float
+    request_units_per_second: float
+
+
+class LiveView(BaseModel):
+    """The tenants that are awake, the first ones by what was asked for."""
+
+    at: datetime
+    tenants: list[LiveTenantView]
+    totals: LiveTotalsView
+    warm_pool: WarmPoolView | None = Field(description="null: the autoscaler does not tell.")
+
+
 class RoleView(BaseModel):
     """A role of the installation."""
 
@@ -84,6 +213,14 @@ class RoleView(BaseModel):
     metrics: str | None = Field(
         default=None, description="Its Prometheus page; null where it has none."
     )
+
+
+class RetiringView(BaseModel):
+    """A process of older code that ends when its last session has moved or ended."""
+
+    role: str
+    pid: int
+    since: datetime | None = None
 
 
 class TenantTotals(BaseModel):
@@ -98,6 +235,7 @@ class StatusView(BaseModel):
 
     version: str
     roles: dict[str, RoleView]
+    retiring: list[RetiringView] = Field(description="Old processes beside those of new code.")
     tenants: TenantTotals
 
 

@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from control.api.models import ProblemView
 from dormouse.base.errors import Unavailable
 
 _log = logging.getLogger(__name__)
@@ -57,6 +58,23 @@ class Problem(HTTPException):
         return JSONResponse(document, self.status_code, self.headers, media_type=_MEDIA_TYPE)
 
 
+def invalid(errors: Mapping[str, str]) -> Problem:
+    """A 422: a sentence for each field (`body.name`) that is to blame."""
+    return Problem(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "invalid_request",
+        "; ".join(f"{field}: {text}" for field, text in errors.items()),
+        errors=[{"field": field, "message": text} for field, text in errors.items()],
+    )
+
+
+def documented(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
+    """These failures, for the `responses` of a route."""
+    return {
+        int(status): {"model": ProblemView, "description": status.phrase} for status in statuses
+    }
+
+
 def unavailable(code: str, detail: str) -> Problem:
     """A 503 that may be asked again soon."""
     return Problem(
@@ -85,20 +103,12 @@ async def _on_http(_request: Request, error: Exception) -> JSONResponse:
 async def _on_invalid(_request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, RequestValidationError):
         raise error
-    errors = [
-        {
-            "field": ".".join(str(part) for part in each["loc"]),
-            # Pydantic prefixes what a validator raised; the value itself is not repeated.
-            "message": str(each["msg"]).removeprefix("Value error, "),
-        }
+    # Pydantic prefixes what a validator raised; the value itself is not repeated.
+    errors = {
+        ".".join(str(part) for part in each["loc"]): str(each["msg"]).removeprefix("Value error, ")
         for each in error.errors()
-    ]
-    return Problem(
-        HTTPStatus.UNPROCESSABLE_ENTITY,
-        "invalid_request",
-        "; ".join(f"{each['field']}: {each['message']}" for each in errors),
-        errors=errors,
-    ).response()
+    }
+    return invalid(errors).response()
 
 
 async def _on_unavailable(_request: Request, error: Exception) -> JSONResponse:

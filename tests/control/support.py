@@ -11,11 +11,13 @@ from control.api.app import make_app
 from control.api.routes import make_router
 from control.config import ControlSettings
 from control.database import open_database
-from control.peers import ASLEEP, UNKNOWN, Peers, Picture
+from control.peers import Peers
+from control.pictures import ASLEEP, UNKNOWN, Awake, Decision, Picture, WarmPool
 from control.registry import Registry, hash_key
 from control.status import StatusFile
 from control.tenants import Tenants
 from control.urls import Endpoint
+from control.watchers import Watchers
 from dormouse.base.clock import ManualClock
 from dormouse.base.errors import Unavailable
 from dormouse.base.ids import TenantId
@@ -39,11 +41,24 @@ class FakePeers(Peers):
         self.dropped = asyncio.Event()
         self.asked: list[tuple[str, TenantId]] = []
         self.known: dict[TenantId, Picture] = {}
+        self.decisions: list[Decision] = []
+        self.warm_pool: WarmPool | None = None
 
     async def pictures(self, tenants: Sequence[TenantId]) -> dict[TenantId, Picture]:
         if self.away:
             return dict.fromkeys(tenants, UNKNOWN)
         return {tenant: self.known.get(tenant, ASLEEP) for tenant in tenants}
+
+    async def awake(self) -> Awake:
+        if self.away:
+            raise Unavailable("away")
+        return Awake(dict(self.known), self.warm_pool)
+
+    async def explain(
+        self, tenant: TenantId, *, decisions_max: int
+    ) -> tuple[Picture, list[Decision]]:
+        self._ask("explain", tenant)
+        return self.known.get(tenant, ASLEEP), self.decisions[:decisions_max]
 
     async def suspend(self, tenant: TenantId) -> None:
         self._ask("suspend", tenant)
@@ -67,7 +82,12 @@ async def registry_at(folder: Path) -> AsyncIterator[Registry]:
 
 @asynccontextmanager
 async def api_at(
-    folder: Path, peers: Peers, *, requests_max: int = 256, key: str | None = KEY
+    folder: Path,
+    peers: Peers,
+    *,
+    requests_max: int = 256,
+    key: str | None = KEY,
+    watchers: Watchers | None = None,
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the application, without a network between; `key` None sends none."""
     settings = ControlSettings(
@@ -81,7 +101,7 @@ async def api_at(
         body_bytes_max=1000,
     )
     async with registry_at(folder) as registry:
-        await registry.add_key_hash(hash_key(KEY), scope="admin", label="test")
+        await registry.add_key_hash(hash_key(KEY), scope="admin", label="ann")
 
         async def is_ready() -> bool:
             return True
@@ -89,10 +109,13 @@ async def api_at(
         app = make_app(
             settings,
             router=make_router(
-                tenants=Tenants(registry, peers, connections_max=10),
+                tenants=Tenants(
+                    registry, peers, connections_max=10, watchers=watchers or Watchers()
+                ),
                 registry=registry,
                 endpoint=ENDPOINT,
                 status_file=StatusFile(folder / "status.json"),
+                clock=ManualClock(),
             ),
             registry=registry,
             clock=ManualClock(),

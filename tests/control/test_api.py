@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from control.peers import Picture
+from control.pictures import Picture
 from dormouse.base.ids import TenantId
 from tests.control.support import KEY, FakePeers, api_at
 

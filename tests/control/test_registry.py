@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from control.database import RegistryError, open_database
-from control.registry import NameTaken, Registry, Tenant, generate_key, hash_key
+from control.registry import ApiKey, NameTaken, Registry, Tenant, generate_key, hash_key
 from control.schema import STEPS
 from dormouse.base.clock import ManualClock
 from dormouse.base.ids import TenantId
@@ -103,9 +103,9 @@ def test_keys_are_stored_hashed(tmp_path: Path) -> None:
         async with registry_at(tmp_path) as registry:
             for _ in range(2):
                 await registry.add_key_hash(hash_key(key), scope="admin", label="x")
-            assert await registry.key_scope(key) == "admin"
-            assert await registry.key_scope(key + "x") is None
-            assert await registry.key_scope("") is None
+            assert await registry.find_key(key) == ApiKey("admin", "x")
+            assert await registry.find_key(key + "x") is None
+            assert await registry.find_key("") is None
 
     asyncio.run(body())
     assert all(key.encode() not in file.read_bytes() for file in tmp_path.iterdir())

@@ -18,6 +18,7 @@ from control.database import open_database
 from control.ledger import Ledger
 from control.registry import Registry
 from control.rpc import ACCESS, ControlService
+from control.watchers import Watchers
 from dormouse.base import rpc
 from dormouse.base.clock import SystemClock
 from dormouse.base.ids import TenantId
@@ -74,6 +75,7 @@ def _with_service(folder: Path, body: Callable[[_Service], Awaitable[None]]) -> 
                     registry=registry,
                     ledger=Ledger(database, clock),
                     authority=authority,
+                    watchers=Watchers(),
                     pod_certificate_days=7,
                 ),
                 server,

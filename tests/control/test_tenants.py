@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from control.tenants import NoSuchTenant, Tenants
+from control.watchers import Watchers
 from dormouse.base import tasks
 from tests.control.support import FakePeers, registry_at
 
@@ -14,7 +15,7 @@ def test_pods_end_before_the_data_goes(tmp_path: Path) -> None:
     async def body() -> None:
         peers = FakePeers()
         async with registry_at(tmp_path) as registry:
-            tenants = Tenants(registry, peers, connections_max=1)
+            tenants = Tenants(registry, peers, connections_max=1, watchers=Watchers())
             tenant, _ = await tenants.create("a")
             assert peers.asked == []
             assert await tenants.delete(tenant.id)
@@ -31,7 +32,7 @@ def test_an_interrupted_deletion_goes_on_after_a_restart(tmp_path: Path) -> None
         peers = FakePeers()
         peers.away = True
         async with registry_at(tmp_path) as registry:
-            tenants = Tenants(registry, peers, connections_max=1)
+            tenants = Tenants(registry, peers, connections_max=1, watchers=Watchers())
             tenant, _ = await tenants.create("a")
             assert not await tenants.delete(tenant.id)
             with pytest.raises(NoSuchTenant):
@@ -40,7 +41,7 @@ def test_an_interrupted_deletion_goes_on_after_a_restart(tmp_path: Path) -> None
     async def resumed() -> None:
         peers = FakePeers()
         async with registry_at(tmp_path) as registry:
-            tenants = Tenants(registry, peers, connections_max=1)
+            tenants = Tenants(registry, peers, connections_max=1, watchers=Watchers())
             purging = tasks.spawn(tenants.purge_forever(), name="purge")
             await peers.dropped.wait()
             await tasks.cancel(purging)
@@ -55,7 +56,7 @@ def test_one_deletion_that_fails_does_not_hold_up_the_others(tmp_path: Path) -> 
         peers = FakePeers()
         peers.away = True
         async with registry_at(tmp_path) as registry:
-            tenants = Tenants(registry, peers, connections_max=1)
+            tenants = Tenants(registry, peers, connections_max=1, watchers=Watchers())
             made = [(await tenants.create(name))[0].id for name in ("a", "b")]
             for tenant in made:
                 await tenants.delete(tenant)

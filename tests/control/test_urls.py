@@ -21,6 +21,7 @@ import pytest
 
 from control.authority import Authority
 from control.registry import Tenant
+from control.settings import Settings
 from control.urls import Endpoint, connection_url, connection_url_sni
 from dormouse.base.clock import SystemClock
 from dormouse.base.ids import TenantId
@@ -29,7 +30,17 @@ from dormouse.cli.sockets import listen_on_loopback
 
 _CLIENTS = Path(__file__).parent.parent / "clients"
 _PASSWORD = "p-_w"
-_TENANT = Tenant(TenantId(17), "my-shop", "owner", "my-shop", "", 1, 0, 0)
+_TENANT = Tenant(
+    id=TenantId(17),
+    name="my-shop",
+    owner="owner",
+    database="my-shop",
+    scram_verifier="",
+    session_key=b"",
+    created_ns=0,
+    settings=Settings(connections_max=1),
+    settings_version=1,
+)
 _SSL_REQUEST = 80877103
 
 
