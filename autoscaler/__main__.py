@@ -86,7 +86,7 @@ def make_controller(settings: AutoscalerSettings, credentials: Credentials) -> C
         pods_max=settings.pods_max,
         stamp_timeout=settings.stamp_timeout_seconds,
     )
-    runtime = ProcessRuntime(settings.podhost_socket)
+    runtime = ProcessRuntime(settings.podhost_sockets)
     return Controller(Fleet(), policy, runtime, PodControl(credentials), SystemClock())
 
 

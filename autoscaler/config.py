@@ -11,8 +11,9 @@ class AutoscalerSettings:
     certs: Path
     """Folder with `autoscaler.key`, `autoscaler.crt` and `ca.crt`."""
 
-    podhost_socket: Path
-    """The Unix socket of the pod host."""
+    podhost_sockets: Path
+    """Folder of the pod hosts' Unix sockets, `podhost-<generation>.sock`: one host as a rule, and
+    more while new code replaces old."""
 
     control_address: str
     """host:port of control."""

@@ -25,34 +25,39 @@ from dormouse.base import config, logs
 from dormouse.base.clock import SystemClock
 from sqlnode.podhost_child import freeze
 from sqlnode.podhost_config import PodHostSettings
-from sqlnode.podhost_link import listen
+from sqlnode.podhost_link import listen, socket_path
 from sqlnode.podhost_loop import PodHost
 
 _log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Run the pod host until SIGTERM or SIGINT."""
+    """Run the pod host until SIGTERM or SIGINT, or until it has retired and is empty."""
     parser = argparse.ArgumentParser(prog="python -m sqlnode.podhost")
     parser.add_argument("--config", type=Path, required=True, help="settings, a JSON file")
     parser.add_argument("--ready-fd", type=int, help="write one JSON line here when answering")
+    parser.add_argument(
+        "--generation", type=int, default=1, help="larger than that of every host before this one"
+    )
     arguments = parser.parse_args()
     settings = config.load(PodHostSettings, arguments.config)
     logs.configure("podhost", os.environ.get("DORMOUSE_LOG_LEVEL", "info"))
-    _serve(settings, arguments.ready_fd)
+    _serve(settings, arguments.generation, arguments.ready_fd)
 
 
-def _serve(settings: PodHostSettings, ready_fd: int | None) -> None:
+def _serve(settings: PodHostSettings, generation: int, ready_fd: int | None) -> None:
     # Here, for they take half a second: a usage error answers at once.
     from sqlnode import pod
     from sqlnode.rehearsal import rehearse
 
     for failure in rehearse(settings.pod):
         _log.error("the rehearsal failed", extra={"reason": failure})
+    path = socket_path(settings.sockets, generation)
     host = PodHost(
-        listen(settings.socket),
+        listen(path),
         functools.partial(pod.run, settings.pod),
         SystemClock(),
+        generation=generation,
         pods_max=settings.pods_max,
         start_timeout_seconds=settings.start_timeout_seconds,
         stop_timeout_seconds=settings.stop_timeout_seconds,
@@ -60,14 +65,14 @@ def _serve(settings: PodHostSettings, ready_fd: int | None) -> None:
     freeze()
 
     def ready() -> None:
-        line = {"socket": str(settings.socket), "pid": os.getpid()}
+        line = {"socket": str(path), "pid": os.getpid(), "generation": generation}
         if ready_fd is not None:
             os.write(ready_fd, json.dumps(line).encode() + b"\n")
             os.close(ready_fd)
         _log.info("ready", extra={"ready": line})
 
     host.serve(ready)
-    settings.socket.unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
     _log.info("ended")
 
 

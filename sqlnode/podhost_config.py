@@ -10,8 +10,10 @@ from sqlnode.config import PodSettings
 class PodHostSettings:
     """What the pod host is told at its start."""
 
-    socket: Path
-    """The Unix socket the autoscaler connects to; made with mode 0600. Any length is fine."""
+    sockets: Path
+    """Folder of the Unix socket the autoscaler connects to, `podhost-<generation>.sock`; it is made
+    with mode 0600. Any length is fine. It belongs to pod hosts alone of one installation, which
+    have different generations while new code replaces old."""
 
     pod: PodSettings
     """Handed to every pod as it is."""

@@ -27,18 +27,28 @@ def _short_name(path: Path) -> Iterator[str]:
         os.close(folder)
 
 
+def socket_path(folder: Path, generation: int) -> Path:
+    """The name under which a host of a generation listens."""
+    return folder / f"podhost-{generation}.sock"
+
+
 def listen(path: Path) -> socket.socket:
-    """A listening, non-blocking Unix socket at `path`, for this user alone."""
-    path.unlink(missing_ok=True)
+    """A listening, non-blocking Unix socket at `path`, for this user alone.
+
+    It has its name only once it listens, so that one that refuses has been left by a dead host.
+    """
+    nascent = path.with_name(f"{path.name}.new")
+    nascent.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     umask = os.umask(0o177)
     try:
-        with _short_name(path) as name:
+        with _short_name(nascent) as name:
             listener.bind(name)
     finally:
         os.umask(umask)
     listener.setblocking(False)
     listener.listen(4)
+    nascent.replace(path)
     return listener
 
 

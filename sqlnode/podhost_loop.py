@@ -2,8 +2,11 @@
 
     wake-up descriptor ──▶ SIGTERM: end the pods, then itself    SIGCHLD: reap
     listener           ──▶ a new autoscaler replaces the old one and gets the hello
-    link               ──▶ ForkPod, KillPod
+    link               ──▶ ForkPod, KillPod, Retire
     report descriptors ──▶ a pod's address: PodStarted
+
+A host that has retired forks no more, and ends when its last pod has. It says so in a hello, which
+is the acknowledgement, and again to every new autoscaler.
 
 A pod that ends before it reported is a failed fork; one that ends later is a PodEnded. Tickets
 belong to a connection: when a new one comes, the pods still being born lose theirs.
@@ -58,6 +61,7 @@ class PodHost:
         run_pod: RunPod,
         clock: Clock,
         *,
+        generation: int,
         pods_max: int,
         start_timeout_seconds: float,
         stop_timeout_seconds: float,
@@ -65,6 +69,7 @@ class PodHost:
         self._listener = listener
         self._run_pod = run_pod
         self._clock = clock
+        self._generation = generation
         self._pods_max = pods_max
         self._start_timeout = start_timeout_seconds
         self._stop_timeout = stop_timeout_seconds
@@ -72,24 +77,30 @@ class PodHost:
         self._wakeup, self._signals = socket.socketpair()
         self._children: dict[int, _Child] = {}
         self._link: Link | None = None
+        self._retired = False
         self._stop_deadline: float | None = None
 
     def __repr__(self) -> str:
         born = sum(child.address is not None for child in self._children.values())
-        return f"<PodHost pods={born} starting={len(self._children) - born} link={self._link}>"
+        state = f"pods={born} starting={len(self._children) - born} link={self._link}"
+        return f"<PodHost {self._generation} {'retired ' if self._retired else ''}{state}>"
 
     def serve(self, ready: Callable[[], None]) -> None:
-        """Run until SIGTERM or SIGINT and the end of every pod."""
+        """Run until SIGTERM, SIGINT or Retire, and the end of every pod."""
         self._watch_signals()
         self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
         ready()
-        while self._stop_deadline is None or self._children:
+        while self._children or not self._is_ending:
             for key, _mask in self._selector.select(self._patience()):
                 # An earlier callback of the same round may have closed this one.
                 if self._selector.get_map().get(key.fd) is key:
                     key.data()
             self._kill_late_pods()
         self._close()
+
+    @property
+    def _is_ending(self) -> bool:
+        return self._retired or self._stop_deadline is not None
 
     def _watch_signals(self) -> None:
         for end in (self._wakeup, self._signals):
@@ -140,11 +151,18 @@ class PodHost:
         self._drop_link()
         self._link = Link(peer)
         self._selector.register(peer, selectors.EVENT_READ, self._on_link)
-        hello = HostHello(protocol_version=PROTOCOL_VERSION)
         for child in self._children.values():
             child.ticket = 0
-            if child.address is not None:
-                hello.living.append(child.started(0))
+        self._greet()
+
+    def _greet(self) -> None:
+        living = [each.started(0) for each in self._children.values() if each.address is not None]
+        hello = HostHello(
+            protocol_version=PROTOCOL_VERSION,
+            generation=self._generation,
+            retired=self._retired,
+            living=living,
+        )
         self._send(HostEvent(hello=hello))
 
     def _on_link(self) -> None:
@@ -164,10 +182,18 @@ class PodHost:
             self._fork(command.fork.ticket)
         elif command.HasField("kill") and command.kill.pid in self._children:
             os.kill(command.kill.pid, signal.SIGKILL)
+        elif command.HasField("retire"):
+            self._retire()
+
+    def _retire(self) -> None:
+        if not self._retired:
+            _log.info("retired", extra={"pods": len(self._children)})
+        self._retired = True
+        self._greet()
 
     def _fork(self, ticket: int) -> None:
-        if self._stop_deadline is not None or len(self._children) >= self._pods_max:
-            reason = "pod limit reached" if self._stop_deadline is None else "host is ending"
+        if self._is_ending or len(self._children) >= self._pods_max:
+            reason = "host is ending" if self._is_ending else "pod limit reached"
             self._send(HostEvent(failed=ForkFailed(ticket=ticket, reason=reason)))
             return
         try:

@@ -1,137 +1,210 @@
-"""Pods as processes of this machine, forked by the pod host.
+"""Pods as processes of this machine, forked by pod hosts.
 
-Speaks `proto/podhost.proto` over the host's Unix socket. The host replaces an older connection by a
-newer one and greets each with the pods that live, so a cut connection is simply made again.
+    folder                        podhost-3.sock   podhost-4.sock
+       │ looked at 4 times a second    │ retired        │ newest: forks
+       └──▶ one connection each ───────┴───── Hosts ────┘
+                                               │
+                                            events()
+
+Speaks `proto/podhost.proto`. There is one host as a rule, and two or more while new code replaces
+old: forks go to the newest, and the others are told to retire until they say that they have. A
+host replaces an older connection by a newer one and greets each with the pods that live, so a cut
+connection is simply made again. A socket that refuses to be connected to was left by a host that
+was killed, and is removed.
 """
 
 import asyncio
-import contextlib
+import functools
 import logging
-import os
-import socket
-from collections.abc import AsyncIterator
+import re
+from collections import deque
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
 from autoscaler.fleet import PodKey
-from autoscaler.runtimes.base import (
-    Connected,
-    Ended,
-    Living,
-    Lost,
-    RuntimeEvent,
-    Started,
-    StartFailed,
-)
-from dormouse.base.frames import BadFrame, FrameReader, encode
-from proto.podhost_pb2 import ForkPod, HostCommand, HostEvent, KillPod
+from autoscaler.runtimes.base import RuntimeEvent, StartFailed
+from autoscaler.runtimes.hostlink import HostGone, HostLink, WrongProtocol
+from autoscaler.runtimes.hosts import Hosts
+from autoscaler.runtimes.memory import PodMemory, memory_of
+from dormouse.base.frames import BadFrame
+from dormouse.base.tasks import cancel, spawn
+from proto.podhost_pb2 import ForkPod, HostCommand, HostEvent, KillPod, Retire
 
-PROTOCOL_VERSION = 1
+SCAN_SECONDS = 0.25
+GREETING_SECONDS_MAX = 5.0
+"""How long the picture waits for a host that was seen and says nothing."""
 RECONNECT_SECONDS = 0.1
 RECONNECT_MAX_SECONDS = 0.4
 """A host is back within a second or two, and every wake waits for it."""
-_READ_BYTES = 64 << 10
+RETIRE_AGAIN_ROUNDS = 20
+HOSTS_MAX = 64
+"""Sockets looked at, the newest first."""
+UNREAD_EVENTS_MAX = 1_000
+"""Beyond this the hosts are not read until somebody takes the events."""
 
+_SOCKET = re.compile(r"podhost-(\d{1,18})\.sock")
 _log = logging.getLogger(__name__)
 
 
-class WrongProtocol(Exception):
-    """The peer speaks another version of the protocol, or nonsense."""
-
-
 class ProcessRuntime:
-    """See `PodRuntime`. Pods are named by their pid."""
+    """See `PodRuntime`. Pods are named by their pid; `folder` is where the hosts' sockets are."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._generation = 0
-        self._writer: asyncio.StreamWriter | None = None
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._hosts = Hosts()
+        self._links: dict[int, HostLink] = {}
+        self._following: dict[int, asyncio.Task[None]] = {}
+        self._events: deque[RuntimeEvent] = deque()
+        self._changed = asyncio.Event()
+        self._room = asyncio.Event()
 
     def __repr__(self) -> str:
-        return f"<ProcessRuntime {self._path} {'connected' if self._writer else 'cut off'}>"
+        return f"<ProcessRuntime {self._folder} {self._hosts} links={sorted(self._links)}>"
 
     def start(self, ticket: int) -> None:
         """See `PodRuntime.start`."""
-        self._send(HostCommand(fork=ForkPod(ticket=ticket)))
+        if (newest := self._hosts.newest) is not None:
+            self._send(newest, HostCommand(fork=ForkPod(ticket=ticket)))
 
     def kill(self, pod: PodKey) -> None:
         """See `PodRuntime.kill`."""
-        self._send(HostCommand(kill=KillPod(pid=int(pod))))
+        if (generation := self._hosts.of(pod)) is not None:
+            self._send(generation, HostCommand(kill=KillPod(pid=int(pod))))
+
+    def memory_of(self, pod: PodKey) -> PodMemory | None:
+        """What the pod uses just now; see `autoscaler.runtimes.memory` for what asking costs."""
+        return memory_of(int(pod))
+
+    def pods(self) -> list[PodKey]:
+        """Every pod that is known to live."""
+        return self._hosts.pods()
 
     async def events(self) -> AsyncIterator[RuntimeEvent]:
         """See `PodRuntime.events`."""
-        delay = RECONNECT_SECONDS
-        while True:
-            try:
-                async for event in self._connection():
-                    delay = RECONNECT_SECONDS
-                    yield event
-            except (OSError, BadFrame, WrongProtocol) as error:
-                level = logging.DEBUG if isinstance(error, OSError) else logging.ERROR
-                _log.log(level, "pod host: %s", error)
-            yield Lost()
-            await asyncio.sleep(delay)
-            delay = min(2 * delay, RECONNECT_MAX_SECONDS)
-
-    async def _connection(self) -> AsyncIterator[RuntimeEvent]:
-        reader, writer = await asyncio.open_unix_connection(sock=await _connect(self._path))
-        frames = FrameReader()
+        scanning = spawn(self._scan(), name="find pod hosts")
+        scanning.add_done_callback(lambda _: self._changed.set())
         try:
-            while data := await reader.read(_READ_BYTES):
-                for message in frames.feed(data):
-                    event = HostEvent.FromString(message)
-                    if event.HasField("hello"):
-                        self._greet(event)
-                        self._writer = writer
-                        self._generation = event.hello.generation
-                    for translated in _translate(event, self._generation):
-                        yield translated
+            while True:
+                while self._events:
+                    self._room.set()
+                    yield self._events.popleft()
+                if scanning.done():
+                    scanning.result()  # only a defect ends it
+                self._changed.clear()
+                await self._changed.wait()
         finally:
-            self._writer = None
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
+            await cancel(scanning, *self._following.values())
 
-    def _greet(self, event: HostEvent) -> None:
-        version = event.hello.protocol_version
-        if version != PROTOCOL_VERSION:
-            raise WrongProtocol(f"pod host speaks version {version}, not {PROTOCOL_VERSION}")
+    # Finding hosts
 
-    def _send(self, command: HostCommand) -> None:
-        # Commands are a few bytes each and few (forks and kills are limited by the caller), so the
-        # transport's buffer stays small even where the host does not read for a while.
-        if self._writer is not None:
-            self._writer.write(encode(command.SerializeToString()))
+    async def _scan(self) -> None:
+        rounds = 0
+        while True:
+            self._find()
+            await asyncio.sleep(SCAN_SECONDS)
+            rounds += 1
+            if rounds % RETIRE_AGAIN_ROUNDS == 0:
+                self._retire_outdated()
+
+    def _find(self) -> None:
+        """Follow every host that has come."""
+        for generation, path in self._sockets():
+            if generation not in self._following and len(self._following) < HOSTS_MAX:
+                self._hosts.seen(generation)
+                task = spawn(self._follow(generation, path), name=f"pod host {generation}")
+                self._following[generation] = task
+                task.add_done_callback(functools.partial(self._unfollow, generation))
+
+    def _unfollow(self, generation: int, _task: asyncio.Task[None]) -> None:
+        del self._following[generation]
+
+    def _sockets(self) -> list[tuple[int, Path]]:
+        """The newest first."""
+        try:
+            paths = list(self._folder.iterdir())
+        except OSError as error:
+            _log.warning("the pod hosts' folder cannot be read", extra={"reason": str(error)})
+            return []
+        named = ((_SOCKET.fullmatch(path.name), path) for path in paths)
+        found = [(int(match[1]), path) for match, path in named if match is not None]
+        return sorted(found, reverse=True)
+
+    # One host
+
+    async def _follow(self, generation: int, path: Path) -> None:
+        """Be connected to a host until it is gone."""
+        patience = asyncio.get_running_loop().call_later(
+            GREETING_SECONDS_MAX, lambda: self._tell(self._hosts.given_up(generation))
+        )
+        delay = RECONNECT_SECONDS
+        try:
+            while True:
+                try:
+                    await self._talk(await HostLink.open(path, generation))
+                except (BadFrame, WrongProtocol) as error:
+                    _log.error("pod host: %s", error, extra={"generation": generation})
+                except OSError as error:
+                    _log.debug("pod host: %s", error, extra={"generation": generation})
+                if self._links.pop(generation, None) is not None:
+                    delay = RECONNECT_SECONDS
+                    self._tell(self._hosts.cut(generation))
+                await asyncio.sleep(delay)
+                delay = min(2 * delay, RECONNECT_MAX_SECONDS)
+        except HostGone:
+            _forget(path)
+            _log.info("pod host gone", extra={"generation": generation})
+        finally:
+            patience.cancel()
+            self._tell(self._hosts.gone(generation))
+
+    async def _talk(self, link: HostLink) -> None:
+        """Follow one connection to its end."""
+        try:
+            while events := await link.read():
+                for event in events:
+                    self._note(link, event)
+                while len(self._events) >= UNREAD_EVENTS_MAX:
+                    self._room.clear()
+                    await self._room.wait()
+        finally:
+            await link.close()
+
+    def _note(self, link: HostLink, event: HostEvent) -> None:
+        generation = link.generation
+        match event.WhichOneof("event"):
+            case "hello":
+                self._links[generation] = link
+                living = {_key(pod.pid): pod.control_address for pod in event.hello.living}
+                self._tell(self._hosts.greeted(generation, living, event.hello.retired))
+                self._retire_outdated()
+            case "started":
+                pod = event.started
+                address = pod.control_address
+                self._tell(self._hosts.started(generation, pod.ticket, _key(pod.pid), address))
+            case "failed":
+                self._tell([StartFailed(event.failed.ticket, event.failed.reason)])
+            case "ended":
+                ended = event.ended
+                self._tell(self._hosts.ended(generation, _key(ended.pid), ended.status))
+            # Anything else is an event of a later version: nothing we know to act on.
+
+    def _retire_outdated(self) -> None:
+        for generation in self._hosts.outdated():
+            _log.info("pod host is told to retire", extra={"generation": generation})
+            self._send(generation, HostCommand(retire=Retire()))
+
+    def _send(self, generation: int, command: HostCommand) -> None:
+        if (link := self._links.get(generation)) is not None:
+            link.send(command)
+
+    def _tell(self, events: Iterable[RuntimeEvent]) -> None:
+        self._events.extend(events)
+        self._changed.set()
 
 
-def _translate(event: HostEvent, generation: int) -> list[RuntimeEvent]:
-    match event.WhichOneof("event"):
-        case "hello":
-            living = {
-                PodKey(str(pod.pid)): Living(pod.control_address, generation)
-                for pod in event.hello.living
-            }
-            return [Connected(living, generation)]
-        case "started":
-            pod = event.started
-            return [Started(pod.ticket, PodKey(str(pod.pid)), pod.control_address, generation)]
-        case "failed":
-            return [StartFailed(event.failed.ticket, event.failed.reason)]
-        case "ended":
-            return [Ended(PodKey(str(event.ended.pid)), event.ended.status)]
-    return []  # an event of a later version: nothing we know to act on
+def _forget(path: Path) -> None:
+    path.unlink(missing_ok=True)
 
 
-async def _connect(path: Path) -> socket.socket:
-    # A socket's name holds about 100 bytes; a path through an open folder is always short.
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        connection.setblocking(False)
-        name = f"/proc/self/fd/{folder}/{path.name}"
-        await asyncio.get_running_loop().sock_connect(connection, name)
-    except BaseException:
-        connection.close()
-        raise
-    finally:
-        os.close(folder)
-    return connection
+def _key(pid: int) -> PodKey:
+    return PodKey(str(pid))

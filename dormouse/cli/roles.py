@@ -66,7 +66,7 @@ def write_settings(plan: Plan) -> list[RoleSpec]:
         storage=next(ports),
         control=next(ports),
         autoscaler=next(ports),
-        podhost_socket=plan.folder.run / "podhost.sock",
+        podhost_sockets=plan.folder.run,
     )
     sql_fds = tuple(each.fileno() for each in plan.sql_sockets)
     api_fds = tuple(each.fileno() for each in plan.api_sockets)
@@ -74,7 +74,7 @@ def write_settings(plan: Plan) -> list[RoleSpec]:
         "storage": _storage(wiring, metrics_port=next(ports)),
         "control": _control(wiring, plan, metrics_port=next(ports)),
         "podhost": PodHostSettings(
-            socket=wiring.podhost_socket, pod=PodSettings(certs=plan.folder.certificates)
+            sockets=wiring.podhost_sockets, pod=PodSettings(certs=plan.folder.certificates)
         ),
         "autoscaler": _autoscaler(wiring, plan, metrics_port=next(ports)),
         "proxy": _proxy(wiring, plan, metrics_port=next(ports)),
@@ -99,7 +99,7 @@ class _Wiring:
     storage: int
     control: int
     autoscaler: int
-    podhost_socket: Path
+    podhost_sockets: Path
 
 
 def _storage(wiring: _Wiring, *, metrics_port: int) -> StorageSettings:
@@ -135,7 +135,7 @@ def _control(wiring: _Wiring, plan: Plan, *, metrics_port: int) -> ControlSettin
 def _autoscaler(wiring: _Wiring, plan: Plan, *, metrics_port: int) -> AutoscalerSettings:
     return AutoscalerSettings(
         certs=wiring.folder.certificates,
-        podhost_socket=wiring.podhost_socket,
+        podhost_sockets=wiring.podhost_sockets,
         control_address=f"{_HOST}:{wiring.control}",
         storage_address=f"{_HOST}:{wiring.storage}",
         listen_host=_HOST,

@@ -17,7 +17,7 @@ import pytest
 
 from dormouse.base.frames import FrameReader, encode
 from proto import pod_pb2, pod_pb2_grpc
-from proto.podhost_pb2 import ForkPod, HostCommand, HostEvent, KillPod, PodStarted
+from proto.podhost_pb2 import ForkPod, HostCommand, HostEvent, KillPod, PodStarted, Retire
 
 
 class Peer:
@@ -213,6 +213,71 @@ def test_nonsense_ends_the_connection_and_nothing_else(tmp_path: Path) -> None:
         with pytest.raises((EOFError, ConnectionError)):
             first.next()
         assert [pod.pid for pod in host.connect().next().hello.living] == [pid]
+
+
+def test_a_retired_host_forks_no_more_and_ends_with_its_last_pod(tmp_path: Path) -> None:
+    with toy_host(tmp_path / "s", "sleeper") as host:
+        peer = host.connect()
+        hello = peer.next().hello
+        assert (hello.generation, hello.retired) == (5, False)
+        for ticket in (1, 2):
+            peer.fork(ticket)
+        pids = [peer.started().pid for _ in range(2)]
+        for _ in range(2):  # asked twice, it is told twice
+            peer.send(HostCommand(retire=Retire()))
+            hello = peer.next().hello
+            assert hello.retired
+            assert sorted(pod.pid for pod in hello.living) == sorted(pids)
+        peer.fork(3)
+        assert peer.next().failed.reason == "host is ending"
+        os.kill(pids[0], signal.SIGTERM)
+        assert peer.next().ended.pid == pids[0]
+        later = host.connect()
+        hello = later.next().hello
+        assert hello.retired
+        assert [pod.pid for pod in hello.living] == pids[1:]
+        later.send(HostCommand(kill=KillPod(pid=pids[1])))
+        assert later.next().ended.pid == pids[1]
+        assert host.process.wait(20) == 0
+
+
+def test_a_retired_host_without_pods_ends_at_once(tmp_path: Path) -> None:
+    with toy_host(tmp_path / "s", "sleeper") as host:
+        host.connect().send(HostCommand(retire=Retire()))
+        assert host.process.wait(20) == 0
+
+
+def test_a_pod_under_way_is_awaited_by_its_retired_host(tmp_path: Path) -> None:
+    with toy_host(tmp_path / "s", "slow") as host:
+        peer = host.connect()
+        peer.next()
+        peer.fork(4)
+        peer.send(HostCommand(retire=Retire()))
+        assert list(peer.next().hello.living) == []
+        assert peer.started().ticket == 4
+        assert host.process.poll() is None
+
+
+def test_sigterm_ends_a_retired_host_at_once(tmp_path: Path) -> None:
+    with toy_host(tmp_path / "s", "sleeper") as host:
+        peer = host.connect()
+        peer.next()
+        peer.fork(1)
+        pid = peer.started().pid
+        peer.send(HostCommand(retire=Retire()))
+        assert peer.next().hello.retired
+        host.process.send_signal(signal.SIGTERM)
+        assert host.process.wait(20) == 0
+        assert gone(pid)
+
+
+def test_a_socket_has_its_name_only_once_it_listens(tmp_path: Path) -> None:
+    path = tmp_path / "podhost-3.sock"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))  # by a host that was killed
+    with toy_host(path, "sleeper") as host:
+        assert host.connect().next().HasField("hello")
+        assert [each.name for each in tmp_path.iterdir()] == ["podhost-3.sock"]
 
 
 def test_sigterm_ends_the_pods_and_then_the_host(tmp_path: Path) -> None:

@@ -35,6 +35,11 @@ def stubborn(report: Report) -> None:
     sleeper(report)
 
 
+def slow(report: Report) -> None:
+    time.sleep(0.3)
+    sleeper(report)
+
+
 def silent(_report: Report) -> None:
     time.sleep(60)
 
@@ -94,6 +99,7 @@ def main(path: str, word: str, *limits: str) -> None:
         listen(Path(path)),
         globals()[word],
         SystemClock(),
+        generation=5,
         pods_max=int(pods_max),
         start_timeout_seconds=float(start),
         stop_timeout_seconds=float(stop),
