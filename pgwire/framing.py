@@ -2,15 +2,9 @@
 
     message = type:u8  length:u32 (itself and the body, not the type)  body…
 
-Two readers of that grammar:
-
-- `FrameDecoder` hands out whole messages one by one. What was fed and not yet asked for is its
-  queue, so `buffered` is what an owner bounds by not reading from the socket.
-- `FrameTracker` is for whoever passes bytes on unread: it keeps four bytes of state and tells where
-  messages end inside each piece, so that a relay knows when it stands between two messages.
-
-    piece 1: │Z 5 I│D 23 ……      piece 2: …………│C 13 SELECT 1│Z 5
-              ^end 6    between=False          ^end of D      ^end of C, between=False
+`FrameDecoder` hands out whole messages one by one. What was fed and not yet asked for is its queue,
+so `buffered` is what an owner bounds by not reading from the socket. For bytes that are passed on
+unread there is `pgwire.exchange`.
 """
 
 import struct
@@ -130,56 +124,3 @@ class FrameDecoder:
             limit = min(limit, SMALL_BODY_BYTES_MAX)
         if length < 4 or length - 4 > limit:
             raise ProtocolViolation("invalid message length")
-
-
-class Boundary(NamedTuple):
-    """A message that ended inside a piece: its type, and the offset just after its last byte."""
-
-    kind: int
-    end: int
-
-
-class FrameTracker:
-    """Follows message borders in a stream whose bytes go elsewhere."""
-
-    __slots__ = ("_header", "_kind", "_left")
-
-    def __init__(self) -> None:
-        self._header = b""
-        self._kind = 0
-        self._left = 0
-
-    @property
-    def between(self) -> bool:
-        """Whether the stream stands between two messages."""
-        return self._left == 0 and not self._header
-
-    def feed(self, data: bytes) -> list[Boundary]:
-        """Where messages end in the next piece. Raises ProtocolViolation on a length below 4."""
-        ends: list[Boundary] = []
-        at, size = 0, len(data)
-        while at < size:
-            if self._left:
-                step = min(self._left, size - at)
-                at += step
-                self._left -= step
-            else:
-                at = self._read_header(data, at)
-                if self._header:
-                    break
-            if not self._left:
-                ends.append(Boundary(self._kind, at))
-        return ends
-
-    def _read_header(self, data: bytes, at: int) -> int:
-        start = len(self._header)
-        header = self._header + data[at : at + _HEADER_BYTES - start]
-        if len(header) < _HEADER_BYTES:
-            self._header = header
-            return len(data)
-        self._header = b""
-        self._kind, length = _HEADER.unpack(header)
-        if length < 4:
-            raise ProtocolViolation("invalid message length")
-        self._left = length - 4
-        return at + _HEADER_BYTES - start

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgwire.errors import ProtocolViolation
-from pgwire.framing import Boundary, Frame, FrameDecoder, FrameTracker
+from pgwire.framing import Frame, FrameDecoder
 
 KINDS = b"QPBDESCdcfpHX"
 
@@ -84,26 +84,6 @@ def test_what_is_not_asked_for_is_the_rest(
     assert decoder.next() is None
 
 
-@given(frames, cuts)
-def test_the_tracker_sees_the_same_borders(
-    messages: list[tuple[int, bytes]], at: list[int]
-) -> None:
-    stream = b"".join(build(*message) for message in messages)
-    tracker = FrameTracker()
-    seen: list[tuple[int, int]] = []
-    offset = 0
-    for piece in cut(stream, at):
-        ends = tracker.feed(piece)
-        seen += [(kind, offset + end) for kind, end in ends]
-        offset += len(piece)
-        assert tracker.between == (bool(ends) and ends[-1].end == len(piece))
-    wanted, position = [], 0
-    for kind, body in messages:
-        position += 5 + len(body)
-        wanted.append((kind, position))
-    assert seen == wanted
-
-
 @given(st.binary(max_size=400), cuts)
 def test_any_bytes_give_messages_or_a_violation(stream: bytes, at: list[int]) -> None:
     decoder = FrameDecoder(body_bytes_max=300)
@@ -145,12 +125,3 @@ def test_a_long_message_is_joined_once() -> None:
             assert decoder.next() is None
     assert decoder.next() == Frame(ord("Q"), body)
     assert decoder.next() == Frame(ord("S"), b"")
-
-
-def test_a_boundary_lies_inside_its_piece() -> None:
-    tracker = FrameTracker()
-    stream = build(ord("Z"), b"I") + build(ord("D"), b"1234567")
-    assert tracker.feed(stream[:8]) == [Boundary(ord("Z"), 6)]
-    assert not tracker.between
-    assert tracker.feed(stream[8:]) == [Boundary(ord("D"), len(stream) - 8)]
-    assert tracker.between
