@@ -1,7 +1,9 @@
 """How a role runs: settings from a file, uvloop, JSON logs, a ready line, an end on a signal.
 
 The parent learns that a role answers, and where, from one JSON line the role writes to the file
-descriptor named by `--ready-fd`, after which the role closes it.
+descriptor named by `--ready-fd`, after which the role closes it. A successor that is to take its
+predecessor's place at once is started ahead with `--hold-fd`: it imports everything, says so with a
+line `{"standby": true}`, and goes on when it reads a byte there.
 
     signal            a role                 a role that can drain
     SIGINT            ends                   ends
@@ -24,7 +26,7 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from dormouse.base import config, logs
+from dormouse.base import config, logs, version
 from dormouse.base.tasks import cancel, spawn
 
 T = TypeVar("T")
@@ -58,10 +60,22 @@ def run(
     parser = argparse.ArgumentParser(prog=f"python -m {name}")
     parser.add_argument("--config", type=Path, required=True, help="settings, a JSON file")
     parser.add_argument("--ready-fd", type=int, help="write one JSON line here when answering")
+    parser.add_argument("--hold-fd", type=int, help="serve only after a byte was read here")
     arguments = parser.parse_args()
     settings = config.load(kind, arguments.config)
     logs.configure(name, os.environ.get("DORMOUSE_LOG_LEVEL", "info"))
+    version.installed()  # of the code that was imported, not of what may replace it
+    if arguments.hold_fd is not None and not _held(arguments.hold_fd, arguments.ready_fd):
+        return
     uvloop.run(_until_signal(serve(settings), arguments.ready_fd))
+
+
+def _held(hold_fd: int, ready_fd: int | None) -> bool:
+    """Wait until the parent says go; False where it never will."""
+    if ready_fd is not None:
+        os.write(ready_fd, json.dumps({"standby": True}).encode() + b"\n")
+    with os.fdopen(hold_fd, "rb", buffering=0) as stream:
+        return bool(stream.read(1))
 
 
 class _Signals:
@@ -90,7 +104,8 @@ async def _until_signal(
         if running.reload is not None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, signals.reload.set)
         if ready_fd is not None:
-            os.write(ready_fd, json.dumps(running.ready).encode() + b"\n")
+            line = {**running.ready, "version": version.installed()}
+            os.write(ready_fd, json.dumps(line).encode() + b"\n")
             os.close(ready_fd)
         _log.info("ready", extra={"ready": running.ready})
         await _serve_signals(running, signals)

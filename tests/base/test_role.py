@@ -1,6 +1,7 @@
 """What signals do to a role: a process of our own is sent them, and tells what it has done."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from dormouse.base import version
 
 _ROLE = """
 import asyncio
@@ -62,6 +65,11 @@ class Process:
         assert self._process.stdout is not None
         assert self._process.stdout.readline().rstrip("\n") == line
 
+    def is_ready(self) -> None:
+        assert self._process.stdout is not None
+        ready = json.loads(self._process.stdout.readline())
+        assert ready == {"address": "here", "version": version.installed()}
+
     def wait(self) -> int:
         return self._process.wait(30)
 
@@ -71,21 +79,28 @@ class Process:
 
 
 @contextmanager
-def running(folder: Path, *, drains: bool) -> Iterator[Process]:
+def running(folder: Path, *, drains: bool, hold_fd: int | None = None) -> Iterator[Process]:
     finish = folder / "finish"
     script = folder / "a_role.py"
     script.write_text(f"from pathlib import Path\nFINISH = Path({str(finish)!r})\n{_ROLE}")
     settings = folder / "settings.json"
     settings.write_text(json.dumps({"drains": drains}))
     command = [sys.executable, str(script), "--config", str(settings), "--ready-fd", "3"]
+    held = () if hold_fd is None else (hold_fd,)
+    command += [word for fd in held for word in ("--hold-fd", str(fd))]
     # The role closes the descriptor of its ready line: a copy of the one pipe there is.
     shell = ["sh", "-c", 'exec "$@" 3>&1', "sh"]
     process = subprocess.Popen(
-        shell + command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        shell + command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        pass_fds=held,
     )
     try:
         role = Process(process, finish)
-        role.says('{"address": "here"}')
+        if not held:
+            role.is_ready()
         yield role
     finally:
         process.kill()
@@ -132,3 +147,19 @@ def test_a_role_that_cannot_reload_takes_sighup_as_the_system_does(tmp_path: Pat
     with running(tmp_path, drains=False) as role:
         role.send(signal.SIGHUP)
         assert role.wait() == -signal.SIGHUP
+
+
+@pytest.mark.parametrize("word", [b"g", b""])
+def test_a_role_that_is_held_serves_when_it_is_told(tmp_path: Path, word: bytes) -> None:
+    reader, writer = os.pipe()
+    with running(tmp_path, drains=False, hold_fd=reader) as role:
+        os.close(reader)
+        role.says('{"standby": true}')
+        os.write(writer, word)
+        os.close(writer)
+        if word:
+            role.is_ready()
+            role.send(signal.SIGINT)
+            role.ends()
+        else:  # nobody is left who could tell it
+            assert role.wait() == 0
