@@ -18,7 +18,7 @@ _PLAIN = frozenset(logging.LogRecord("", 0, "", 0, "", None, None).__dict__) | {
     "message",
     "taskName",
 }
-_SECRET = ("password", "secret", "token", "api_key", "private_key", "verifier")
+_SECRET = ("password", "secret", "token", "api_key", "private_key", "session_key", "verifier")
 
 
 @contextmanager

@@ -30,5 +30,6 @@ def test_bound_fields_are_on_every_line_inside() -> None:
 
 
 def test_secrets_are_masked() -> None:
-    line = _line(password="p", admin_api_key="k", scram_verifier="v")
-    assert {line["password"], line["admin_api_key"], line["scram_verifier"]} == {"***"}
+    line = _line(password="p", admin_api_key="k", scram_verifier="v", session_key="s")
+    names = ("password", "admin_api_key", "scram_verifier", "session_key")
+    assert {line[name] for name in names} == {"***"}

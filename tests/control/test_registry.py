@@ -2,13 +2,23 @@
 
 import asyncio
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from control.database import RegistryError, open_database
-from control.registry import ApiKey, NameTaken, Registry, Tenant, generate_key, hash_key
+from control.registry import (
+    ApiKey,
+    NameTaken,
+    Registry,
+    Tenant,
+    VersionMismatch,
+    generate_key,
+    hash_key,
+)
 from control.schema import STEPS
+from control.settings import Settings
 from dormouse.base.clock import ManualClock
 from dormouse.base.ids import TenantId
 from tests.control.support import registry_at
@@ -84,7 +94,9 @@ def test_a_tombstone_keeps_no_secret_and_waits_for_its_purge(tmp_path: Path) -> 
     async def body() -> None:
         async with registry_at(tmp_path) as registry:
             tenant = await _add(registry, "a")
-            await registry.mark_deleted(tenant.id)
+            tombstone = await registry.mark_deleted(tenant.id)
+            assert tombstone is not None
+            assert (tombstone.name, tombstone.session_key) == ("a", b"")
         async with registry_at(tmp_path) as registry:
             assert await registry.to_purge(10) == [tenant.id]
             await registry.mark_purged(tenant.id)
@@ -92,7 +104,8 @@ def test_a_tombstone_keeps_no_secret_and_waits_for_its_purge(tmp_path: Path) -> 
 
     asyncio.run(body())
     with sqlite3.connect(tmp_path / "registry.sqlite") as connection:
-        assert connection.execute("SELECT scram_verifier FROM tenants").fetchall() == [("",)]
+        secrets = connection.execute("SELECT scram_verifier, session_key FROM tenants").fetchall()
+        assert secrets == [("", b"")]
     connection.close()
 
 
@@ -127,6 +140,80 @@ def test_the_file_is_private_durable_and_of_this_release(tmp_path: Path) -> None
         with pytest.raises(RegistryError, match="schema"):
             async with open_database(file):
                 pass
+
+    asyncio.run(body())
+
+
+def test_a_tenant_of_an_older_file_gets_one_key_for_good(tmp_path: Path) -> None:
+    file = tmp_path / "registry.sqlite"
+    with sqlite3.connect(file) as connection:
+        for statement in STEPS[0]:
+            connection.execute(statement)
+        connection.execute("PRAGMA user_version = 1")
+        connection.executemany(
+            "INSERT INTO tenants (name, owner, database, scram_verifier, connections_max,"
+            " idle_timeout_seconds, created_ns, deleted_ns) VALUES (?, 'o', 'd', 'v', 9, ?, 1, ?)",
+            [("a", 120, None), ("b", 0, None), ("c", 0, 5)],
+        )
+    connection.close()
+
+    async def body() -> list[Tenant]:
+        async with registry_at(tmp_path) as registry:
+            assert await registry.to_purge(10) == [TenantId(3)]
+            return await registry.page(after=0, limit=10)
+
+    upgraded = asyncio.run(body())
+    assert [len(tenant.session_key) for tenant in upgraded] == [32, 32]
+    assert upgraded[0].session_key != upgraded[1].session_key
+    assert upgraded[0].settings == Settings(connections_max=9, idle_timeout_seconds=120)
+    assert asyncio.run(body()) == upgraded
+    with sqlite3.connect(file) as connection:
+        row = connection.execute("SELECT session_key FROM tenants WHERE name = 'c'").fetchone()
+        assert row == (b"",)
+    connection.close()
+
+
+def test_the_session_key_is_its_tenants_and_is_not_shown(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with registry_at(tmp_path) as registry:
+            made = [await _add(registry, name) for name in ("a", "b")]
+            keys = {tenant.session_key for tenant in made}
+            assert [len(key) for key in keys] == [32, 32]
+            assert all(repr(key) not in repr(made) for key in keys)
+            assert await registry.page(after=0, limit=9) == made
+
+    asyncio.run(body())
+
+
+def test_settings_change_by_version_or_not_at_all(tmp_path: Path) -> None:
+    def widen(settings: Settings) -> Settings:
+        networks = ("10.0.0.0/8", "::1/128")
+        return replace(settings, never_sleeps=True, pods_max=3, allowed_networks=networks)
+
+    def fail(_settings: Settings) -> Settings:
+        raise RuntimeError
+
+    async def body() -> None:
+        async with registry_at(tmp_path) as registry:
+            tenant = await _add(registry, "a")
+            changed = await registry.change_settings(tenant.id, widen, versions={1})
+            assert changed is not None
+            assert changed.before == tenant.settings
+            assert changed.tenant.settings == widen(tenant.settings)
+            assert changed.tenant.settings_version == 2
+            assert changed.tenant.session_key == tenant.session_key
+            with pytest.raises(VersionMismatch):
+                await registry.change_settings(tenant.id, widen, versions={1})
+            with pytest.raises(RuntimeError):
+                await registry.change_settings(tenant.id, fail)
+            same = await registry.change_settings(tenant.id, widen)
+            assert same is not None
+            assert same.tenant.settings_version == 2
+            assert await registry.change_settings(TenantId(99), widen) is None
+        async with registry_at(tmp_path) as registry:
+            assert await registry.get(tenant.id) == changed.tenant
+            await registry.mark_deleted(tenant.id)
+            assert await registry.change_settings(tenant.id, widen) is None
 
     asyncio.run(body())
 

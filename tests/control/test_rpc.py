@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import grpc
@@ -18,6 +18,7 @@ from control.database import open_database
 from control.ledger import Ledger
 from control.registry import Registry
 from control.rpc import ACCESS, ControlService
+from control.settings import Settings
 from control.watchers import Watchers
 from dormouse.base import rpc
 from dormouse.base.clock import SystemClock
@@ -26,6 +27,8 @@ from dormouse.base.tls import Credentials, Identity, Role
 from proto import control_pb2, control_pb2_grpc
 from proto.control_pb2_grpc import ControlStub
 
+_WATCH = control_pb2.WatchTenantsRequest(protocol_version=1)
+
 
 @dataclass(frozen=True)
 class _Service:
@@ -33,6 +36,7 @@ class _Service:
     authority: Authority
     folder: Path
     port: int
+    watchers: Watchers
 
     @asynccontextmanager
     async def as_(self, who: Role | TenantId) -> AsyncIterator["control_pb2_grpc.ControlAsyncStub"]:
@@ -69,13 +73,14 @@ def _with_service(folder: Path, body: Callable[[_Service], Awaitable[None]]) -> 
         authority.ensure_role(folder, Role.CONTROL)
         async with open_database(folder / "registry.sqlite") as database:
             registry = Registry(database, clock)
+            watchers = Watchers()
             server = rpc.make_server(ACCESS)
             control_pb2_grpc.add_ControlServicer_to_server(
                 ControlService(
                     registry=registry,
                     ledger=Ledger(database, clock),
                     authority=authority,
-                    watchers=Watchers(),
+                    watchers=watchers,
                     pod_certificate_days=7,
                 ),
                 server,
@@ -84,7 +89,7 @@ def _with_service(folder: Path, body: Callable[[_Service], Awaitable[None]]) -> 
             port = server.add_secure_port("127.0.0.1:0", credentials.for_grpc_server())
             await server.start()
             try:
-                await body(_Service(registry, authority, folder, port))
+                await body(_Service(registry, authority, folder, port, watchers))
             finally:
                 await server.stop(None)
 
@@ -152,10 +157,53 @@ def test_a_pod_is_issued_its_tenants_certificate(tmp_path: Path) -> None:
             assert certificate.subject.rfc4514_string() == f"CN={tenant}"
             assert reply.authority == service.authority.certificate_pem
             assert (reply.owner, reply.scram_verifier, reply.database) == ("owner", "v", "shop")
+            registered = await service.registry.get(tenant)
+            assert registered is not None
+            assert len(reply.session_key) == 32
+            assert reply.session_key == registered.session_key
             bad = control_pb2.IssuePodRequest(protocol_version=1, tenant_id=tenant, public_key=b"x")
             assert await _code(autoscaler.IssuePod(bad)) is grpc.StatusCode.INVALID_ARGUMENT
             await service.registry.mark_deleted(tenant)
             assert await _code(autoscaler.IssuePod(request)) is grpc.StatusCode.NOT_FOUND
+
+    _with_service(tmp_path, body)
+
+
+def test_settings_are_resolved_and_every_change_is_heard(tmp_path: Path) -> None:
+    def change(settings: Settings) -> Settings:
+        return replace(
+            settings,
+            idle_timeout_seconds=60,
+            pods_min=1,
+            pods_max=2,
+            allowed_networks=("10.0.0.0/8",),
+        )
+
+    async def body(service: _Service) -> None:
+        tenant = await _add(service.registry)
+        async with service.as_(Role.PROXY) as proxy:
+            stream = proxy.WatchTenants(_WATCH)
+            assert await stream.read() == control_pb2.TenantChange()
+            changed = await service.registry.change_settings(tenant, change)
+            assert changed is not None
+            service.watchers.changed(changed.tenant)
+            heard = await stream.read()
+            assert isinstance(heard, control_pb2.TenantChange)
+            request = control_pb2.ResolveTenantRequest(
+                protocol_version=1, tenant_id=tenant, name="shop"
+            )
+            assert heard.tenant == await proxy.ResolveTenant(request)
+            assert heard.tenant.settings == control_pb2.TenantSettings(
+                connections_max=9,
+                idle_timeout_seconds=60,
+                pods_min=1,
+                pods_max=2,
+                allowed_networks=["10.0.0.0/8"],
+            )
+            stale = proxy.WatchTenants(control_pb2.WatchTenantsRequest(protocol_version=2))
+            assert await _code(stale.read()) is grpc.StatusCode.FAILED_PRECONDITION
+            service.watchers.close()
+            assert await _code(stream.read()) is grpc.StatusCode.UNAVAILABLE
 
     _with_service(tmp_path, body)
 
@@ -167,10 +215,12 @@ def test_everybody_else_is_refused(tmp_path: Path, who: Role | TenantId) -> None
             resolve = await _code(stub.ResolveTenant(control_pb2.ResolveTenantRequest()))
             issue = await _code(stub.IssuePod(control_pb2.IssuePodRequest()))
             report = await _code(stub.ReportUsage(control_pb2.UsageReport(tenant_id=2)))
+            watch = await _code(stub.WatchTenants(_WATCH).read())
         denied = grpc.StatusCode.PERMISSION_DENIED
         assert (resolve is not denied) == (who in (Role.PROXY, Role.AUTOSCALER))
         assert (issue is not denied) == (who is Role.AUTOSCALER)
         assert (report is not denied) == (who is Role.AUTOSCALER)
+        assert (watch is not denied) == (who in (Role.PROXY, Role.AUTOSCALER))
 
     _with_service(tmp_path, body)
 
