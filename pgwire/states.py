@@ -6,6 +6,9 @@ frontend message give an action; what the server then does gives an event that m
     HANDLE   act on it                    DISCARD  read and forget it
     REFUSE   08P01, end of connection
 
+A frame of a proxy's link (M, pgwire.link) may stand anywhere in a conversation. It moves nothing
+on: it is answered where it is found, and refused like an unknown message where there is no link.
+
     READY ──P B D E C H──▶ EXTENDED ──error──▶ SKIPPING ──Sync──▶ READY
       │                       └──Sync──▶ READY
       └──Q──▶ READY            COPY_IN: d c f, and Flush and Sync are passed over
@@ -55,15 +58,16 @@ class Event(Enum):
 
 _COPY = b"dcf"
 _EXTENDED = b"PBDEC"
+_LINK = b"M"
 
 HANDLED: dict[State, bytes] = {
     State.STARTUP: b"",
     State.AUTHENTICATING: b"p",
-    State.READY: b"QFSHX" + _EXTENDED,
-    State.EXTENDED: b"QFSHX" + _EXTENDED,
-    State.SKIPPING: b"SX",
-    State.COPY_IN: _COPY + b"X",
-    State.COPY_IN_EXTENDED: _COPY + b"X",
+    State.READY: b"QFSHX" + _EXTENDED + _LINK,
+    State.EXTENDED: b"QFSHX" + _EXTENDED + _LINK,
+    State.SKIPPING: b"SX" + _LINK,
+    State.COPY_IN: _COPY + b"X" + _LINK,
+    State.COPY_IN_EXTENDED: _COPY + b"X" + _LINK,
     State.CLOSED: b"",
 }
 

@@ -32,6 +32,12 @@ class PodLimits:
     """What sorts, hashes and held cursors of one statement may keep in memory."""
     slice_seconds: float = 0.005
     """How long one session computes before the others of the pod get their turn."""
+    move_seconds: float = 60.0
+    """How long the state of a session that is given away to move can be taken up."""
+    park_seconds: float = 30 * 86_400.0
+    """Likewise of one that is given away to be parked, and of a checkpoint."""
+    checkpoint_bytes_max: int = 64 << 10
+    """A session with more state has no checkpoint; it is still given away when it is asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +52,6 @@ class PodSettings:
     """How long open calls may finish when the pod ends."""
     storage_seconds: float = 1.5
     """How long a stamp waits for storage to answer; then the pod is unstamped as before."""
-    move_token_seconds: float = 30.0
-    """How long a serialised session may be taken up with its token."""
     limits: PodLimits = field(default_factory=PodLimits)
 
     def __post_init__(self) -> None:

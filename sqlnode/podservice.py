@@ -5,12 +5,17 @@ that came, the storage stream, the catalog in one scan, the SQL listener; each p
 pod whose stamp failed is of no more use and ends: the autoscaler takes another. The exception is a
 storage that does not answer, for another pod would fare no better: the pod is then unstamped as
 before, under a new key, so that the certificate it was sent proves nothing any more.
+
+    serving ◀──Drain / TakeBack──▶ draining ──last connection gone──▶ ended
+    listens and logs in            listens and says 57P03        deadline: sessions get 57P01
 """
 
 import asyncio
 import logging
 import os
 import secrets
+from collections.abc import Iterable
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import grpc
@@ -26,14 +31,20 @@ from pgwire.scram import Verifier
 from proto.pod_pb2 import (
     DrainReply,
     DrainRequest,
+    Hold,
     StampReply,
     StampRequest,
     StatusReply,
     StatusRequest,
+    TakeBackReply,
+    TakeBackRequest,
 )
 from proto.pod_pb2_grpc import PodServicer
+from sqlnode.accounts import Accounts
 from sqlnode.config import PodSettings
 from sqlnode.server import SqlServer
+from sqlnode.session.moving import present_reason
+from sqlnode.session.session import Session
 from sqlnode.session.tenant import Tenant
 from sqlnode.stamping import Phases, StorageAway, open_tenant
 
@@ -43,6 +54,8 @@ if TYPE_CHECKING:
     _Context = grpc.aio.ServicerContext[Any, Any]
 
 PROTOCOL_VERSION = 1
+HOLDS_MAX = 5
+"""Sessions that are named as keeping their pod."""
 _log = logging.getLogger(__name__)
 
 
@@ -65,7 +78,7 @@ class PodService(PodServicer):
         self._draining = False
         self._tenant: Tenant | None = None
         self._server: SqlServer | None = None
-        self._certificate = b""
+        self._accounts: Accounts | None = None
         self._sql_address = ""
         self._deadline: asyncio.Task[None] | None = None
         self._born = clock.monotonic()
@@ -123,53 +136,66 @@ class PodService(PodServicer):
             request, verifier, credentials, self._settings, self._clock, self._pod_id
         )
         phases.end("storage and catalog")
-        tenant.on_session_end = self._session_ended
         tenant.draining = self._draining
-        self._certificate = request.certificate
         self._tenant = tenant
-        self._server = SqlServer(tenant, context=tls)
+        self._server = SqlServer(tenant, context=tls, on_gone=self._connection_gone)
         port = await self._server.start(self._settings.host)
         self._sql_address = f"{self._settings.host}:{port}"
+        self._accounts = Accounts(tenant, self._server)
         phases.end("listener")
 
     # --- Drain -------------------------------------------------------------------------------
 
     async def Drain(self, request: DrainRequest, context: "_Context") -> DrainReply:  # noqa: N802
-        """See proto/pod.proto."""
-        if request.if_idle and self._connections():
+        """See proto/pod.proto. The deadline of the last call counts."""
+        connections = self._connections()
+        if request.if_idle and connections:
             return DrainReply(drained=False)
-        self._begin_drain()
-        if self._connections() and self._deadline is None:
+        self._drain()
+        if connections:
+            await cancel(self._deadline)
             seconds = request.deadline_ms / 1000
-            self._deadline = spawn(self._end_sessions(seconds), name="drain deadline")
+            self._deadline = spawn(self._end_in(seconds), name="drain deadline")
         return DrainReply(drained=True)
+
+    async def TakeBack(  # noqa: N802
+        self, request: TakeBackRequest, context: "_Context"
+    ) -> TakeBackReply:
+        """See proto/pod.proto. A pod that is not draining has nothing to be taken back from."""
+        if self._tenant is None or self.ended.is_set():
+            return TakeBackReply(taken_back=False)
+        await cancel(self._deadline)
+        self._deadline = None
+        if self._draining:
+            self._draining = self._tenant.draining = False
+            _log.info("taken back", extra={"connections": self._connections()})
+        return TakeBackReply(taken_back=True)
 
     def _connections(self) -> int:
         return self._server.connections if self._server is not None else 0
 
-    def _begin_drain(self) -> None:
+    def _drain(self) -> None:
         """From here on no session is taken; without any the pod ends. Nothing awaits in here."""
         if not self._draining:
             self._draining = True
             _log.info("draining", extra={"connections": self._connections()})
         if self._tenant is not None:
             self._tenant.draining = True
-        if self._server is not None:
-            self._server.stop_listening()
-        self._session_ended()
+        self._connection_gone()
 
-    def _session_ended(self) -> None:
+    def _connection_gone(self) -> None:
         if self._draining and not self._connections():
             self.ended.set()
 
-    async def _end_sessions(self, seconds: float) -> None:
+    async def _end_in(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
         if self._server is not None:
-            self._server.end_sessions()
+            _log.warning("sessions ended at the deadline", extra={"left": self._connections()})
+            await self._server.end_connections()
 
     def stop(self) -> None:
         """SIGTERM: end now; sessions get 57P01."""
-        self._begin_drain()
+        self._drain()
         if self._server is not None:
             self._server.end_sessions()
         self.ended.set()
@@ -196,16 +222,25 @@ class PodService(PodServicer):
                 serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
             ),
         )
-        idle_since = self._born
         tenant = self._tenant
-        if tenant is not None:
-            sessions = tenant.sessions.values()
-            reply.tenant_id = tenant.id
-            reply.sql_address = self._sql_address
-            reply.sessions = len(sessions)
-            reply.transactions = sum(session.transactions.in_block for session in sessions)
-            reply.active = tenant.active
-            idle_since = tenant.idle_since
-        if not reply.active:
-            reply.idle_ms = int((self._clock.monotonic() - idle_since) * 1000)
+        if tenant is None:
+            reply.idle_ms = int((self._clock.monotonic() - self._born) * 1000)
+            return reply
+        sessions = tenant.sessions.values()
+        reply.tenant_id = tenant.id
+        reply.sql_address = self._sql_address
+        reply.sessions = len(sessions)
+        reply.transactions = sum(each.transactions.active for each in sessions)
+        reply.active = tenant.active
+        reply.idle_ms = int(tenant.idle_seconds * 1000)
+        reply.holds.extend(holds(sessions))
+        if self._accounts is not None:
+            reply.usage.CopyFrom(self._accounts.usage())
         return reply
+
+
+def holds(sessions: Iterable[Session]) -> list[Hold]:
+    """The first few sessions that could not be given away now, and why."""
+    reasons = ((each.pid, present_reason(each)) for each in sessions)
+    held = (Hold(backend_pid=pid, reason=reason) for pid, reason in reasons if reason)
+    return list(islice(held, HOLDS_MAX))

@@ -14,6 +14,7 @@ from sqlnode.catalog.catalog import Catalog
 from sqlnode.config import PodSettings
 from sqlnode.errors import SqlError
 from sqlnode.kv.client import KvClient
+from sqlnode.session.seals import Seals
 from sqlnode.session.settings import Settings
 from sqlnode.session.tenant import Tenant
 
@@ -53,11 +54,12 @@ async def open_tenant(
 ) -> Tenant:
     """Connect to storage under the tenant's certificate and read its catalog in one round trip.
 
-    Raises StorageAway, SqlError where the stamp's settings are none, and what the storage client
-    raises.
+    Raises StorageAway, SqlError where the stamp's settings are none, ValueError where its session
+    key is none, and what the storage client raises.
     """
     Settings(request.settings, internal={})  # a bad default must fail the stamp, not every login
     tenant_id = TenantId(request.tenant_id)
+    seals = Seals(request.session_key, tenant_id) if request.session_key else None
     client = KvClient(request.storage_address, credentials, tenant=tenant_id, pod=pod_id)
     client.start()
     try:
@@ -65,6 +67,7 @@ async def open_tenant(
     except BaseException:
         await client.close()
         raise
+    client.usage.clear()  # what it took to get here is not the tenant's doing
     return Tenant(
         id=tenant_id,
         database=request.database,
@@ -76,6 +79,7 @@ async def open_tenant(
         limits=settings.limits,
         settings=dict(request.settings),
         sessions_max=request.sessions_max or settings.limits.sessions_max,
+        seals=seals,
     )
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from proto import kv_pb2 as kv
 from sqlnode.kv.errors import KvRefused, StreamLost
+from sqlnode.kv.usage import KvUsage
 
 WAITING_MAX = 65_536
 """Requests that may wait for a place on the stream; more are refused as BUSY."""
@@ -58,6 +59,7 @@ class Calls:
     """All calls of one client."""
 
     limits: Limits = field(default_factory=Limits)
+    usage: KvUsage = field(default_factory=KvUsage)
     _outbox: deque[Call] = field(default_factory=deque)
     _locks: deque[Call] = field(default_factory=deque)
     _in_flight: dict[int, Call] = field(default_factory=dict)
@@ -119,6 +121,8 @@ class Calls:
             return
         if call.is_lock:
             self._locks_in_flight -= 1
+        if not reply.HasField("error"):
+            self.usage.count(call.request, reply)
         future = call.future
         if future is None or future.done():
             return

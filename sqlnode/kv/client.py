@@ -33,6 +33,7 @@ from sqlnode.kv.errors import KvRefused, StreamLost, connection_lost, outcome_un
 from sqlnode.kv.gates import Gates
 from sqlnode.kv.rowids import Numbers
 from sqlnode.kv.transaction import Isolation, KvTransaction
+from sqlnode.kv.usage import KvUsage
 
 if TYPE_CHECKING:
     from dormouse.base.ids import PodId, TenantId
@@ -84,6 +85,11 @@ class KvClient:
     def limits(self) -> Limits:
         """What storage takes."""
         return self._calls.limits
+
+    @property
+    def usage(self) -> KvUsage:
+        """What storage has done for this client."""
+        return self._calls.usage
 
     def start(self) -> None:
         """Open the stream in the background; requests may be made at once."""

@@ -6,6 +6,9 @@ Execute and Sync that came in one piece is answered in one write.
 
 An error in the extended protocol discards what follows up to Sync, as the table of pgwire.states
 has it. Transactions outside blocks end with the query, or at Sync.
+
+A proxy's frames (pgwire.link) may stand between any two messages. They are no activity of the
+client's, and the conversation goes on as if they had not been there.
 """
 
 import asyncio
@@ -18,6 +21,7 @@ from pgwire import frontend
 from pgwire.errors import ProtocolViolation
 from pgwire.framing import Frame
 from pgwire.frontend import CopyData, CopyDone, CopyFail
+from pgwire.link import KIND as LINK_FRAME
 from pgwire.notices import error_response
 from pgwire.states import Action, Event, State, action, after
 from sqlnode.errors import SqlError, unsupported
@@ -26,11 +30,14 @@ from sqlnode.session import utility
 from sqlnode.session.connection import ConnectionClosed
 from sqlnode.session.encoding import decode_params, fields
 from sqlnode.session.interrupts import SessionEnded
+from sqlnode.session.linked import LinkedSession
 from sqlnode.session.literals import template_of
 from sqlnode.session.pipeline import Planned
 from sqlnode.session.portal import Portal
 from sqlnode.session.prepared import PreparedStatement
+from sqlnode.session.replanning import plan_resumed
 from sqlnode.session.replies import error_notice, internal_error
+from sqlnode.session.resuming import idle_session
 from sqlnode.session.session import Session
 from sqlnode.session.transactions import Block
 from sqlnode.types import oids
@@ -51,7 +58,7 @@ class Backend:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.state = State.READY
-        self._reported = session.settings.reported()
+        self._linked = LinkedSession(session, session.link) if session.link is not None else None
         self._generation = session.settings.generation
         self._handlers: dict[int, Handler] = {
             ord("Q"): self._query,
@@ -66,9 +73,12 @@ class Backend:
         }
 
     async def run(self) -> None:
-        """Answer messages until Terminate. Raises SessionEnded, ConnectionClosed and
-        ProtocolViolation, all of which end the connection."""
+        """Answer messages until Terminate, or until the session is given away. Raises SessionEnded,
+        ConnectionClosed and ProtocolViolation, all of which end the connection."""
         self._ready()
+        if self.session.resumed:
+            # What its client knows of the server is what the last pod told: the next time tells.
+            self._generation = -1
         next_frame = self.session.connection.next_frame
         while True:
             frame = next_frame() or await self._idle()
@@ -79,8 +89,20 @@ class Backend:
                 raise ProtocolViolation(f"invalid frontend message type {frame.kind}")
             if frame.kind == 88:  # X
                 return
+            if frame.kind == LINK_FRAME:
+                if self._give_away(frame):
+                    return
+                continue
             await self._handle(frame)
             self.session.interrupts.check_end()
+
+    def _give_away(self, frame: Frame) -> bool:
+        """Whether the session has gone. Raises ProtocolViolation, and SessionEnded where it was
+        told to end before."""
+        if self._linked is None:
+            raise ProtocolViolation(f"invalid frontend message type {frame.kind}")
+        self.session.interrupts.check_end()
+        return self._linked.give_away(frame.body, self.state)
 
     async def _handle(self, frame: Frame) -> None:
         session = self.session
@@ -139,12 +161,14 @@ class Backend:
         if session.busy:
             session.busy = False
             session.tenant.statement_ended()
+            session.waits_since = session.tenant.idle_since
         name, milliseconds = session.idle_timeout()
         session.interrupts.wait()
         try:
             if not milliseconds:
                 return await session.connection.read()
-            async with asyncio.timeout(milliseconds / 1000):
+            silent = session.tenant.clock.monotonic() - session.waits_since
+            async with asyncio.timeout(milliseconds / 1000 - silent):
                 return await session.connection.read()
         except TimeoutError:
             raise SessionEnded(_IDLE_ERRORS[name]()) from None
@@ -162,11 +186,14 @@ class Backend:
             session.look_again()
             now = session.settings.reported()
             for name, value in now.items():
-                if self._reported.get(name) != value:
-                    status = replies.parameter_status(name, value, session.codec)
-                    session.connection.send(status)
-            self._reported = now
-        session.connection.send(replies.READY[session.transactions.status])
+                if session.told.get(name) != value:
+                    report = replies.parameter_status(name, value, session.codec)
+                    session.connection.send(report)
+            session.told = now
+        status = session.transactions.status
+        if status == "I" and self._linked is not None:
+            self._linked.checkpoint()
+        session.connection.send(replies.READY[status])
 
     # --- the simple protocol -----------------------------------------------------------------
 
@@ -180,7 +207,7 @@ class Backend:
             await session.finish()
             self.state = after(self.state, Event.SYNCED)
         await session.close_portal("")
-        session.statements.pop("", None)
+        session.statements.drop("")
         await self._run_text(text.text)
         self._ready()
 
@@ -301,12 +328,23 @@ class Backend:
         """See `utility.CopyStates`."""
         self.state = after(self.state, Event.COPY_IN_ENDED)
 
+    def _is_ours(self, frame: Frame) -> bool:
+        """Whether a frame found in a COPY is the proxy's; it has been refused then."""
+        try:
+            return not self._give_away(frame)
+        except ProtocolViolation:
+            return False
+
     async def read_copy(self) -> CopyData | CopyDone | CopyFail:
         """The client's next message of a COPY. Raises Terminated where it says goodbye."""
         connection = self.session.connection
         while True:
             frame = connection.next_frame() or await connection.read()
             verdict = action(self.state, frame.kind)
+            if frame.kind == LINK_FRAME:
+                if self._is_ours(frame):
+                    continue
+                verdict = Action.REFUSE
             if verdict is Action.REFUSE:
                 raise ProtocolViolation(
                     f"unexpected message type 0x{frame.kind:02X} during COPY from stdin"
@@ -334,7 +372,7 @@ class Backend:
             if message.statement in session.statements:
                 raise SqlError("42P05", f'prepared statement "{message.statement}" already exists')
         else:
-            session.statements.pop("", None)
+            session.statements.drop("")
         session.look_again()
         declared = message.param_types
         planned = session.tenant.plans.find(message.text, session.context, declared)
@@ -343,9 +381,11 @@ class Backend:
         elif not utility.is_exit(planned.raw):
             session.transactions.refuse_failed()
         session.transactions.start()
-        columns = utility.columns_of(session, planned) if planned is not None else None
+        columns, types = None, declared
+        if planned is not None:
+            columns, types = await utility.columns_of(session, planned), planned.param_types
         session.add_statement(
-            PreparedStatement(message.statement, message.text, planned, columns, declared)
+            PreparedStatement(message.statement, message.text, planned, columns, types)
         )
         session.connection.send(replies.PARSE_COMPLETE)
 
@@ -369,6 +409,8 @@ class Backend:
         if self.state is not State.EXTENDED:
             self.state = after(self.state, Event.EXTENDED_BEGUN)
         statement = self._statement(message.statement)
+        if statement.resumed is not None:
+            await plan_resumed(session, statement)
         params = message.params
         decoders = statement.decoders(message.param_formats, len(params), session.codec)
         planned = statement.planned
@@ -416,6 +458,8 @@ class Backend:
         send = session.connection.send
         if message.kind == "S":
             statement = self._statement(message.name)
+            if statement.resumed is not None:
+                await plan_resumed(session, statement)
             send(replies.parameter_description(statement.param_types))
             columns, formats = statement.columns, (0,) * len(statement.columns or ())
         else:
@@ -452,7 +496,7 @@ class Backend:
         if self.state is not State.EXTENDED:
             self.state = after(self.state, Event.EXTENDED_BEGUN)
         if message.kind == "S":
-            session.statements.pop(message.name, None)
+            session.statements.drop(message.name)
         else:
             await session.close_portal(message.name)
         session.connection.send(replies.CLOSE_COMPLETE)
@@ -476,8 +520,4 @@ def _idle_in_transaction() -> SqlError:
     return SqlError("25P03", "terminating connection due to idle-in-transaction timeout")
 
 
-def _idle_session() -> SqlError:
-    return SqlError("57P05", "terminating connection due to idle-session timeout")
-
-
-_IDLE_ERRORS = {"transaction": _idle_in_transaction, "session": _idle_session}
+_IDLE_ERRORS = {"transaction": _idle_in_transaction, "session": idle_session}

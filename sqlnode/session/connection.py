@@ -49,6 +49,8 @@ class Connection(asyncio.Protocol):
         self._out: list[bytes] = []
         self._out_bytes = 0
         self.closed = False
+        self.sent_bytes = 0
+        """Bytes written for the client, the proxy's own left out."""
         self.next_frame = self._decoder.next
         """The next whole message, None if there is none yet. Raises ProtocolViolation."""
         self.next_run = self._decoder.run
@@ -121,6 +123,15 @@ class Connection(asyncio.Protocol):
             self._decoder.feed(self._startup.rest())
             self._startup = None
 
+    def expect(self, body_bytes_max: int) -> None:
+        """The next message may be this long."""
+        self._decoder.body_bytes_max = body_bytes_max
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that are here and not yet asked for."""
+        return self._buffered()
+
     def trust(self) -> None:
         """The client has authenticated: it may send long messages."""
         self._decoder.body_bytes_max = self._limits.message_bytes_max
@@ -152,12 +163,18 @@ class Connection(asyncio.Protocol):
         self._out.append(data)
         self._out_bytes += len(data)
 
+    def send_private(self, data: bytes) -> None:
+        """Add what is for the proxy and not for the client."""
+        self.send(data)
+        self.sent_bytes -= len(data)
+
     def flush(self) -> None:
         """Write what has gathered. Does nothing on a closed connection."""
         if self._out:
             data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
             self._out = []
             self._out_bytes = 0
+            self.sent_bytes += len(data)
             if not self.closed:
                 self._channel().write(data)
 

@@ -49,7 +49,7 @@ def _cursor(session: "Session", name: str) -> Portal:
     return cursor
 
 
-def fetch_columns(session: "Session", raw: RawStatement) -> tuple[ResultColumn, ...] | None:
+async def fetch_columns(session: "Session", raw: RawStatement) -> tuple[ResultColumn, ...] | None:
     """The columns of FETCH are its cursor's."""
     return None if raw.node.ismove else _cursor(session, raw.node.portalname).columns
 

@@ -51,7 +51,7 @@ def _flag(option: Any) -> bool:
             return parse_bool(option.defname, option.arg.string.sval)
 
 
-def explain_columns(_session: "Session", _raw: RawStatement) -> tuple[ResultColumn, ...]:
+async def explain_columns(_session: "Session", _raw: RawStatement) -> tuple[ResultColumn, ...]:
     """The one column of EXPLAIN."""
     return (ResultColumn("QUERY PLAN", oids.TEXT),)
 
@@ -60,7 +60,7 @@ async def explain(session: "Session", portal: Portal, _states: CopyStates) -> An
     """EXPLAIN of queries; utility statements have no plan."""
     raw = portal.planned.raw
     options = _options(raw.node.options)
-    columns = explain_columns(session, raw)
+    columns = await explain_columns(session, raw)
     planned = portal.planned.inner
     if planned is None or planned.executable is None:
         return Answer("EXPLAIN", columns, rows_of([("Utility statements have no plan structure",)]))

@@ -1,6 +1,6 @@
 """The table of the session's own statements: what runs each, and what each returns."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from sqlnode.errors import SqlError, unsupported
@@ -65,7 +65,9 @@ HANDLERS: dict[str, Handler] = {
     "load_stmt": _refused("LOAD"),
 }
 
-COLUMNS: dict[str, Callable[["Session", RawStatement], tuple[ResultColumn, ...] | None]] = {
+Describer = Callable[["Session", RawStatement], Awaitable[tuple[ResultColumn, ...] | None]]
+
+COLUMNS: dict[str, Describer] = {
     "variable_show_stmt": variables.show_columns,
     "explain_stmt": explain.explain_columns,
     "fetch_stmt": cursor_commands.fetch_columns,

@@ -1,84 +1,196 @@
-"""A session that is between transactions, as bytes another pod can take up.
+"""What of a session moves to another pod, and what keeps it where it is.
 
-What moves: the settings the session has set, and its prepared statements by text and declared
-types. What cannot is refused with the reason: an open transaction, a statement that runs, a cursor
-that outlived its transaction. The token stands for the password at the next pod: it names tenant,
-user and the digest of the state, is signed with the key of this pod's tenant certificate, carries
-that certificate, and is short-lived.
+Between transactions a session is little: who it is, what it has set, and its prepared statements.
+That is written down as text, sealed (`sqlnode.session.seals`), and held by the proxy, until the
+session is taken up somewhere else (`sqlnode.session.resuming`):
 
-    token = base64(claims) "." base64(signature)      claims = JSON, signed as they stand
+    {user, database, pid, start settings, changed settings, what the client was told, …}    a line
+    ["name", "text", [parameter types], by PREPARE?, "shape of its rows"]                   a line
+    …                                                                                for each
+
+The start settings move with the changed ones, so that RESET and DISCARD ALL still lead back to what
+the client logged in with. A statement moves as its text: it is planned again at its first use, for
+the parameter types it had, and refused where its rows have another shape by then, as PostgreSQL
+refuses a cached plan. Its line is made once and is taken over as it is from pod to pod.
+
+There are two occasions. A *give-away* is asked for, and then the session is gone from here: all of
+it moves. A *checkpoint* is pushed ahead, for the case that this pod dies. The unnamed statement is
+not in it: it changes with nearly every statement of some drivers, and an outdated one would be
+worse than none. A client that prepared the unnamed statement in one pipeline, lost its pod, and
+binds it in the next is told that it does not exist (26000).
+
+A pod reads what pods of the last release have written: FORMAT changes when that is not so.
 """
 
-import base64
 import hashlib
 import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-
-from dormouse.base.clock import Clock
+from pgwire.link import SEALED_BYTES_MAX, Purpose
+from sqlnode.session.seals import OVERHEAD_BYTES, SealBroken
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlnode.execute.api import ResultColumn
     from sqlnode.session.session import Session
 
 FORMAT = 1
-STATE_BYTES_MAX = 4 << 20
-"""A session with more than this to move stays where it is."""
+CHECKPOINT = "checkpoint"
+TOO_MUCH = "it has too much state to move"
+
+LASTING: tuple[tuple[str, Callable[["Session"], object]], ...] = (
+    ("a cursor WITH HOLD is open", lambda session: session.portals),
+)
+"""What ties a session to its pod even between transactions: the reason, and when it is one. They
+are asked before every ReadyForQuery outside a transaction, so each has to be cheap."""
 
 
-def refusal(session: "Session | None") -> str:
-    """Why a session cannot move now; empty if it can."""
-    if session is None:
-        return "no such session"
+def lasting_reason(session: "Session") -> str:
+    """Why a session outside a transaction cannot move; empty if it can."""
+    for reason, applies in LASTING:
+        if applies(session):
+            return reason
+    return ""
+
+
+def missing_reason(session: "Session") -> str:
+    """Why a session could never move: what it was not given; empty if it has all."""
+    if session.link is None:
+        return "it has no link to a proxy"
+    if session.tenant.seals is None:
+        return "its pod has no session key"
+    return ""
+
+
+def present_reason(session: "Session") -> str:
+    """Why a session, seen from outside, could not be given away now; empty if it could."""
     if session.busy:
         return "a statement is running"
     if session.transactions.active:
         return "a transaction is open"
-    if any(portal.outlives for portal in session.portals.values()):
-        return "a cursor WITH HOLD is open"
-    return ""
+    return missing_reason(session) or lasting_reason(session) or too_much(session, SEALED_BYTES_MAX)
 
 
-def serialise(session: "Session") -> bytes:
-    """The state of a session that `refusal` has nothing against."""
-    document = {
-        "format": FORMAT,
-        "user": session.user,
-        "database": session.tenant.database,
-        "start_settings": dict(session.settings.start()),
-        "settings": dict(session.settings.changed()),
-        "statements": [
-            {
-                "name": statement.name,
-                "text": statement.text,
-                "types": list(statement.declared),
-                "sql": statement.from_sql,
-            }
-            for statement in session.statements.values()
-        ],
-    }
-    return json.dumps(document, separators=(",", ":")).encode()
+def too_much(session: "Session", bytes_max: int) -> str:
+    """TOO_MUCH where the prepared statements alone pass a bound, found without writing them."""
+    return TOO_MUCH if session.statements.size > bytes_max else ""
 
 
-def token(
-    session: "Session",
-    state: bytes,
-    *,
-    key: ec.EllipticCurvePrivateKey,
-    certificate: bytes,
-    clock: Clock,
-    seconds: float,
-) -> bytes:
-    """The signed claim to take up this very state, for `seconds` from now."""
-    claims = {
-        "format": FORMAT,
-        "tenant": session.tenant.id,
-        "user": session.user,
-        "state": hashlib.sha256(state).hexdigest(),
-        "expires_ns": clock.wall_ns() + int(seconds * 1e9),
-        "certificate": certificate.decode("ascii"),
-    }
-    text = json.dumps(claims, separators=(",", ":")).encode()
-    signature = key.sign(text, ec.ECDSA(hashes.SHA256()))
-    return base64.b64encode(text) + b"." + base64.b64encode(signature)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """A session between transactions."""
+
+    user: str
+    database: str
+    pid: int
+    purpose: str
+    """What it was sealed for: a `Purpose`, or CHECKPOINT."""
+    expires_ns: int
+    """Wall time."""
+    waits_since_ns: int
+    """Since when the client has been silent (wall time)."""
+    start: Mapping[str, str]
+    """Settings the session began with."""
+    changed: Mapping[str, str]
+    """Settings it has set."""
+    told: Mapping[str, str]
+    """Values of reported settings as the client knows them."""
+    statements: tuple[bytes, ...] = ()
+    """The line of each prepared statement."""
+
+    def encode(self) -> bytes:
+        """As lines."""
+        head = {
+            "format": FORMAT,
+            **{name: getattr(self, name) for name in _HEAD},
+            **{name: dict(getattr(self, name)) for name in _MAPS},
+        }
+        text = json.dumps(head, ensure_ascii=False, separators=(",", ":"))
+        return b"\n".join((text.encode(), *self.statements))
+
+    @classmethod
+    def decode(cls, plain: bytes) -> "State":
+        """The inverse of `encode`, of bytes that are known to be ours. Raises SealBroken where the
+        format is not this version's."""
+        first, *statements = plain.split(b"\n")
+        head = json.loads(first)
+        if head.pop("format") != FORMAT:
+            raise SealBroken("of another format")
+        return cls(**head, statements=tuple(statements))
+
+
+_HEAD = ("user", "database", "pid", "purpose", "expires_ns", "waits_since_ns")
+_MAPS = ("start", "changed", "told")
+
+
+def seal(session: "Session", purpose: Purpose | None, *, bytes_max: int) -> bytes | None:
+    """The sealed state of a session that nothing keeps; None where it is longer than `bytes_max`.
+
+    `purpose` None is for a checkpoint.
+    """
+    seals = session.tenant.seals
+    if seals is None:
+        raise RuntimeError("a session without a key cannot be sealed")
+    statements = session.statements
+    if statements.size > bytes_max:
+        return None
+    lines = [each.line() for each in (statements.named() if purpose is None else statements.all())]
+    plain = _state(session, purpose, lines).encode()
+    return seals.seal(plain) if len(plain) + OVERHEAD_BYTES <= bytes_max else None
+
+
+def _state(session: "Session", purpose: Purpose | None, lines: list[bytes]) -> State:
+    tenant, limits = session.tenant, session.tenant.limits
+    now_ns = tenant.clock.wall_ns()
+    silent = tenant.clock.monotonic() - session.waits_since
+    valid = limits.move_seconds if purpose is Purpose.MOVE else limits.park_seconds
+    return State(
+        user=session.user,
+        database=tenant.database,
+        pid=session.pid,
+        purpose=CHECKPOINT if purpose is None else purpose.name.lower(),
+        expires_ns=now_ns + int(valid * 1e9),
+        waits_since_ns=now_ns - int(silent * 1e9),
+        start=session.settings.start(),
+        changed=session.settings.changed(),
+        told=session.told,
+        statements=tuple(lines),
+    )
+
+
+# --- prepared statements -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StatementLine:
+    """A prepared statement as it moves."""
+
+    name: str
+    text: str
+    types: tuple[int, ...]
+    """Of its parameters."""
+    from_sql: bool
+    shape: str
+    """See `shape_of`."""
+
+    def encode(self) -> bytes:
+        """The line."""
+        fields = (self.name, self.text, self.types, self.from_sql, self.shape)
+        return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+
+    @classmethod
+    def decode(cls, line: bytes) -> "StatementLine":
+        """The inverse of `encode`."""
+        name, text, types, from_sql, shape = json.loads(line)
+        return cls(name, text, tuple(types), from_sql, shape)
+
+
+def shape_of(columns: "Iterable[ResultColumn] | None") -> str:
+    """What tells one shape of rows from another; empty for no rows."""
+    if columns is None:
+        return ""
+    facts = [(each.name, each.type, each.typmod, each.table, each.number) for each in columns]
+    return hashlib.blake2b(json.dumps(facts).encode(), digest_size=8).hexdigest()

@@ -11,6 +11,7 @@ from sqlnode.parse import RawStatement
 from sqlnode.session.pipeline import inner
 from sqlnode.session.portal import Portal
 from sqlnode.session.prepared import PreparedStatement
+from sqlnode.session.replanning import plan_resumed
 from sqlnode.session.utility import Answer, CopyStates, columns_of
 from sqlnode.types.base import Value
 from sqlnode.types.registry import by_oid
@@ -27,9 +28,9 @@ async def prepare(session: "Session", portal: Portal, _states: CopyStates) -> An
         raise SqlError("42P05", f'prepared statement "{node.name}" already exists')
     declared = tuple(typenames.resolve(name.type_name)[0] for name in node.argtypes)
     planned = await session.plan(inner(raw, node.query), declared)
-    columns = columns_of(session, planned)
+    columns = await columns_of(session, planned)
     session.add_statement(
-        PreparedStatement(node.name, raw.text, planned, columns, declared, from_sql=True)
+        PreparedStatement(node.name, raw.text, planned, columns, planned.param_types, from_sql=True)
     )
     return Answer("PREPARE")
 
@@ -41,15 +42,22 @@ def _statement(session: "Session", name: str) -> PreparedStatement:
     return statement
 
 
-def execute_columns(session: "Session", raw: RawStatement) -> tuple[ResultColumn, ...] | None:
+async def _planned_statement(session: "Session", name: str) -> PreparedStatement:
+    statement = _statement(session, name)
+    if statement.resumed is not None:
+        await plan_resumed(session, statement)
+    return statement
+
+
+async def execute_columns(session: "Session", raw: RawStatement) -> tuple[ResultColumn, ...] | None:
     """The columns of EXECUTE are its statement's."""
-    return _statement(session, raw.node.name).columns
+    return (await _planned_statement(session, raw.node.name)).columns
 
 
 async def execute(session: "Session", portal: Portal, _states: CopyStates) -> Answer:
     """EXECUTE name [(values)]."""
     raw = portal.planned.raw
-    statement = _statement(session, raw.node.name)
+    statement = await _planned_statement(session, raw.node.name)
     planned = statement.planned
     if planned is None or planned.executable is None:
         raise SqlError("0A000", "EXECUTE of a utility statement is not supported")
@@ -102,5 +110,5 @@ async def deallocate(session: "Session", portal: Portal, _states: CopyStates) ->
         session.statements.clear()
         return Answer("DEALLOCATE ALL")
     _statement(session, node.name)
-    del session.statements[node.name]
+    session.statements.drop(node.name)
     return Answer("DEALLOCATE")

@@ -6,10 +6,11 @@ fresh catalog, opening portals, and sending rows.
 """
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pgwire.backend import data_rows, row_description
+from pgwire.link import Link
 from pgwire.notices import Notice, notice_response
 from sqlnode.errors import SqlError
 from sqlnode.execute.api import Batch, Execution, ResultColumn
@@ -22,7 +23,7 @@ from sqlnode.session.guc_values import codec
 from sqlnode.session.interrupts import SessionInterrupts
 from sqlnode.session.pipeline import Planned, make_plan, plan_one
 from sqlnode.session.portal import Portal
-from sqlnode.session.prepared import PreparedStatement
+from sqlnode.session.prepared import PreparedStatement, Statements
 from sqlnode.session.replies import wanted
 from sqlnode.session.settings import Settings
 from sqlnode.session.tenant import Tenant
@@ -48,6 +49,7 @@ class Session:
         user: str,
         pid: int,
         secret: bytes,
+        link: Link | None = None,
     ) -> None:
         self.tenant = tenant
         self.connection = connection
@@ -56,13 +58,21 @@ class Session:
         self.user = user
         self.pid = pid
         self.secret = secret
+        self.link = link
+        """What the proxy may ask with; None for a client without a proxy."""
         self.busy = False
         """Whether a message is being worked on."""
+        self.waits_since = tenant.clock.monotonic()
+        """Since when the client has been silent, while it is (clock.monotonic)."""
+        self.resumed = False
+        """Whether another pod had it before."""
+        self.told: Mapping[str, str] = settings.reported()
+        """The values of reported settings as the client knows them."""
         self.context = SessionContext(
             settings, tenant.catalog, tenant.clock, user=user, database=tenant.database, pid=pid
         )
         self.transactions = Transactions(tenant, settings, self.context, interrupts, self.warn)
-        self.statements: dict[str, PreparedStatement] = {}
+        self.statements = Statements()
         self.portals: dict[str, Portal] = {}
         self.codec = codec(settings["client_encoding"])
         self._timeouts_of = -1
@@ -269,7 +279,7 @@ class Session:
         limit = self.tenant.limits.statements_max
         if statement.name not in self.statements and len(self.statements) >= limit:
             raise SqlError("54000", f"a session has at most {limit} prepared statements")
-        self.statements[statement.name] = statement
+        self.statements.add(statement)
 
     async def end_transaction_portals(self, *, committed: bool) -> None:
         """Portals live as long as their transaction, held cursors longer if it commits."""

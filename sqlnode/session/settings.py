@@ -57,12 +57,23 @@ class Settings:
         """`start` comes from the stamp and the startup packet and is checked; `internal` holds
         facts such as is_superuser. Raises SqlError where `start` does not stand the check."""
         self._start: dict[str, str] = dict(internal)
-        self._session: dict[str, str] = {}
+        self._session: Mapping[str, str] = {}
         self._local: dict[str, str] = {}
         self.generation = 0
         for name, value in start.items():
             key, text = self._checked(name, value)
             self._start[key] = text
+
+    @classmethod
+    def resumed(
+        cls, start: Mapping[str, str], changed: Mapping[str, str], *, internal: Mapping[str, str]
+    ) -> "Settings":
+        """The settings of a session that another pod has had: as `start` and `changed` gave them
+        there, unchecked. A setting this version does not have is left out."""
+        settings = cls({}, internal=internal)
+        settings._start |= {name: value for name, value in start.items() if _is_name(name)}
+        settings._session = {name: value for name, value in changed.items() if _is_name(name)}
+        return settings
 
     def get(self, name: str) -> str | None:
         """The effective value of a setting, None if there is none of that name."""
@@ -143,8 +154,8 @@ class Settings:
         }
 
     def changed(self) -> Mapping[str, str]:
-        """What the session itself has set: what moves with it to another pod."""
-        return dict(self._session)
+        """What the session itself has set. The map is never changed, only replaced."""
+        return self._session
 
     def reported(self) -> dict[str, str]:
         """The values that the client is told."""
@@ -175,6 +186,10 @@ class Settings:
         if key not in known and sum("." in k for k in known) >= CUSTOM_MAX:
             raise SqlError("54000", f"a session has at most {CUSTOM_MAX} custom parameters")
         return key
+
+
+def _is_name(name: str) -> bool:
+    return "." in name or name.lower() in SETTINGS
 
 
 def _cannot_change(name: str) -> SqlError:

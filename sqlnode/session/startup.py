@@ -1,17 +1,21 @@
 """From the first byte to the first ReadyForQuery: startup packet, SCRAM, settings.
 
-    StartupMessage ──▶ SCRAM with a verifier (or a mock one) ──▶ database? room? ──▶ session
+    StartupMessage ──▶ draining? ─┬─▶ SCRAM with a verifier (or a mock one) ──▶ database? room? ─┐
+                                  └─▶ a session that another pod had (see `resuming`) ───────────┴─▶
 
-Whether a user or a database exists is told only to who has authenticated.
+Whether a user or a database exists is told only to who has authenticated. That the pod is draining
+is told first of all, so that a proxy that hears it can still try another pod.
 """
 
 import secrets
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from dormouse.base.errors import DormouseError
 from pgwire import backend as replies
 from pgwire import sasl
 from pgwire.errors import AuthenticationFailed, ProtocolViolation
+from pgwire.link import LINK_OPTION, PRIVATE_OPTIONS, RESUME_OPTION, Link
 from pgwire.scram import MECHANISM, NONCE_BYTES, ScramServer
 from pgwire.startup import (
     CancelRequest,
@@ -23,6 +27,7 @@ from pgwire.startup import (
 from sqlnode.errors import SqlError
 from sqlnode.session.connection import Connection
 from sqlnode.session.interrupts import SessionInterrupts
+from sqlnode.session.resuming import read_sealed, resumed_session
 from sqlnode.session.session import Session
 from sqlnode.session.settings import Settings
 from sqlnode.session.tenant import Tenant
@@ -32,17 +37,46 @@ SECRET_BYTES = 4
 _NOT_SETTINGS = frozenset({"user", "database", "options", "replication"})
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the protocol options ask for."""
+
+    link: Link | None
+    resumes: bool
+    unknown: tuple[str, ...]
+
+
+def _asked(options: Mapping[str, str]) -> _Asked:
+    """Raises ProtocolViolation."""
+    value, resumes = options.get(LINK_OPTION), options.get(RESUME_OPTION)
+    if resumes is not None and (resumes != "on" or value is None):
+        raise ProtocolViolation("invalid link")
+    unknown = tuple(name for name in options if name not in PRIVATE_OPTIONS)
+    return _Asked(None if value is None else Link.parse(value), resumes is not None, unknown)
+
+
 async def open_session(tenant: Tenant, connection: Connection) -> Session | None:
-    """The session of a client that logs in; None where it only wanted something cancelled.
+    """The session of a client that logs in or is resumed; None where it only wanted something
+    cancelled.
 
     Raises SqlError and ProtocolViolation (to be sent as FATAL), ConnectionClosed.
     """
     message = await _introduction(tenant, connection)
     if message is None:
         return None
-    if message.needs_negotiation:
-        connection.send(replies.negotiate_protocol_version(tuple(message.protocol_options)))
+    asked = _asked(message.protocol_options)
+    sealed = await read_sealed(connection) if asked.resumes else b""
+    if tenant.draining:
+        raise SqlError("57P03", "the database system is shutting down")
+    if message.minor or asked.unknown:
+        connection.send(replies.negotiate_protocol_version(asked.unknown))
     user = message.parameters["user"]
+    if asked.resumes and asked.link is not None:
+        session = resumed_session(tenant, connection, asked.link, user, sealed)
+        connection.trust()
+        connection.send(replies.AUTHENTICATION_OK)
+        _welcome(session)
+        return session
     await _authenticate(tenant, connection, user)
     connection.trust()
     database = message.parameters.get("database") or user
@@ -50,11 +84,11 @@ async def open_session(tenant: Tenant, connection: Connection) -> Session | None
         raise SqlError("3D000", f'database "{database}" does not exist')
     if message.parameters.get("replication", "false").lower() not in ("false", "off", "no", "0"):
         raise SqlError("0A000", "replication connections are not supported")
-    if tenant.draining:
-        raise SqlError("57P03", "the database system is shutting down")
     if len(tenant.sessions) >= tenant.sessions_max:
         raise SqlError("53300", "sorry, too many clients already")
-    return _session(tenant, connection, message, user)
+    session = _session(tenant, connection, message, asked.link)
+    _welcome(session)
+    return session
 
 
 async def _introduction(tenant: Tenant, connection: Connection) -> StartupMessage | None:
@@ -96,16 +130,28 @@ async def _sasl_body(connection: Connection) -> bytes:
     return frame.body
 
 
-def _session(tenant: Tenant, connection: Connection, message: StartupMessage, user: str) -> Session:
-    settings = _settings(tenant, message.parameters, user)
-    pid = tenant.new_pid()
-    secret = secrets.token_bytes(SECRET_BYTES)
-    interrupts = SessionInterrupts(tenant.clock, tenant.limits.slice_seconds)
-    session = Session(tenant, connection, settings, interrupts, user=user, pid=pid, secret=secret)
-    for name, value in settings.reported().items():
-        connection.send(replies.parameter_status(name, value, session.codec))
-    connection.send(replies.backend_key_data(pid, secret))
-    return session
+def _session(
+    tenant: Tenant, connection: Connection, message: StartupMessage, link: Link | None
+) -> Session:
+    user = message.parameters["user"]
+    return Session(
+        tenant,
+        connection,
+        _settings(tenant, message.parameters, user),
+        SessionInterrupts(tenant.clock, tenant.limits.slice_seconds),
+        user=user,
+        pid=tenant.free_pid(0 if link is None else link.pid),
+        secret=secrets.token_bytes(SECRET_BYTES) if link is None else link.cancel_secret,
+        link=link,
+    )
+
+
+def _welcome(session: Session) -> None:
+    """What a client is told between its authentication and ReadyForQuery."""
+    send = session.connection.send
+    for name, value in session.settings.reported().items():
+        send(replies.parameter_status(name, value, session.codec))
+    send(replies.backend_key_data(session.pid, session.secret))
 
 
 def _settings(tenant: Tenant, parameters: Mapping[str, str], user: str) -> Settings:
@@ -114,13 +160,8 @@ def _settings(tenant: Tenant, parameters: Mapping[str, str], user: str) -> Setti
     if options:
         start |= parse_options(options)
     start |= {name: value for name, value in parameters.items() if name not in _NOT_SETTINGS}
-    internal = {
-        "session_authorization": user,
-        "is_superuser": "off",
-        "max_connections": str(tenant.sessions_max),
-    }
     try:
-        return Settings(start, internal=internal)
+        return Settings(start, internal=tenant.facts(user))
     except DormouseError as error:
         if isinstance(error, SqlError):
             raise

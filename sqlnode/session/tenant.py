@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from sqlnode.config import PodLimits
 from sqlnode.kv.client import KvClient
 from sqlnode.session.literals import RefusedTemplates
 from sqlnode.session.pipeline import PlanCache
+from sqlnode.session.seals import Seals
 
 if TYPE_CHECKING:
     from sqlnode.catalog.catalog import Catalog
@@ -43,13 +44,14 @@ class Tenant:
     sessions_max: int = 100
     sessions: "dict[int, Session]" = field(default_factory=dict)
     """By backend pid."""
+    seals: Seals | None = None
+    """For sessions that move between the tenant's pods; None: none does."""
     draining: bool = False
+    """New sessions are refused."""
     idle_since: float = 0.0
-    """When the last session ended or statement finished (clock.monotonic)."""
+    """When the last login, statement or transaction ended (clock.monotonic)."""
     active: int = 0
     """Sessions running a statement now."""
-    on_session_end: Callable[[], None] | None = None
-    """Called when a connection has ended."""
     plans: PlanCache = field(init=False)
     _mock_secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
     _reloading: "asyncio.Task[Catalog] | None" = None
@@ -65,23 +67,40 @@ class Tenant:
             return self.owner_verifier, False
         return mock_verifier(user, self._mock_secret), True
 
-    def new_pid(self) -> int:
-        """A backend pid that no session of this pod has."""
-        while True:
+    def has_role(self, user: str) -> bool:
+        """Whether somebody of that name may log in."""
+        return user == self.owner
+
+    def facts(self, user: str) -> Mapping[str, str]:
+        """The settings of a session that nobody sets."""
+        return {
+            "session_authorization": user,
+            "is_superuser": "off",
+            "max_connections": str(self.sessions_max),
+        }
+
+    def free_pid(self, wanted: int = 0) -> int:
+        """A backend pid that no session of this pod has: the one that is wanted, if it is free."""
+        pid = wanted
+        while not 0 < pid <= _PID_MAX or pid in self.sessions:
             pid = secrets.randbelow(_PID_MAX) + 1
-            if pid not in self.sessions:
-                return pid
+        return pid
+
+    def was_used(self) -> None:
+        """Somebody has logged in, or a transaction is over."""
+        self.idle_since = self.clock.monotonic()
 
     def statement_ended(self) -> None:
         """A session has nothing to do any more."""
         self.active -= 1
         self.idle_since = self.clock.monotonic()
 
-    def session_ended(self) -> None:
-        """A connection is over."""
-        self.idle_since = self.clock.monotonic()
-        if self.on_session_end is not None:
-            self.on_session_end()
+    @property
+    def idle_seconds(self) -> float:
+        """How long nothing was done here: no login, no statement, no open transaction."""
+        if self.active or any(each.transactions.active for each in self.sessions.values()):
+            return 0.0
+        return max(self.clock.monotonic() - self.idle_since, 0.0)
 
     async def reload_catalog(self) -> "Catalog":
         """Read the catalog again; callers that come meanwhile share the one read."""

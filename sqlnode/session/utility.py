@@ -110,14 +110,14 @@ async def _run_fresh(session: "Session", statement: Utility) -> tuple[Execution,
     return execution, await run_utility(statement, execution)
 
 
-def columns_of(session: "Session", planned: Planned) -> tuple[ResultColumn, ...] | None:
+async def columns_of(session: "Session", planned: Planned) -> tuple[ResultColumn, ...] | None:
     """What Describe says of a statement: its columns, None if it returns no rows."""
     from sqlnode.session.handlers import COLUMNS  # the handlers use this module
 
     if planned.executable is not None:
         return planned.executable.columns
     describe = COLUMNS.get(planned.raw.kind)
-    return describe(session, planned.raw) if describe is not None else None
+    return await describe(session, planned.raw) if describe is not None else None
 
 
 # --- transactions ------------------------------------------------------------------------------

@@ -96,7 +96,7 @@ def _quoted(word: str) -> str:
     return word if _PLAIN_NAME.fullmatch(word) else '"' + word.replace('"', '""') + '"'
 
 
-def show_columns(_session: "Session", raw: RawStatement) -> tuple[ResultColumn, ...]:
+async def show_columns(_session: "Session", raw: RawStatement) -> tuple[ResultColumn, ...]:
     """The columns of SHOW."""
     if raw.node.name == "all":
         return tuple(ResultColumn(name, oids.TEXT) for name in ("name", "setting", "description"))
@@ -107,7 +107,7 @@ def show_columns(_session: "Session", raw: RawStatement) -> tuple[ResultColumn, 
 async def show(session: "Session", portal: Portal, _states: CopyStates) -> Answer:
     """SHOW and SHOW ALL."""
     raw = portal.planned.raw
-    columns = show_columns(session, raw)
+    columns = await show_columns(session, raw)
     if raw.node.name == "all":
         return Answer("SHOW", columns, rows_of(list(session.settings.everything())))
     value = session.settings.get(raw.node.name)

@@ -1,0 +1,70 @@
+"""What a pod has asked of storage, as it is billed: batches, requests, bytes.
+
+    a batch    one operation of a frame: Get, Scan, Lock, Stage, Commit, Increment
+    a request  a key or a range in it
+    bytes      the keys and values that came back, or that were written
+
+Only what storage has carried out counts, when its answer comes; a lock that answers values is a
+read. Counting takes the lengths of blocks and the count at their beginning, and unpacks nothing.
+"""
+
+from dataclasses import dataclass
+
+from proto import kv_pb2 as kv
+
+_U32_BYTES = 4
+
+
+@dataclass(slots=True)
+class KvUsage:
+    """Only grows, but for `clear`."""
+
+    read_batches: int = 0
+    read_requests: int = 0
+    read_bytes: int = 0
+    write_batches: int = 0
+    write_requests: int = 0
+    write_bytes: int = 0
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self.read_batches = self.read_requests = self.read_bytes = 0
+        self.write_batches = self.write_requests = self.write_bytes = 0
+
+    def count(self, request: kv.Request, reply: kv.Reply) -> None:
+        """A request that was carried out."""
+        match request.WhichOneof("op"):
+            case "get":
+                self._read(_items(request.get.keys), _bytes(reply.get.values))
+            case "scan":
+                self._read(1, _bytes(reply.scan.keys) + _bytes(reply.scan.values))
+            case "lock":
+                self._read(_items(request.lock.keys), _bytes(reply.lock.values))
+            case "stage":
+                self._write(request.stage.writes, 0)
+            case "commit":
+                self._write(request.commit.writes, len(request.commit.retired))
+            case "increment":
+                self.write_batches += 1
+                self.write_requests += 1
+                self.write_bytes += len(request.increment.key)
+
+    def _read(self, requests: int, size: int) -> None:
+        self.read_batches += 1
+        self.read_requests += requests
+        self.read_bytes += size
+
+    def _write(self, writes: kv.Writes, ranges: int) -> None:
+        self.write_batches += 1
+        self.write_requests += _items(writes.keys) + ranges
+        self.write_bytes += _bytes(writes.keys) + _bytes(writes.values)
+
+
+def _items(block: bytes) -> int:
+    """How many byte strings are in a block (dormouse.base.blocks)."""
+    return int.from_bytes(block[:_U32_BYTES], "little")
+
+
+def _bytes(block: bytes) -> int:
+    """Their bytes, without the lengths in front."""
+    return max(len(block) - _U32_BYTES * (_items(block) + 1), 0)
