@@ -75,6 +75,12 @@ class ClientFrame(_message.Message):
 
     HELLO_FIELD_NUMBER: _builtins.int
     REQUESTS_FIELD_NUMBER: _builtins.int
+    CATALOG_SEEN_FIELD_NUMBER: _builtins.int
+    catalog_seen: _builtins.int
+    """The pod keeps a copy of the catalog, and no statement that begins from now on uses one older
+    than this version (1: it has none yet). Once it has said so on a stream, a commit that changes
+    the catalog is answered to another pod only when this one has said that it has seen it.
+    """
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -84,10 +90,11 @@ class ClientFrame(_message.Message):
         *,
         hello: Global___Hello | None = ...,
         requests: _abc.Iterable[Global___Request] | None = ...,
+        catalog_seen: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello", "requests", b"requests"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["catalog_seen", b"catalog_seen", "hello", b"hello", "requests", b"requests"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -99,6 +106,11 @@ class ServerFrame(_message.Message):
 
     HELLO_FIELD_NUMBER: _builtins.int
     REPLIES_FIELD_NUMBER: _builtins.int
+    CATALOG_VERSION_FIELD_NUMBER: _builtins.int
+    catalog_version: _builtins.int
+    """The catalog has this version: to be read again, and answered with `catalog_seen`, soon. A
+    stream that does not answer is ended.
+    """
     @_builtins.property
     def hello(self) -> Global___HelloReply: ...
     @_builtins.property
@@ -108,10 +120,11 @@ class ServerFrame(_message.Message):
         *,
         hello: Global___HelloReply | None = ...,
         replies: _abc.Iterable[Global___Reply] | None = ...,
+        catalog_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello", "replies", b"replies"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["catalog_version", b"catalog_version", "hello", b"hello", "replies", b"replies"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -202,7 +215,9 @@ class Request(_message.Message):
     that stands alone.
     """
     catalog_version: _builtins.int
-    """When set, the request is refused with CATALOG_STALE unless the tenant's catalog has this version."""
+    """When set, the request is refused with CATALOG_STALE unless the tenant's catalog has this version
+    (for a read without a snapshot: at the snapshot it is given; for a lock: also when it is got).
+    """
     @_builtins.property
     def get(self) -> Global___Get: ...
     @_builtins.property
@@ -455,6 +470,8 @@ class Lock(_message.Message):
     WAIT_FIELD_NUMBER: _builtins.int
     TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     SNAPSHOT_FIELD_NUMBER: _builtins.int
+    MARKS_FIELD_NUMBER: _builtins.int
+    MARKS_MODE_FIELD_NUMBER: _builtins.int
     keys: _builtins.bytes
     """block; locked in this order"""
     mode: Global___LockMode.ValueType
@@ -463,6 +480,11 @@ class Lock(_message.Message):
     """0: no limit"""
     snapshot: _builtins.int
     """When set, a key whose newest version is younger fails with CONFLICT (REPEATABLE READ)."""
+    marks: _builtins.bytes
+    """Block of keys that must not exist. They are locked first, in `marks_mode`, waiting whatever
+    `wait` says; if one exists then, the request is refused with CATALOG_STALE.
+    """
+    marks_mode: Global___LockMode.ValueType
     def __init__(
         self,
         *,
@@ -471,10 +493,12 @@ class Lock(_message.Message):
         wait: Global___WaitPolicy.ValueType = ...,
         timeout_ms: _builtins.int = ...,
         snapshot: _builtins.int = ...,
+        marks: _builtins.bytes = ...,
+        marks_mode: Global___LockMode.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "mode", b"mode", "snapshot", b"snapshot", "timeout_ms", b"timeout_ms", "wait", b"wait"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "marks", b"marks", "marks_mode", b"marks_mode", "mode", b"mode", "snapshot", b"snapshot", "timeout_ms", b"timeout_ms", "wait", b"wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -596,11 +620,14 @@ class Commit(_message.Message):
     ABSENT_FIELD_NUMBER: _builtins.int
     RETIRED_FIELD_NUMBER: _builtins.int
     CHANGES_CATALOG_FIELD_NUMBER: _builtins.int
+    TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     snapshot: _builtins.int
     absent: _builtins.bytes
     """block of keys"""
     changes_catalog: _builtins.bool
     """sets the tenant's catalog version to the commit time"""
+    timeout_ms: _builtins.int
+    """for each lock that the commit must wait for; 0: no limit"""
     @_builtins.property
     def writes(self) -> Global___Writes: ...
     @_builtins.property
@@ -618,10 +645,11 @@ class Commit(_message.Message):
         absent: _builtins.bytes = ...,
         retired: _abc.Iterable[Global___Range] | None = ...,
         changes_catalog: _builtins.bool = ...,
+        timeout_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["writes", b"writes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent", b"absent", "changes_catalog", b"changes_catalog", "guards", b"guards", "retired", b"retired", "snapshot", b"snapshot", "writes", b"writes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent", b"absent", "changes_catalog", b"changes_catalog", "guards", b"guards", "retired", b"retired", "snapshot", b"snapshot", "timeout_ms", b"timeout_ms", "writes", b"writes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -629,7 +657,9 @@ Global___Commit: _TypeAlias = Commit  # noqa: Y015
 
 @_typing.final
 class Guard(_message.Message):
-    """A precondition: the newest version of the key was committed at `version` (0: there is none)."""
+    """A precondition: the newest version of the key was committed at `version` (0: there is none). The
+    commit locks the key in SHARE mode first, waiting for whoever is about to change it.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -4,10 +4,12 @@
     └ may wait ┘      └── one synchronous step ──┘ └ group ┘   └── one synchronous step ──┘
 
 *Lock*: a key the transaction holds is its own; for any other the commit takes the lock, waiting
-in the same queue as everybody. *Look*: the newest versions of all keys concerned, from memory or
-the engine. *Judge*: guards, keys that must be absent, versions younger than the snapshot. Between
-judging and queueing nothing can intervene, and what is queued before is either published or holds
-its locks, which `Versions.newest` waits for. So the judgement still holds at the write.
+in the same queue as everybody. Guards are locked too, in SHARE mode and before anything else: who
+is about to change what a guard stands for holds it exclusively, and is waited for. *Look*: the
+newest versions of all keys concerned, from memory or the engine. *Judge*: guards, keys that must be
+absent, versions younger than the snapshot. Between judging and queueing nothing can intervene, and
+what is queued before is either published or holds its locks, which `Versions.newest` waits for. So
+the judgement still holds at the write.
 
 A key that is required to be absent is exempt from the snapshot check: that it was there and went
 away since is no conflict for an insertion (PostgreSQL sees it the same way).
@@ -20,6 +22,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from dormouse.base import blocks
+from dormouse.base.tasks import spawn
 from proto import kv_pb2 as kv
 from storage.cache import Record
 from storage.committer import Submission
@@ -27,10 +30,10 @@ from storage.engines.interface import EngineError, Write
 from storage.layout import TIME, catalog_key, history_key, record_key, retired_key
 from storage.locks import NO_KEY_UPDATE, SHARE, UPDATE, Outcome
 from storage.metrics import COMMITS
-from storage.refusals import Refusal, transaction_ended
+from storage.refusals import Refusal, catalog_stale, transaction_ended
 from storage.shard import Shard
 from storage.tenants import Tenant, Transaction
-from storage.waiting import InFlight, lock
+from storage.waiting import InFlight, deadline_of, lock
 
 CACHED_BYTES_MAX = 64 << 10
 """Larger payloads are not kept in memory."""
@@ -47,6 +50,8 @@ class Intent:
     retired: list[tuple[bytes, bytes]]
     changes_catalog: bool
     catalog_version: int
+    timeout_ms: int
+    """For each lock that must be waited for; 0: no limit."""
     size: int
     strange: list[bytes] = field(default_factory=list)
     """Keys written without a lock of the transaction's own."""
@@ -68,6 +73,7 @@ def parse(tenant: Tenant, request: kv.Request) -> Intent:
         retired=[span.range(each.start, each.end) for each in commit.retired],
         changes_catalog=commit.changes_catalog,
         catalog_version=request.catalog_version,
+        timeout_ms=commit.timeout_ms,
         size=len(commit.writes.keys) + len(commit.writes.values),
     )
 
@@ -75,9 +81,7 @@ def parse(tenant: Tenant, request: kv.Request) -> Intent:
 def judge(intent: Intent, tenant: Tenant, records: dict[bytes, Record]) -> None:
     """Decide on the newest versions whether the commit may go ahead; raises Refusal."""
     if intent.catalog_version and intent.catalog_version != tenant.catalog_next:
-        raise Refusal(
-            kv.Error.CATALOG_STALE, "the catalog has changed", version=tenant.catalog_next
-        )
+        raise catalog_stale(tenant.catalog_next)
     for key, version in intent.guards.items():
         since, payload = records[key]
         if (since if payload is not None else 0) != version:
@@ -129,6 +133,12 @@ class CommitPath:
         intent.strange = [key for key in intent.writes if locks.mode_held(transaction, key) < SHARE]
         if transaction.pieces or transaction.staging:
             return False
+        for key in intent.guards:
+            if (
+                locks.mode_held(transaction, key) < SHARE
+                and locks.acquire(transaction, key, SHARE) is not Outcome.GRANTED
+            ):
+                return False
         for key in intent.writes:
             if (
                 locks.mode_held(transaction, key) < NO_KEY_UPDATE
@@ -154,9 +164,13 @@ class CommitPath:
     ) -> None:
         """Commit, waiting for locks and reads as needed. Raises Refusal."""
         shard, tenant = self._shard, transaction.tenant
+        await self.lock_guards(transaction, intent, request)
         for key in intent.writes:
             if shard.locks.mode_held(transaction, key) < NO_KEY_UPDATE:
-                await lock(shard.locks, transaction, key, UPDATE, request=request)
+                deadline = deadline_of(intent.timeout_ms)
+                await lock(
+                    shard.locks, transaction, key, UPDATE, request=request, deadline=deadline
+                )
         newest = await shard.versions.newest(intent.strange, transaction)
         records = dict(zip(intent.strange, newest, strict=True))
         for key in self._maybe_removed(intent, tenant, records):
@@ -165,6 +179,16 @@ class CommitPath:
         keys = intent.keys
         newest = await shard.versions.newest(keys, transaction)
         self._submit(transaction, intent, dict(zip(keys, newest, strict=True)), done)
+
+    async def lock_guards(
+        self, transaction: Transaction, intent: Intent, request: InFlight
+    ) -> None:
+        """Lock the guards' keys, waiting for whoever is about to change them. Raises Refusal."""
+        locks = self._shard.locks
+        for key in intent.guards:
+            if locks.mode_held(transaction, key) < SHARE:
+                deadline = deadline_of(intent.timeout_ms)
+                await lock(locks, transaction, key, SHARE, request=request, deadline=deadline)
 
     def _maybe_removed(
         self, intent: Intent, tenant: Tenant, records: dict[bytes, Record]
@@ -241,7 +265,17 @@ class CommitPath:
             tenant.catalog_version = time
         transaction.decided(time)
         self._shard.end(transaction)
-        done(time, None)
+        if intent.changes_catalog and tenant.readers.behind(time, but=transaction.session):
+            spawn(_answer_when_told(transaction, time, done), name="telling of a catalog")
+        else:
+            done(time, None)
+
+
+async def _answer_when_told(
+    transaction: Transaction, time: int, done: Callable[[int, Refusal | None], None]
+) -> None:
+    await transaction.tenant.readers.told(time, but=transaction.session)
+    done(time, None)
 
 
 def side_writes(tenant: Tenant, intent: Intent, time: int) -> Sequence[Write]:

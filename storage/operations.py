@@ -18,17 +18,18 @@ from storage.cache import Record
 from storage.engines.interface import EngineError
 from storage.layout import TIME
 from storage.locks import Outcome
-from storage.refusals import Refusal, bad_request, transaction_ended
+from storage.refusals import Refusal, bad_request, catalog_stale, transaction_ended
 from storage.resolve import Resolver
 from storage.shard import Shard
 from storage.staging import Staging
 from storage.tenants import Session, Tenant, Transaction
 from storage.versions import Wanted
-from storage.waiting import InFlight, lock
+from storage.waiting import InFlight, deadline_of, lock
 
 _ENDED_MAX = 4096
 """Transactions of a session whose end is remembered, so that a late request is told."""
 
+_LOCK_MODES = frozenset(kv.LockMode.values()) - {kv.LOCK_MODE_UNSPECIFIED}
 _REPLY_BYTES_MAX = 48 << 20
 """Bytes of the values in one reply; a gRPC message ends at 64 MiB."""
 
@@ -75,14 +76,13 @@ class Operations:
         handler = self._handlers.get(request.WhichOneof("op") or "")
         if handler is None:
             raise bad_request("a request without an operation")
+        self._check_catalog(request)
+        return handler(request)
+
+    def _check_catalog(self, request: kv.Request) -> None:
         version = request.catalog_version
         if version and version != self._tenant.catalog_version:
-            raise Refusal(
-                kv.Error.CATALOG_STALE,
-                "the catalog has changed",
-                version=self._tenant.catalog_version,
-            )
-        return handler(request)
+            raise catalog_stale(self._tenant.catalog_version)
 
     def _transaction(self, number: int) -> Transaction:
         if not number:
@@ -156,11 +156,57 @@ class Operations:
     def _lock(self, request: kv.Request) -> kv.Reply | None:
         wanted = request.lock
         keys = self._tenant.span.keys(wanted.keys)
-        mode = int(wanted.mode)
-        if mode not in kv.LockMode.values() or not mode:
+        if wanted.mode not in _LOCK_MODES:
+            raise bad_request("an unknown lock mode")
+        marks = self._tenant.span.keys_or_none(wanted.marks)
+        if marks and wanted.marks_mode not in _LOCK_MODES:
             raise bad_request("an unknown lock mode")
         transaction = self._transaction(request.txn)
-        self._check_locks(transaction, len(keys))
+        self._check_locks(transaction, len(keys) + len(marks))
+        if marks and not self._marks_now(transaction, marks, int(wanted.marks_mode)):
+            waiting = partial(self._lock_marks, request, transaction, keys, marks)
+            self._stream.later(request, waiting)
+            return None
+        return self._lock_keys(request, transaction, keys)
+
+    def _marks_now(self, transaction: Transaction, marks: list[bytes], mode: int) -> bool:
+        """Lock marks and see that none exists, if that needs no waiting. Raises Refusal."""
+        locks = self._shard.locks
+        for mark in marks:
+            if locks.acquire(transaction, mark, mode) is not Outcome.GRANTED:
+                return False
+        records = self._shard.versions.newest_now(marks, transaction)
+        if records is None:
+            return False
+        self._check_marks(records)
+        return True
+
+    async def _lock_marks(
+        self,
+        request: kv.Request,
+        transaction: Transaction,
+        keys: list[bytes],
+        marks: list[bytes],
+        flight: InFlight,
+    ) -> kv.Reply | None:
+        mode, deadline = int(request.lock.marks_mode), deadline_of(request.lock.timeout_ms)
+        for mark in marks:
+            await lock(
+                self._shard.locks, transaction, mark, mode, request=flight, deadline=deadline
+            )
+        self._check_marks(await self._shard.versions.newest(marks, transaction))
+        if transaction.ended:
+            raise transaction_ended()
+        return self._lock_keys(request, transaction, keys)
+
+    def _check_marks(self, records: list[Record]) -> None:
+        if any(payload is not None for _, payload in records):
+            raise catalog_stale(self._tenant.catalog_version)
+
+    def _lock_keys(
+        self, request: kv.Request, transaction: Transaction, keys: list[bytes]
+    ) -> kv.Reply | None:
+        wanted, mode = request.lock, int(request.lock.mode)
         locks = self._shard.locks
         locked = bytearray(b"\1" * len(keys))
         for number, key in enumerate(keys):
@@ -188,8 +234,7 @@ class Operations:
         first: int,
         flight: InFlight,
     ) -> kv.Reply | None:
-        timeout = request.lock.timeout_ms
-        deadline = asyncio.get_running_loop().time() + timeout / 1000 if timeout else None
+        deadline = deadline_of(request.lock.timeout_ms)
         for key in keys[first:]:
             await lock(
                 self._shard.locks,
@@ -215,6 +260,7 @@ class Operations:
             return None
         if snapshot:
             _check_young(got, [since for since, _ in records], snapshot)
+        self._check_catalog(request)
         return _lock_reply(request, versions.visible, records, locked)
 
     async def _lock_read(
@@ -229,6 +275,7 @@ class Operations:
         got = _chosen(keys, locked)
         records = await versions.newest(got, transaction)
         visible = versions.visible
+        self._check_catalog(request)
         if snapshot:
             times = [
                 await versions.removed_at(self._tenant, key, snapshot) if payload is None else since
@@ -258,7 +305,7 @@ class Operations:
         transaction = self._transaction(request.txn)
         if transaction.staged_bytes + intent.size > self._shard.limits.txn_bytes_max:
             raise Refusal(kv.Error.TOO_LARGE, "the transaction writes too much")
-        self._check_locks(transaction, len(intent.writes))
+        self._check_locks(transaction, len(intent.writes) + len(intent.guards))
         reply, stream = kv.Reply(id=request.id), self._stream
 
         def done(time: int, refusal: Refusal | None) -> None:
@@ -293,6 +340,8 @@ class Operations:
 
         async def resolve(_: InFlight) -> kv.Reply:
             time = await self._resolver.resolve(self._tenant, self._pod, number)
+            # It may have changed the catalog, and its answer have been waiting for other pods.
+            await self._tenant.readers.told(self._tenant.catalog_version, but=self._stream)
             return kv.Reply(id=request.id, resolve=kv.ResolveReply(commit_time=time))
 
         self._stream.later(request, resolve)

@@ -36,3 +36,8 @@ def snapshot_too_old() -> Refusal:
 def transaction_ended() -> Refusal:
     """The transaction was ended or resolved before."""
     return Refusal(kv.Error.TXN_ENDED, "the transaction has ended")
+
+
+def catalog_stale(version: int) -> Refusal:
+    """The catalog has changed since the pod read it; it has `version` now."""
+    return Refusal(kv.Error.CATALOG_STALE, "the catalog has changed", version=version)

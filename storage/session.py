@@ -13,7 +13,7 @@ While the group commit is full nothing more is read.
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -56,6 +56,9 @@ class SessionStream:
         self._operations: Operations | None = None
         self._reader: asyncio.Task[None] | None = None
         self._ending = ""
+        self._tenant: Tenant | None = None
+        self._catalog_version = 0
+        """What the pod is to be told with the next frame; 0: nothing."""
 
     def __repr__(self) -> str:
         return f"<SessionStream {len(self._in_flight)} in flight, {len(self._outbox)} to send>"
@@ -73,11 +76,12 @@ class SessionStream:
             await self._context.abort(grpc.StatusCode.UNAVAILABLE, refusal.message)
             return
         SESSIONS.inc()
+        self._tenant = tenant
         self._operations = Operations(self._shard, tenant, PodId(frame.hello.pod_id), self)
         writer = spawn(self._write(), name="session writer")
         try:
             await self._context.write(kv.ServerFrame(hello=self._hello(tenant)))
-            self._take(frame.requests)
+            self._take(frame)
             if not self._ending:
                 self._reader = spawn(self._read(), name="session reader")
                 await asyncio.wait([self._reader, writer], return_when=asyncio.FIRST_COMPLETED)
@@ -93,6 +97,11 @@ class SessionStream:
         self._ending = reason
         if self._reader is not None:
             self._reader.cancel()
+
+    def tell_catalog(self, version: int) -> None:
+        """See `storage.tenants.Session.tell_catalog`."""
+        self._catalog_version = version
+        self._ready.set()
 
     def reply(self, reply: kv.Reply) -> None:
         """See `storage.operations.Stream.reply`. The writer runs after everything that is ready
@@ -153,15 +162,18 @@ class SessionStream:
                 REFUSED.labels("frame").inc()
                 self._ending = "a frame of too many bytes"
                 return
-            self._take(frame.requests)
+            self._take(frame)
             if committer.full:
                 await committer.room()
             if len(self._outbox) > _OUTBOX_MAX:
                 self._drained.clear()
                 await self._drained.wait()
 
-    def _take(self, requests: Iterable[kv.Request]) -> None:
-        for request in requests:
+    def _take(self, frame: kv.ClientFrame) -> None:
+        tenant = self._tenant
+        if frame.catalog_seen and tenant is not None:
+            tenant.readers.saw(self, frame.catalog_seen, tenant.catalog_version)
+        for request in frame.requests:
             try:
                 reply = self._handle(request)
             except Refusal as refusal:
@@ -222,7 +234,7 @@ class SessionStream:
             await self._flush()
 
     async def _flush(self) -> None:
-        while self._outbox:
+        while self._outbox or self._catalog_version:
             replies, size = [], 0
             for reply in self._outbox:
                 replies.append(reply)
@@ -230,7 +242,8 @@ class SessionStream:
                 if size >= _FRAME_BYTES:
                     break
             del self._outbox[: len(replies)]
-            await self._context.write(kv.ServerFrame(replies=replies))
+            version, self._catalog_version = self._catalog_version, 0
+            await self._context.write(kv.ServerFrame(replies=replies, catalog_version=version))
         self._drained.set()
 
     async def _finish(self) -> None:

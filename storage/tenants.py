@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from dormouse.base.ids import PodId, TenantId
+from storage.catalogs import CatalogReaders
 from storage.refusals import Refusal
 from storage.spans import TenantSpan
 
@@ -21,6 +22,10 @@ class Session(Protocol):
 
     def end(self, reason: str) -> None:
         """End the stream soon."""
+        ...
+
+    def tell_catalog(self, version: int) -> None:
+        """Say that the tenant's catalog has this version now."""
         ...
 
 
@@ -112,6 +117,7 @@ class Tenant:
         """What readers see."""
         self.catalog_next = 0
         """What commits must match: also counts commits that are on their way."""
+        self.readers = CatalogReaders()
         self.last_overwrite = last_overwrite
         """No version was superseded after this time, commits on their way included."""
         self.floor = floor

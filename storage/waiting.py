@@ -56,6 +56,11 @@ class LockWait:
             self._locks.cancel(self.ticket)
 
 
+def deadline_of(timeout_ms: int) -> float | None:
+    """When a wait that begins now is over, on the loop's clock; None where there is no limit."""
+    return asyncio.get_running_loop().time() + timeout_ms / 1000 if timeout_ms else None
+
+
 async def lock(
     locks: LockTable,
     transaction: Transaction,

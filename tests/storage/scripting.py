@@ -8,9 +8,11 @@ appearance. `DORMOUSE_REWRITE=1` writes the answers into the scripts instead of 
     pin                          take a snapshot; gets and scans of the session read at it
     get KEY…    scan FROM TO [reverse]
     lock KEY… [key_share|share|no_key_update|update] [nowait|skip] [at_snapshot]
+              [mark=KEY…] [marks:key_share|…] [at_version=Tn]
     stage KEY=VALUE…             (KEY=- removes)
-    commit KEY=VALUE… [absent=KEY] [guard=KEY@Tn] [retire=FROM..TO] [at_snapshot]
+    commit KEY=VALUE… [absent=KEY] [guard=KEY@Tn] [retire=FROM..TO] [at_snapshot] [new_catalog]
     end    resolve    leave      increment KEY BY
+    seen Tn|none                 the pod keeps the catalog and has this version of it
     collect                      (no session) one pass of the garbage collection
 """
 
@@ -57,6 +59,12 @@ class ScriptSession:
 
     def end(self, reason: str) -> None:
         self._script.say(f"{self.name}: ended: {reason}")
+
+    def tell_catalog(self, version: int) -> None:
+        self._script.say(f"{self.name}: is told of catalog {self._script.time(version)}")
+
+    def saw_catalog(self, version: int) -> None:
+        self.tenant.readers.saw(self, version, self.tenant.catalog_version)
 
     def leave(self) -> None:
         self._shard.leave(self.tenant, self)
@@ -131,6 +139,8 @@ class Script:
         if verb == "leave":
             session.leave()
             del self._sessions[name]
+        elif verb == "seen":
+            session.saw_catalog(self._labelled(words[0]) or 1)
         else:
             session.request(rest, **getattr(self, f"_{verb}")(session, words))
         for _ in range(_TURNS):
@@ -158,21 +168,24 @@ class Script:
             values = [value.decode() for value in blocks.unpack_present(result.values)]
             return " ".join(f"{k}={v}" for k, v in zip(keys, values, strict=True)) or "nothing"
         if kind == "lock":
-            times = [self._time(time) for (time,) in TIME.iter_unpack(result.versions)]
+            times = [self.time(time) for (time,) in TIME.iter_unpack(result.versions)]
             values = _values(result.values).split()
             shown = zip(values, times, result.locked, strict=True)
             return " ".join(f"{v}@{t}" if locked else "skipped" for v, t, locked in shown)
         if kind in ("commit", "resolve"):
             if kind == "commit" or command == "resolve":
                 session.txn, session.snapshot = session.txn + 1, 0
-            return self._time(result.commit_time)
+            return self.time(result.commit_time)
         if kind == "end":
             session.txn, session.snapshot = session.txn + 1, 0
             return "ended"
         return str(getattr(result, "previous", "ok"))
 
-    def _time(self, time: int) -> str:
+    def time(self, time: int) -> str:
         return self._times.setdefault(time, f"T{len(self._times)}")
+
+    def _labelled(self, label: str) -> int:
+        return next(time for time, known in self._times.items() if known == label)
 
     def _pin(self, _session: ScriptSession, _words: list[str]) -> dict[str, Any]:
         return {"get": kv.Get(keys=blocks.pack([]), pin=True)}
@@ -192,6 +205,10 @@ class Script:
         return {"scan": scan}
 
     def _lock(self, session: ScriptSession, words: list[str]) -> dict[str, Any]:
+        named = [word.split("=", 1) for word in words if "=" in word]
+        words = [word for word in words if "=" not in word]
+        marked = [word.removeprefix("marks:") for word in words if word.startswith("marks:")]
+        words = [word for word in words if not word.startswith("marks:")]
         modes = [word for word in words if word in _MODES]
         waits = {"nowait": kv.NOWAIT, "skip": kv.SKIP_LOCKED}
         options = {*_MODES, *waits, "at_snapshot"}
@@ -200,26 +217,29 @@ class Script:
             mode=_MODES[modes[0]] if modes else kv.UPDATE,
             wait=next((waits[word] for word in words if word in waits), kv.WAIT),
             snapshot=session.snapshot if "at_snapshot" in words else 0,
+            marks=_keys([key for name, key in named if name == "mark"]),
+            marks_mode=_MODES[marked[0]] if marked else kv.SHARE,
         )
-        return {"lock": lock}
+        versions = [self._labelled(label) for name, label in named if name == "at_version"]
+        return {"lock": lock, "catalog_version": versions[0] if versions else 0}
 
     def _stage(self, _session: ScriptSession, words: list[str]) -> dict[str, Any]:
         return {"stage": kv.Stage(writes=_writes(words))}
 
     def _commit(self, session: ScriptSession, words: list[str]) -> dict[str, Any]:
         named = [word.split("=", 1) for word in words if "=" in word]
-        times = {label: time for time, label in self._times.items()}
         commit = kv.Commit(
             writes=_writes(
                 [f"{k}={v}" for k, v in named if k not in ("absent", "guard", "retire")]
             ),
             snapshot=session.snapshot if "at_snapshot" in words else 0,
             absent=_keys([value for name, value in named if name == "absent"]),
+            changes_catalog="new_catalog" in words,
         )
         for name, value in named:
             if name == "guard":
                 key, label = value.split("@")
-                commit.guards.add(key=PREFIX + key.encode(), version=times[label])
+                commit.guards.add(key=PREFIX + key.encode(), version=self._labelled(label))
             if name == "retire":
                 start, end = value.split("..")
                 commit.retired.add(start=PREFIX + start.encode(), end=PREFIX + end.encode())

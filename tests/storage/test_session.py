@@ -12,6 +12,7 @@ import uvloop
 from dormouse.base import blocks
 from dormouse.base.ids import TenantId
 from proto import kv_pb2 as kv
+from storage import catalogs
 from storage.config import Limits
 from tests.support.kv import KvClient, KvError, StorageForTest, storage_running
 
@@ -136,6 +137,54 @@ def test_catalog_versions(engine: str) -> None:
             assert fresh.hello.catalog_version > version
 
     running(body, engine)
+
+
+def test_a_stream_that_does_not_take_a_new_catalog_is_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(catalogs, "SEEN_SECONDS", 0.1)
+
+    async def body(storage: StorageForTest, client: KvClient) -> None:
+        async with storage.session(TENANT) as quick, storage.session(TENANT) as silent:
+            first = await client.commit(1, {b"schema": b"1"}, changes_catalog=True)
+            for each in (quick, silent):
+                each.saw_catalog(first)
+                await each.get(b"k")
+            commit = kv.Commit(writes=client.writes({b"schema": b"2"}), changes_catalog=True)
+            changing = client.send(txn=2, commit=commit)
+            while not quick.told:
+                await quick.get(b"k")
+            quick.saw_catalog(quick.told[-1])
+            time = (await changing).commit_time
+            assert quick.told[-1] == time
+            assert silent.told == [time]
+            with pytest.raises(ConnectionError):
+                await silent.get(b"k")
+            assert await quick.get(b"schema") == [b"2"]
+
+    running(body)
+
+
+def test_a_commit_that_waits_can_be_cancelled_and_has_a_time_limit() -> None:
+    async def body(storage: StorageForTest, client: KvClient) -> None:
+        async with storage.session(TENANT) as builder:
+            await builder.lock(1, [b"mark"])
+            guard = kv.Guard(key=client.prefix + b"mark")
+            commit = kv.Commit(writes=client.writes({b"k": b"v"}), guards=[guard])
+            waiting = client.send(txn=1, commit=commit)
+            await client.get(b"k")
+            client.cancel(waiting)
+            assert (await refusal(waiting)).code == kv.Error.CANCELLED
+            commit.timeout_ms = 20
+            assert (await refusal(client.send(txn=1, commit=commit))).code == kv.Error.LOCK_TIMEOUT
+            commit.timeout_ms = 0
+            waiting = client.send(txn=1, commit=commit)
+            await client.get(b"k")
+            await builder.end(1)
+            assert (await waiting).commit_time
+            assert await client.get(b"k") == [b"v"]
+
+    running(body)
 
 
 def test_a_transaction_is_bounded_in_bytes_and_locks() -> None:

@@ -58,6 +58,9 @@ class KvClient:
         self._reader: asyncio.Task[None] | None = None
         self._writer: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
+        self._seen = 0
+        self.told: list[int] = []
+        """Catalog versions storage has told of."""
 
     async def open(self) -> Self:
         self._call = self._stub.Session(wait_for_ready=True)
@@ -88,6 +91,11 @@ class KvClient:
         self._outbox.append(request)
         self._ready.set()
         return future
+
+    def saw_catalog(self, version: int) -> None:
+        """Keep the catalog from now on, or have a newer version of it."""
+        self._seen = version
+        self._ready.set()
 
     def cancel(self, future: "asyncio.Future[Any]") -> None:
         """Ask storage to give up a request that waits."""
@@ -199,11 +207,14 @@ class KvClient:
             await self._ready.wait()
             self._ready.clear()
             requests, self._outbox = self._outbox, []
-            await self._call.write(kv.ClientFrame(requests=requests))
+            seen, self._seen = self._seen, 0
+            await self._call.write(kv.ClientFrame(requests=requests, catalog_seen=seen))
 
     async def _read(self) -> None:
         try:
             while isinstance(frame := await self._call.read(), kv.ServerFrame):
+                if frame.catalog_version:
+                    self.told.append(frame.catalog_version)
                 for reply in frame.replies:
                     self._answer(reply)
         finally:
