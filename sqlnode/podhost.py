@@ -21,7 +21,7 @@ import logging
 import os
 from pathlib import Path
 
-from dormouse.base import config, logs
+from dormouse.base import config, logs, version
 from dormouse.base.clock import SystemClock
 from sqlnode.podhost_child import freeze
 from sqlnode.podhost_config import PodHostSettings
@@ -50,6 +50,7 @@ def _serve(settings: PodHostSettings, generation: int, ready_fd: int | None) -> 
     from sqlnode import pod
     from sqlnode.rehearsal import rehearse
 
+    version.installed()  # of the code that was imported, not of what may replace it
     for failure in rehearse(settings.pod):
         _log.error("the rehearsal failed", extra={"reason": failure})
     path = socket_path(settings.sockets, generation)
@@ -65,7 +66,12 @@ def _serve(settings: PodHostSettings, generation: int, ready_fd: int | None) -> 
     freeze()
 
     def ready() -> None:
-        line = {"socket": str(path), "pid": os.getpid(), "generation": generation}
+        line = {
+            "socket": str(path),
+            "pid": os.getpid(),
+            "generation": generation,
+            "version": version.installed(),
+        }
         if ready_fd is not None:
             os.write(ready_fd, json.dumps(line).encode() + b"\n")
             os.close(ready_fd)

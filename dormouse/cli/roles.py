@@ -14,7 +14,7 @@ from dormouse.base.clock import Clock
 from dormouse.base.tls import Role
 from dormouse.cli.folder import DataFolder, write_private
 from dormouse.cli.sockets import LOOPBACK, free_ports
-from dormouse.cli.supervisor import RoleSpec
+from dormouse.cli.spec import Handover, RoleSpec
 from proxy.config import ProxySettings
 from sqlnode.config import PodSettings
 from sqlnode.podhost_config import PodHostSettings
@@ -77,7 +77,7 @@ def write_settings(plan: Plan) -> list[RoleSpec]:
             sockets=wiring.podhost_sockets, pod=PodSettings(certs=plan.folder.certificates)
         ),
         "autoscaler": _autoscaler(wiring, plan, metrics_port=next(ports)),
-        "proxy": _proxy(wiring, plan, metrics_port=next(ports)),
+        "proxy": _proxy(wiring, plan),
     }
     files = {name: plan.folder.run / f"{name}.json" for name in settings}
     for name, each in settings.items():
@@ -85,9 +85,22 @@ def write_settings(plan: Plan) -> list[RoleSpec]:
     return [
         RoleSpec("storage", "storage", files["storage"]),
         RoleSpec("control", "control", files["control"], fds=api_fds),
-        RoleSpec("podhost", "sqlnode.podhost", files["podhost"]),
+        RoleSpec(
+            "podhost",
+            "sqlnode.podhost",
+            files["podhost"],
+            handover=Handover.RETIRING,
+            is_numbered=True,
+        ),
         RoleSpec("autoscaler", "autoscaler", files["autoscaler"], ("control", "podhost")),
-        RoleSpec("proxy", "proxy", files["proxy"], ("control", "autoscaler"), sql_fds),
+        RoleSpec(
+            "proxy",
+            "proxy",
+            files["proxy"],
+            ("control", "autoscaler"),
+            sql_fds,
+            handover=Handover.DRAINING,
+        ),
     ]
 
 
@@ -146,13 +159,14 @@ def _autoscaler(wiring: _Wiring, plan: Plan, *, metrics_port: int) -> Autoscaler
     )
 
 
-def _proxy(wiring: _Wiring, plan: Plan, *, metrics_port: int) -> ProxySettings:
+def _proxy(wiring: _Wiring, plan: Plan) -> ProxySettings:
     return ProxySettings(
         certs=wiring.folder.certificates,
         control_address=f"{_HOST}:{wiring.control}",
         autoscaler_address=f"{_HOST}:{wiring.autoscaler}",
         listen_fds=tuple(each.fileno() for each in plan.sql_sockets),
-        metrics_port=metrics_port,
+        # Each proxy takes a free one: while one succeeds another, both have their page.
+        metrics_port=0,
     )
 
 

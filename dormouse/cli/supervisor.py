@@ -11,76 +11,24 @@
 A role starts when those it comes after answer. Once it has answered, nobody waits for it again:
 when it dies it starts anew at the same addresses, and its peers reconnect by themselves. Before
 everything has answered for the first time, a role that keeps dying ends the whole start, with its
-last log lines for the person who watches.
+last log lines for the person who watches. What one role goes through is its keeper's business.
 """
 
 import asyncio
-import logging
-import signal
+import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from dormouse.base import tasks
 from dormouse.base.clock import Clock
-from dormouse.cli.backoff import Backoff
 from dormouse.cli.folder import CommandError
+from dormouse.cli.keeper import Keeper
 from dormouse.cli.logfile import LogFile
-from dormouse.cli.process import NotReady, RoleProcess
+from dormouse.cli.spec import RoleSpec, RoleStatus
 
-_log = logging.getLogger(__name__)
-
-START_SECONDS_MAX = 60.0
-STOP_SECONDS_MAX = 15.0
 _DEATHS_AT_START_MAX = 3
 _LAST_LINES_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class RoleSpec:
-    """How to run a role."""
-
-    name: str
-    module: str
-    config: Path
-    after: tuple[str, ...] = ()
-    fds: tuple[int, ...] = ()
-    """Listening sockets it inherits."""
-
-
-class State(StrEnum):
-    """What a role is doing."""
-
-    STARTING = "starting"
-    RUNNING = "running"
-    BACKOFF = "backoff"
-    STOPPED = "stopped"
-
-
-@dataclass(slots=True)
-class RoleStatus:
-    """A role as the supervisor sees it."""
-
-    state: State = State.STOPPED
-    pid: int | None = None
-    restarts: int = 0
-    since: datetime | None = None
-    report: dict[str, Any] = field(default_factory=dict)
-    """What it said when it last became ready: its addresses."""
-
-    def document(self) -> dict[str, Any]:
-        """As JSON."""
-        since = self.since.isoformat() if self.since is not None else None
-        return {
-            "pid": self.pid,
-            "state": str(self.state),
-            "restarts": self.restarts,
-            "since": since,
-            "metrics": self.report.get("metrics"),
-        }
 
 
 class Supervisor:
@@ -98,111 +46,82 @@ class Supervisor:
         clock: Clock,
         on_change: Callable[[str, RoleStatus], None],
     ) -> None:
-        self._specs = {spec.name: spec for spec in specs}
-        self._logs = {spec.name: LogFile(logs / f"{spec.name}.log") for spec in specs}
-        self._cwd = cwd
-        self._clock = clock
         self._on_change = on_change
-        self._processes: dict[str, RoleProcess] = {}
-        self._answered = {spec.name: asyncio.Event() for spec in specs}
-        self._keepers: list[asyncio.Task[None]] = []
-        self._stopping = asyncio.Event()
+        self._keepers = {
+            spec.name: Keeper(
+                spec,
+                log=LogFile(logs / f"{spec.name}.log"),
+                cwd=cwd,
+                clock=clock,
+                on_change=functools.partial(self._changed, spec.name),
+            )
+            for spec in specs
+        }
+        self._keeping: list[asyncio.Task[None]] = []
         self._gave_up: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self.statuses: Mapping[str, RoleStatus] = {spec.name: RoleStatus() for spec in specs}
+        self.statuses: Mapping[str, RoleStatus] = {
+            name: keeper.status for name, keeper in self._keepers.items()
+        }
+
+    def __repr__(self) -> str:
+        return f"<Supervisor {list(self._keepers.values())}>"
 
     async def start(self) -> None:
         """Start every role and wait until all have answered. Raises CommandError."""
-        self._keepers = [
-            tasks.spawn(self._keep(spec), name=f"keep {spec.name}") for spec in self._specs.values()
+        self._keeping = [
+            tasks.spawn(self._keep(keeper), name=f"keep {name}")
+            for name, keeper in self._keepers.items()
         ]
         everyone = tasks.spawn(self._all_answered(), name="all roles answer")
-        watched: list[asyncio.Future[Any]] = [everyone, self._gave_up, *self._keepers]
+        watched: list[asyncio.Future[Any]] = [everyone, self._gave_up, *self._keeping]
         await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
         if not everyone.done():
             await tasks.cancel(everyone)
-            for keeper in self._keepers:
-                if keeper.done():  # only a defect ends one before the end
-                    keeper.result()
+            for keeping in self._keeping:
+                if keeping.done():  # only a defect ends one before the end
+                    keeping.result()
             raise CommandError(await self._gave_up)
+
+    async def roll(self, name: str) -> None:
+        """Replace a role by a new process of it, as `RoleSpec.handover` says. Raises RollFailed."""
+        await self._keepers[name].roll()
 
     async def stop(self) -> None:
         """End every role, one after the other: whoever uses another ends before it."""
-        self._stopping.set()
-        for name in reversed(self._specs):
-            if (process := self._processes.get(name)) is not None:
-                await process.stop(STOP_SECONDS_MAX)
+        for keeper in self._keepers.values():
+            keeper.no_more()
+        for keeper in reversed(self._keepers.values()):
+            await keeper.stop()
         # The keepers end by themselves once they have the last lines of the logs.
-        if self._keepers:
-            await asyncio.wait(self._keepers, timeout=_LAST_LINES_SECONDS)
-        await tasks.cancel(*self._keepers)
-        for name in self._specs:
-            self._change(name, State.STOPPED, pid=None)
-            self._logs[name].close()
+        if self._keeping:
+            await asyncio.wait(self._keeping, timeout=_LAST_LINES_SECONDS)
+        await tasks.cancel(*self._keeping)
+        for keeper in self._keepers.values():
+            keeper.stopped()
 
     def kill(self) -> None:
         """SIGKILL to every role: for a person who does not want to wait."""
-        for process in self._processes.values():
-            process.signal(signal.SIGKILL)
+        for keeper in self._keepers.values():
+            keeper.kill()
 
     async def _all_answered(self) -> None:
-        for event in self._answered.values():
-            await event.wait()
+        for keeper in self._keepers.values():
+            await keeper.answered.wait()
 
-    async def _keep(self, spec: RoleSpec) -> None:
-        for name in spec.after:
-            await self._answered[name].wait()
-        backoff = Backoff()
-        while not self._stopping.is_set():
-            answered_seconds, reason = await self._run(spec)
-            if self._stopping.is_set():
-                return
-            backoff = backoff.died(answered_seconds)
-            self.statuses[spec.name].restarts += 1
-            self._change(spec.name, State.BACKOFF, pid=None)
-            _log.error("role %s died", spec.name, extra={"reason": reason})
-            first_start = not all(event.is_set() for event in self._answered.values())
-            if first_start and backoff.deaths >= _DEATHS_AT_START_MAX:
-                log = self._logs[spec.name]
-                text = f"{spec.name} does not start ({reason}); the end of {log.path}:"
-                if not self._gave_up.done():
-                    self._gave_up.set_result(f"{text}\n\n{log.tail()}")
-                await self._stopping.wait()
-                return
-            await asyncio.sleep(backoff.delay_seconds)
+    async def _keep(self, keeper: Keeper) -> None:
+        for name in keeper.spec.after:
+            await self._keepers[name].answered.wait()
+        await keeper.keep(lambda reason: self._goes_on(keeper, reason))
 
-    async def _run(self, spec: RoleSpec) -> tuple[float, str]:
-        """One life of a role: how long it answered, in seconds, and what it ended with."""
-        self._change(spec.name, State.STARTING, pid=None)
-        process = await RoleProcess.start(
-            spec.module,
-            spec.config,
-            pass_fds=spec.fds,
-            log=self._logs[spec.name],
-            cwd=self._cwd,
-        )
-        self._processes[spec.name] = process
-        self._change(spec.name, State.STARTING, pid=process.pid)
-        since = None
-        reason = ""
-        try:
-            report = await process.ready(START_SECONDS_MAX)
-            since = self._clock.monotonic()
-            self.statuses[spec.name].report = report
-            self._change(spec.name, State.RUNNING, pid=process.pid)
-            self._answered[spec.name].set()
-        except NotReady as error:
-            reason = f"{error}, "
-            process.signal(signal.SIGKILL)
-        finally:
-            if self._stopping.is_set():  # it came up too late to be stopped with its level
-                process.signal(signal.SIGTERM)
-        code = await process.ended()
-        del self._processes[spec.name]
-        reason += f"exit code {code}" if code >= 0 else f"signal {-code}"
-        return (self._clock.monotonic() - since if since is not None else 0.0), reason
+    def _goes_on(self, keeper: Keeper, reason: str) -> bool:
+        """Whether a role that died is worth another start."""
+        first_start = not all(each.answered.is_set() for each in self._keepers.values())
+        if not first_start or keeper.deaths < _DEATHS_AT_START_MAX:
+            return True
+        text = f"{keeper.spec.name} does not start ({reason}); the end of {keeper.log.path}:"
+        if not self._gave_up.done():
+            self._gave_up.set_result(f"{text}\n\n{keeper.log.tail()}")
+        return False
 
-    def _change(self, name: str, state: State, *, pid: int | None) -> None:
-        status = self.statuses[name]
-        status.state, status.pid = state, pid
-        status.since = datetime.fromtimestamp(self._clock.wall_ns() // 1_000_000_000, UTC)
-        self._on_change(name, status)
+    def _changed(self, name: str) -> None:
+        self._on_change(name, self._keepers[name].status)

@@ -20,7 +20,8 @@ from dormouse.cli import demo
 from dormouse.cli.folder import CommandError, DataFolder, Lock, write_private
 from dormouse.cli.roles import SQL_HOST, Plan, prepare_certificates, write_settings
 from dormouse.cli.sockets import listen_on_loopback
-from dormouse.cli.supervisor import RoleStatus, State, Supervisor
+from dormouse.cli.spec import RoleStatus, State
+from dormouse.cli.supervisor import Supervisor
 
 _log = logging.getLogger(__name__)
 
