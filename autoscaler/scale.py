@@ -36,12 +36,15 @@ import math
 from collections import deque
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from autoscaler.windows import SlidingMax, SlidingSum
 
 SAMPLE_SECONDS_MIN = 0.5
 """A sample that comes sooner after the last one is left out: what is kept is bounded by it."""
 
+_Pod = TypeVar("_Pod", bound=Hashable)
+"""Whatever the caller knows a pod by."""
 _MICROS = 1_000_000
 """Time is counted in whole microseconds and work in those of one core: sums of them never drift."""
 _CEIL_SLACK = 1e-6
@@ -93,16 +96,35 @@ class Wanted:
     pods: int
     reason: str
     """For people."""
-    inputs: Mapping[str, str]
-    """What it was based on, for people: numbers by name."""
+    seen: tuple[float, ...]
+    """The numbers it was based on, in the order of `_INPUTS`."""
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """What it was based on, for people: numbers by name."""
+        return {
+            name: f"{value:{form}}"
+            for (name, form), value in zip(_INPUTS.items(), self.seen, strict=True)
+        }
+
+
+_INPUTS = {
+    "average_cores": ".3f",
+    "peak_cores": ".3f",
+    "demand_pods": ".2f",
+    "held_pods": ".2f",
+    "saturated_seconds": ".0f",
+    "sessions": ".0f",
+    "pods": ".0f",
+}
+"""Names of what a decision is based on, and how they are written."""
 
 
 class TenantLoad:
-    """What all pods of a tenant used over the window. Keep it while the tenant naps: what it needed
-    a moment ago it is given again at once."""
+    """What all pods of a tenant used over the window, as of the last sample. Keep it while the
+    tenant naps: what it needed a moment ago it is given again at once."""
 
     __slots__ = (
-        "_at",
         "_held",
         "_latest",
         "_latest_micros",
@@ -112,15 +134,37 @@ class TenantLoad:
         "_sessions",
         "_since",
         "_work",
+        "average",
+        "demand",
+        "held",
+        "helped",
         "helpers",
+        "peak",
         "policy",
+        "sampled_at",
+        "sessions",
     )
 
     def __init__(self, policy: ScalePolicy) -> None:
         entries_max = math.ceil(policy.window_seconds / SAMPLE_SECONDS_MIN) + 1
         self.policy = policy
+        self.sampled_at = float("-inf")
+        """When the last sample was taken; -inf before the first."""
+        self.average = 0.0
+        """Cores, over the whole window; what came before the first sample counts as nothing."""
+        self.peak = 0.0
+        """Cores, in the busiest `peak_seconds` of the window."""
+        self.sessions = 1.0
+        """The most sessions that were open at once in the window; at least 1."""
+        self.demand = 0.0
+        """Pods that the average or the peak asks for; saturation is not in it."""
         self.helpers = 0
-        """Pods that saturated ones ask for, as of the last sample."""
+        """How many more pods the saturated ones ask for."""
+        self.helped = 0.0
+        """Pods with those helpers, as far as there are sessions for them; 0.0 where none is asked
+        for."""
+        self.held = 0.0
+        """The most pods that were asked for in the quiet period, for whatever reason."""
         self._work = SlidingSum(policy.window_seconds, entries_max)
         self._peaks = SlidingMax(policy.window_seconds)
         self._held = SlidingMax(policy.quiet_seconds)
@@ -131,52 +175,10 @@ class TenantLoad:
         self._latest_work = 0
         self._saturated_since: dict[Hashable, float | None] = {}
         self._since: float | None = None
-        self._at = float("-inf")
 
     def __repr__(self) -> str:
         cores = f"average={self.average:.2f} peak={self.peak:.2f}"
         return f"<TenantLoad {cores} demand={self.demand:.2f}>"
-
-    @property
-    def average(self) -> float:
-        """Cores, over the whole window; what came before the first sample counts as nothing."""
-        return self._work.total / _MICROS / self.policy.window_seconds
-
-    @property
-    def peak(self) -> float:
-        """Cores, in the busiest `peak_seconds` of the window."""
-        return self._peaks.largest
-
-    @property
-    def demand(self) -> float:
-        """Pods that the average or the peak asks for; saturation is not in it."""
-        policy = self.policy
-        cores = max(policy.average_factor * self.average, policy.peak_factor * self.peak)
-        return min(cores / policy.cores_per_pod, self.sessions)
-
-    @property
-    def sessions(self) -> float:
-        """The most sessions that were open at once in the window; at least 1."""
-        return max(self._sessions.largest, 1.0)
-
-    @property
-    def helped(self) -> float:
-        """Pods that the saturated ones ask for, themselves and the others among them; 0.0 where
-        none asks."""
-        if not self.helpers:
-            return 0.0
-        return min(len(self._saturated_since) + self.helpers, self.sessions)
-
-    @property
-    def held(self) -> float:
-        """The most pods that were asked for in the quiet period, helpers of saturated ones among
-        them."""
-        return self._held.largest
-
-    @property
-    def sampled_at(self) -> float:
-        """When the last sample was taken; -inf before the first."""
-        return self._at
 
     def watched_seconds(self, now: float) -> float:
         """Since the first sample; 0 before it."""
@@ -191,7 +193,7 @@ class TenantLoad:
     def add(
         self,
         at: float,
-        cores_by_pod: Mapping[Hashable, float],
+        cores_by_pod: Mapping[_Pod, float],
         *,
         sessions: int,
         leaving_cores: float = 0.0,
@@ -202,15 +204,23 @@ class TenantLoad:
         Call it once a second while the tenant has pods. A late sample is left out, and one that
         comes within SAMPLE_SECONDS_MIN of the last.
         """
-        if at < self._at + SAMPLE_SECONDS_MIN:
+        if at < self.sampled_at + SAMPLE_SECONDS_MIN:
             return
-        seconds = 0.0 if self._since is None else min(at - self._at, self.policy.sample_seconds_max)
-        self._since = at if self._since is None else self._since
-        self._at = at
-        self._sessions.add(at, float(sessions))
+        policy, seconds = self.policy, 0.0
+        if self._since is None:
+            self._since = at
+        else:
+            seconds = min(at - self.sampled_at, policy.sample_seconds_max)
+        self.sampled_at = at
         self._note_work(at, sum(cores_by_pod.values()) + leaving_cores, round(seconds * _MICROS))
         self._note_saturation(at, cores_by_pod)
+        self._sessions.add(at, float(sessions))
+        self.sessions = max(self._sessions.largest, 1.0)
+        cores = max(policy.average_factor * self.average, policy.peak_factor * self.peak)
+        self.demand = min(cores / policy.cores_per_pod, self.sessions)
+        self.helped = min(len(cores_by_pod) + self.helpers, self.sessions) if self.helpers else 0.0
         self._held.add(at, max(self.demand, self.helped))
+        self.held = self._held.largest
 
     def _note_work(self, at: float, cores: float, micros: int) -> None:
         work = round(cores * micros)
@@ -223,21 +233,26 @@ class TenantLoad:
             gone_micros, gone_work = self._latest.popleft()
             self._latest_micros -= gone_micros
             self._latest_work -= gone_work
-        mean = self._latest_work / max(self._latest_micros, stretch)
-        self._peaks.add(at, mean)
+        self._peaks.add(at, self._latest_work / max(self._latest_micros, stretch))
+        self.average = self._work.total / _MICROS / self.policy.window_seconds
+        self.peak = self._peaks.largest
 
-    def _note_saturation(self, at: float, cores_by_pod: Mapping[Hashable, float]) -> None:
+    def _note_saturation(self, at: float, cores_by_pod: Mapping[_Pod, float]) -> None:
         policy, before = self.policy, self._saturated_since
         line = policy.saturated_at * policy.cores_per_pod
-        joined = any(pod not in before for pod in cores_by_pod)
-        since: dict[Hashable, float | None] = {}
-        for pod, cores in cores_by_pod.items():
-            begun = None if joined else before[pod]
-            since[pod] = None if cores < line else at if begun is None else begun
-        self._saturated_since = since
         ripe = at - policy.saturated_seconds
-        saturated = sum(1 for begun in since.values() if begun is not None and begun <= ripe)
-        room = sum(line - cores_by_pod[pod] for pod, begun in since.items() if begun is None)
+        joined = not before.keys() >= cores_by_pod.keys()
+        since: dict[Hashable, float | None] = {}
+        saturated, room = 0, 0.0
+        for pod, cores in cores_by_pod.items():
+            if cores < line:
+                since[pod] = None
+                room += line - cores
+            else:
+                begun = None if joined else before[pod]
+                since[pod] = begun = at if begun is None else begun
+                saturated += begun <= ripe
+        self._saturated_since = since
         self.helpers = max(saturated - round(room / line), 0)
 
 
@@ -288,13 +303,5 @@ def _why(load: TenantLoad) -> str:
 
 
 def _wanted(load: TenantLoad, pods: int, reason: str, pods_now: int, now: float) -> Wanted:
-    inputs = {
-        "average_cores": f"{load.average:.3f}",
-        "peak_cores": f"{load.peak:.3f}",
-        "demand_pods": f"{load.demand:.2f}",
-        "held_pods": f"{load.held:.2f}",
-        "saturated_seconds": f"{load.saturated_seconds(now):.0f}",
-        "sessions": f"{load.sessions:.0f}",
-        "pods": str(pods_now),
-    }
-    return Wanted(pods, reason, inputs)
+    numbers = (load.average, load.peak, load.demand, load.held, load.saturated_seconds(now))
+    return Wanted(pods, reason, (*numbers, load.sessions, pods_now))
