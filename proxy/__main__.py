@@ -1,4 +1,8 @@
-"""The proxy as a process: `python -m proxy --config FILE`."""
+"""The proxy as a process: `python -m proxy --config FILE`.
+
+SIGTERM drains it: it accepts nobody new and lives on for the sessions it has. SIGINT, or a second
+SIGTERM, ends it at once. SIGHUP looks for new certificates.
+"""
 
 import asyncio
 import signal
@@ -14,10 +18,16 @@ from dormouse.base.tasks import cancel, spawn
 from dormouse.base.tls import Credentials, Identity, Role
 from proto.autoscaler_pb2_grpc import AutoscalerStub
 from proto.control_pb2_grpc import ControlStub
+from proxy.acceptor import host_port, inherit_or_listen, listen
+from proxy.access import enforce
+from proxy.addresses import Networks
+from proxy.certificates import Certificates
 from proxy.config import ProxySettings
-from proxy.door import Door, read_client_tls
+from proxy.door import Door
+from proxy.guests import Guests
+from proxy.peers import Peers
 from proxy.pods import Pods
-from proxy.server import ProxyServer, listen
+from proxy.server import ProxyServer
 from proxy.tenants import Tenants
 
 PICTURE_SECONDS = 5.0
@@ -25,45 +35,80 @@ PICTURE_SECONDS = 5.0
 
 
 @asynccontextmanager
-async def serve(settings: ProxySettings) -> AsyncIterator[role.Ready]:
-    """Run the proxy inside the block; yields its addresses."""
+async def serve(settings: ProxySettings) -> AsyncIterator[role.Service]:
+    """Run the proxy inside the block; yields its addresses, its drain and its reload."""
     credentials = Credentials.read(settings.certs, "proxy")
     control = make_channel(settings.control_address, credentials, Identity(role=Role.CONTROL))
     scaler = make_channel(settings.autoscaler_address, credentials, Identity(role=Role.AUTOSCALER))
     clock = SystemClock()
-    pods = Pods(AutoscalerStub(scaler), clock)
+    certificates = Certificates(settings.certs)
+    tenants = Tenants(ControlStub(control), clock)
+    peer_listeners = _listen_to_peers(settings)
+    peer_address = _peer_address(settings, peer_listeners)
+    pods = Pods(AutoscalerStub(scaler), clock, peer_address=peer_address)
     door = Door(
         limits=settings.limits,
-        client_tls=read_client_tls(settings.certs),
-        pod_tls=credentials.for_tls_client(),
-        tenants=Tenants(ControlStub(control), clock),
+        client_tls=certificates.client,
+        peer_tls=certificates.peer,
+        tenants=tenants,
         pods=pods,
         clock=clock,
+        guests=Guests(settings.limits),
     )
-    server = ProxyServer(door, _listeners(settings))
-    control.get_state(try_to_connect=True)  # so that the first connection finds it connected
-    watching = spawn(pods.watch(), name="watch-pods")
-    watching.add_done_callback(_end_with)
+    tenants.on_change = lambda tenant, known: enforce(door.guests, tenant, known)
+    peers = Peers(door)
+    server = _make_server(settings, door, peers)
+    ready = {"address": server.address}
+    if server.balanced_address:
+        ready["proxy_protocol"] = server.balanced_address
+    peers.serve(peer_listeners)
+    ready["peer"] = peer_address
+    watching = [
+        spawn(pods.watch(), name="watch-pods"),
+        spawn(tenants.watch(door.guests.tenants), name="watch-tenants"),
+        spawn(certificates.watch(settings.certificate_poll_seconds), name="watch-certificates"),
+    ]
+    for task in watching:
+        task.add_done_callback(_end_with)
     page: object = None
     try:
         await _wait_for_picture(pods)
         server.start()
         metrics_port, page = metrics_page.serve(settings.metrics_host, settings.metrics_port)
-        yield {
-            "address": server.address,
-            "metrics": f"http://{settings.metrics_host}:{metrics_port}/metrics",
-        }
+        ready["metrics"] = f"http://{settings.metrics_host}:{metrics_port}/metrics"
+        yield role.Service(ready=ready, drain=server.drain, reload=certificates.look)
     finally:
         await server.stop()
+        await peers.stop()
         metrics_page.stop(page)
-        await cancel(watching)
+        await cancel(*watching)
         await control.close(None)
         await scaler.close(None)
 
 
-def _listeners(settings: ProxySettings) -> list[socket.socket]:
-    inherited = [socket.socket(fileno=descriptor) for descriptor in settings.listen_fds]
-    return inherited or [listen(settings.host, settings.port)]
+def _make_server(settings: ProxySettings, door: Door, peers: Peers) -> ProxyServer:
+    listeners = inherit_or_listen(settings.listen_fds, settings.host, settings.port)
+    behind = settings.proxy_protocol
+    if behind is None:
+        return ProxyServer(door, peers, listeners)
+    return ProxyServer(
+        door,
+        peers,
+        listeners,
+        balanced=inherit_or_listen(behind.listen_fds, behind.host, behind.port),
+        trusted=Networks.parse(behind.trusted_networks),
+    )
+
+
+def _listen_to_peers(settings: ProxySettings) -> list[socket.socket]:
+    return [listen(settings.peer_host, settings.peer_port)] if settings.peer_host else []
+
+
+def _peer_address(settings: ProxySettings, listeners: list[socket.socket]) -> str:
+    """What other proxies are told; empty: they cannot reach this one."""
+    if not listeners:
+        return ""
+    return host_port(settings.peer_name or settings.peer_host, listeners[0].getsockname()[1])
 
 
 async def _wait_for_picture(pods: Pods) -> None:
@@ -75,7 +120,7 @@ async def _wait_for_picture(pods: Pods) -> None:
 
 def _end_with(task: asyncio.Task[None]) -> None:
     if not task.cancelled():
-        signal.raise_signal(signal.SIGTERM)  # without its picture the role only half lives
+        signal.raise_signal(signal.SIGINT)  # without its picture the role only half lives
 
 
 if __name__ == "__main__":

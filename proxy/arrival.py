@@ -1,7 +1,9 @@
 """A client connection from its first byte until its session is open.
 
-    socket ─▶ preamble ─▶ TLS ─▶ startup ─▶ route ─▶ known? ─▶ pod (wake) ─▶ login ─▶ session
-             └──── startup_timeout ────┘   └──────────── login_timeout ───────────┘
+    socket ─▶ (header) ─▶ preamble ─▶ TLS ─▶ startup ─▶ route ─▶ let in? ─▶ pod ─▶ login ─▶ session
+                         └─ startup_timeout ─┘         └────── login_timeout ──────┘
+
+    let in?   known tenant, address allowed, not throttled, room left; only then is anything woken
 
 A task leads the connection through all this and then ends; what remains is the `Session`.
 """
@@ -11,11 +13,13 @@ import functools
 import logging
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import cast
 
 from dormouse.base import logs
 from dormouse.base.errors import DormouseError, Unavailable
+from dormouse.base.ids import TenantAddress, TenantId
 from pgwire.errors import ProtocolViolation
 from pgwire.startup import (
     STARTUP_BYTES_MAX,
@@ -26,17 +30,32 @@ from pgwire.startup import (
 )
 from proto.autoscaler_pb2 import PodAddress
 from proxy import errors, metrics
+from proxy.access import check_access
+from proxy.addresses import Address
 from proxy.cancelkeys import Target
-from proxy.dialer import SHUTDOWN_SECONDS, Dialer, cancel
+from proxy.dialer import SHUTDOWN_SECONDS, Dialer
 from proxy.door import Door
-from proxy.preamble import ClientGone, Opening, open_connection
+from proxy.guests import Guest
+from proxy.peers import Peers
+from proxy.preamble import ClientGone, Opening, open_connection, read_proxy_header
+from proxy.proxyprotocol import BadHeader
 from proxy.routing import Route, route
 from proxy.session import Session
+from proxy.throttle import Outcome
 
 SEND_SECONDS = 2.0
 UNREAD_PIECES_MAX = 16
+WRONG_PASSWORD = "28P01"
 
 _log = logging.getLogger(__name__)
+
+
+class LoginRefused(ClientGone):
+    """The pod has told the client why it may not log in, and hung up."""
+
+    def __init__(self, sqlstate: str) -> None:
+        super().__init__(sqlstate)
+        self.sqlstate = sqlstate
 
 
 class StartupEnd(asyncio.Protocol):
@@ -86,18 +105,32 @@ class Arrival:
         "__weakref__",
         "_counted_out",
         "_door",
+        "_ending",
+        "_guest",
         "_name",
         "_on_gone",
+        "_peers",
         "_session",
         "_socket",
         "_startup",
+        "_task",
+        "_tenant",
         "_transport",
     )
 
     def __init__(
-        self, door: Door, client: socket.socket, name: str, on_gone: Callable[[], None]
+        self,
+        door: Door,
+        peers: Peers,
+        client: socket.socket,
+        guest: Guest,
+        *,
+        name: str,
+        on_gone: Callable[[], None],
     ) -> None:
         self._door = door
+        self._peers = peers
+        self._guest = guest
         self._on_gone = on_gone
         self._counted_out = False
         self._socket: socket.socket | None = client
@@ -105,38 +138,87 @@ class Arrival:
         self._startup: StartupEnd | None = None
         self._transport: asyncio.Transport | None = None
         self._session: Session | None = None
+        self._task: asyncio.Task[object] | None = None
+        self._ending: DormouseError | None = None
+        """Set where the task is cancelled: what to tell the client."""
+        self._tenant: TenantAddress | None = None
+        guest.cut = self._cut
 
     def __repr__(self) -> str:
-        return f"<Arrival {self._name} {self._session}>"
+        return f"<Arrival {self._name} {self._guest} {self._session}>"
 
-    async def run(self, *, welcome: bool = True) -> None:
-        """Bring the connection up to its session, or end it. Not `welcome`: it gets 53300."""
+    async def run(self, address: Address, *, balanced: bool) -> None:
+        """Bring the connection up to its session, or end it.
+
+        `address` is the peer's; where it is a load balancer (`balanced`), its header tells the
+        client's.
+        """
+        self._task = asyncio.current_task()
         with logs.bound(session=self._name):
             try:
-                await self._log_in(welcome=welcome)
-            except DormouseError as error:
-                await self._reject(error)
-            except TimeoutError:
-                await self._reject(
-                    errors.Rejected("canceling authentication due to timeout", sqlstate="57014")
-                )
-            except (ClientGone, OSError) as error:  # ssl.SSLError is an OSError
+                if balanced:
+                    address = await self._read_header() or address
+                with logs.bound(client=str(address)):
+                    await self._admit(address)
+            except ClientGone as error:
                 _log.debug("client gone", extra={"cause": repr(error)})
                 self._close()
             except BaseException:
                 self._close()
                 raise
+            finally:
+                self._task = None
 
-    async def _log_in(self, *, welcome: bool) -> None:
-        async with asyncio.timeout(self._door.limits.startup_timeout):
+    async def _read_header(self) -> Address | None:
+        """The client the header tells of. Raises ClientGone where there is no header."""
+        if self._socket is None:
+            raise RuntimeError("an arrival runs once")
+        try:
+            async with asyncio.timeout(self._door.limits.proxy_header_timeout):
+                told = await read_proxy_header(self._socket)
+        except (BadHeader, TimeoutError) as error:
+            reason = "header_late" if isinstance(error, TimeoutError) else "header_bad"
+            metrics.HUNG_UP.labels(reason).inc()
+            _log.warning("no PROXY header", extra={"reason": reason, "cause": repr(error)})
+            raise ClientGone from error
+        except OSError as error:
+            raise ClientGone from error
+        metrics.PROXY_HEADERS.labels("no" if told is None else "yes").inc()
+        return told
+
+    async def _admit(self, address: Address) -> None:
+        if not self._door.guests.come_from(self._guest, address):
+            metrics.HUNG_UP.labels("handshakes").inc()
+            _log.warning("too many handshakes of one address")
+            raise ClientGone
+        try:
+            await self._log_in()
+        except DormouseError as error:
+            await self._reject(error)
+        except TimeoutError:
+            await self._reject(errors.login_timed_out())
+        except OSError as error:  # ssl.SSLError is one
+            raise ClientGone from error
+        except asyncio.CancelledError:
+            if self._ending is None or self._task is None:
+                raise
+            self._task.uncancel()
+            await self._reject(self._ending)
+
+    async def _log_in(self) -> None:
+        door, polite = self._door, self._guest.polite
+        begun = door.clock.monotonic()
+        limits = door.limits
+        async with asyncio.timeout(limits.polite_timeout if polite else limits.startup_timeout):
             packet = await self._start()
+        metrics.HANDSHAKE_SECONDS.observe(door.clock.monotonic() - begun)
         if isinstance(packet, CancelRequest):
+            await self._peers.cancel(packet)
             self._close()  # PostgreSQL answers nothing, and the client waits for the end
-            await self._cancel(packet)
             return
-        if not welcome:
-            raise errors.TooManyConnections("sorry, too many clients already")
-        async with asyncio.timeout(self._door.limits.login_timeout):
+        if polite:
+            raise errors.too_many_clients()
+        async with asyncio.timeout(limits.login_timeout):
             await self._serve(packet)
 
     # Up to the startup message
@@ -186,13 +268,40 @@ class Arrival:
         begun = self._door.clock.monotonic()
         routed = route(startup, self._door.client_tls.name_of(self._ssl_object()))
         metrics.ROUTED.labels(routed.form.value).inc()
+        self._tenant = routed.tenant
         with logs.bound(tenant=routed.tenant.id):
-            await self._door.tenants.check(routed.tenant)
-            dialer = await self._relay_login(routed)
+            known = await self._door.tenants.check(routed.tenant)
+            # From here until the guest has asked for the tenant nothing is awaited: a change of the
+            # tenant's rules is either known already, or finds the guest.
+            check_access(known, self._guest.address)
+            with self._attempt(known.id):
+                self._door.guests.ask_for(self._guest, known)
+                dialer = await self._relay_login(routed)
+            self._door.guests.settle(self._guest)
             seconds = self._door.clock.monotonic() - begun
             metrics.LOGIN_SECONDS.labels(dialer.woken_label()).observe(seconds)
             extra = {"form": routed.form.value, "seconds": round(seconds, 4), "woken": dialer.woken}
             _log.info("session open", extra=extra)
+
+    @contextmanager
+    def _attempt(self, tenant: TenantId) -> Iterator[None]:
+        """A password may be tried inside the block. Raises Rejected where it has to wait."""
+        throttle, clock = self._door.throttle, self._door.clock
+        key = (self._guest.neighbourhood, tenant)
+        if (wait := throttle.begin(key, clock.monotonic())) > 0:
+            raise errors.throttled(wait)
+        outcome = Outcome.NEITHER
+        try:
+            yield
+            outcome = Outcome.SUCCEEDED
+        except LoginRefused as error:
+            if error.sqlstate == WRONG_PASSWORD:
+                outcome = Outcome.FAILED
+                metrics.FAILED_LOGINS.inc()
+            _log.info("login refused by the pod", extra={"sqlstate": error.sqlstate})
+            raise
+        finally:
+            throttle.end(key, outcome, clock.monotonic())
 
     async def _relay_login(self, routed: Route) -> Dialer:
         if self._transport is None or self._startup is None:
@@ -211,8 +320,9 @@ class Arrival:
         try:
             await pod.ready
         except OSError as error:
-            told = dialer.login is not None and dialer.login.failed  # by the pod, what is wrong
-            if told or self._transport.is_closing():
+            if dialer.login is not None and dialer.login.failed:  # the pod has said what is wrong
+                raise LoginRefused(dialer.login.sqlstate) from error
+            if self._transport.is_closing():
                 raise ClientGone from error
             raise Unavailable("the database ended the connection during login") from error
         session.settle(pod)
@@ -223,12 +333,6 @@ class Arrival:
         session.key = self._door.keys.add(Target(session.tenant, pod.sql_address, request))
         return session.key.secret
 
-    async def _cancel(self, shown: CancelRequest) -> None:
-        target = self._door.keys.find(shown)
-        metrics.CANCELS.labels("no" if target is None else "yes").inc()
-        if target is not None:
-            await cancel(self._door, target)
-
     # Ends
 
     def _gone(self) -> None:
@@ -237,12 +341,23 @@ class Arrival:
             self._counted_out = True
             self._on_gone()
 
+    def _cut(self, error: DormouseError) -> None:
+        """End the connection, and tell the client why as far as it can be told."""
+        if self._task is not None:
+            self._ending = error
+            self._task.cancel()
+        elif self._session is not None:
+            self._session.shut_down(errors.packet(error))
+        else:
+            self._close()
+
     async def _reject(self, error: DormouseError) -> None:
-        metrics.REFUSED.labels(error.sqlstate, error.blame.value).inc()
-        _log.info(
-            "connection refused",
-            extra={"sqlstate": error.sqlstate, "reason": error.message, "cause": error.__cause__},
-        )
+        reason = errors.reason_of(error).value
+        metrics.REFUSED.labels(reason, error.sqlstate, error.blame.value).inc()
+        told = {"sqlstate": error.sqlstate, "reason": reason, "told": error.message}
+        if self._tenant is not None:
+            told["tenant"] = str(self._tenant)
+        _log.info("connection refused", extra=told | {"cause": error.__cause__})
         answer = errors.packet(error)
         if self._transport is not None:
             self._transport.write(answer)

@@ -3,18 +3,16 @@
 import socket
 import ssl
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
-from weakref import WeakKeyDictionary
+from typing import Protocol
 
 from dormouse.base.clock import Clock
-from dormouse.base.tls import Credentials
 from proxy.cancelkeys import CancelKeys
+from proxy.certificates import ClientTls, PeerTls
 from proxy.config import ProxyLimits
+from proxy.guests import Guests
 from proxy.pods import Pods
 from proxy.tenants import Tenants
-
-ALPN = "postgresql"
+from proxy.throttle import Throttle
 
 
 class Closable(Protocol):
@@ -25,56 +23,46 @@ class Closable(Protocol):
         ...
 
 
-class ClientTls:
-    """The server side of TLS towards clients, with the server names they asked for."""
-
-    def __init__(self, credentials: Credentials) -> None:
-        self.context = credentials.for_tls_server(mutual=False)
-        self.context.set_alpn_protocols([ALPN])
-        # libpq never resumes a session, and a ticket is two more records for every handshake.
-        self.context.num_tickets = 0
-        self.context.sni_callback = self._note
-        self._names: WeakKeyDictionary[ssl.SSLObject, str] = WeakKeyDictionary()
-
-    def _note(self, connection: Any, name: str | None, _context: ssl.SSLContext) -> None:
-        if name:
-            self._names[connection] = name
-
-    def name_of(self, connection: ssl.SSLObject) -> str | None:
-        """The server name (SNI) the client asked for."""
-        return self._names.get(connection)
-
-
 @dataclass(slots=True, kw_only=True)
 class Door:
-    """See the module. `sessions` are the logged-in ones, `connections` all of them."""
+    """See the module."""
 
     limits: ProxyLimits
     client_tls: ClientTls
-    pod_tls: ssl.SSLContext
+    peer_tls: PeerTls
     tenants: Tenants
     pods: Pods
     clock: Clock
+    guests: Guests
+    """Every client connection."""
+    throttle: Throttle = field(default_factory=Throttle)
     keys: CancelKeys = field(default_factory=CancelKeys)
     sessions: set[Closable] = field(default_factory=set)
-    connections: int = 0
+    """The logged-in ones."""
 
     def __repr__(self) -> str:
         return (
-            f"<Door connections={self.connections} sessions={len(self.sessions)} "
-            f"{self.tenants} {self.pods} {self.keys}>"
+            f"<Door {self.guests} sessions={len(self.sessions)} "
+            f"{self.tenants} {self.pods} {self.keys} {self.throttle}>"
         )
 
+    @property
+    def pod_tls(self) -> ssl.SSLContext:
+        """For connections to pods."""
+        return self.peer_tls.client
 
-def read_client_tls(certs: Path) -> ClientTls:
-    """From `sql.key` and `sql.crt`."""
-    return ClientTls(Credentials.read(certs, "sql"))
 
-
-def tune(connection: socket.socket) -> None:
-    """No delay for small messages, and a dead peer is found out within two minutes."""
+def tune(connection: socket.socket, unread_timeout: float = 0.0) -> None:
+    """No delay for small messages; a dead peer is found out within two minutes while nothing is on
+    its way to it, and within `unread_timeout` seconds where something is (0: the system's)."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 6)):
+    options = (
+        ("TCP_KEEPIDLE", 60),
+        ("TCP_KEEPINTVL", 10),
+        ("TCP_KEEPCNT", 6),
+        ("TCP_USER_TIMEOUT", int(unread_timeout * 1000)),
+    )
+    for name, value in options:
         if hasattr(socket, name):
             connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

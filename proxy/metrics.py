@@ -14,8 +14,8 @@ ROUTED = Counter(
 )
 REFUSED = Counter(
     "dormouse_proxy_refused_total",
-    "Connections ended before a session, by SQLSTATE and blame.",
-    ["sqlstate", "blame"],
+    "Connections ended before a session, by reason, SQLSTATE and blame.",
+    ["reason", "sqlstate", "blame"],
     registry=REGISTRY,
 )
 LOGIN_SECONDS = Histogram(
@@ -28,10 +28,59 @@ LOGIN_SECONDS = Histogram(
 DIALS_FAILED = Counter(
     "dormouse_proxy_dials_failed_total", "Pods that did not take a session.", registry=REGISTRY
 )
+HUNG_UP = Counter(
+    "dormouse_proxy_hung_up_total",
+    "Connections closed without a word: full, too many handshakes of one address, a bad or late "
+    "PROXY header, or one from somebody who is not trusted with it.",
+    ["reason"],
+    registry=REGISTRY,
+)
+PROXY_HEADERS = Counter(
+    "dormouse_proxy_headers_total",
+    "PROXY headers read, by whether they named a client.",
+    ["named"],
+    registry=REGISTRY,
+)
+HANDSHAKE_SECONDS = Histogram(
+    "dormouse_proxy_handshake_seconds",
+    "From the connection until TLS and the startup message were there.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0),
+    registry=REGISTRY,
+)
+CUT = Counter(
+    "dormouse_proxy_cut_total",
+    "Connections ended because their tenant changed: its networks, or it was deleted.",
+    ["cause"],
+    registry=REGISTRY,
+)
+TENANTS_FOLLOWED = Gauge(
+    "dormouse_proxy_tenants_followed",
+    "Whether control's changes of tenants come in (1) or not (0).",
+    registry=REGISTRY,
+)
+TENANT_CHANGES = Counter(
+    "dormouse_proxy_tenant_changes_total", "Changes of tenants that came in.", registry=REGISTRY
+)
+FAILED_LOGINS = Counter("dormouse_proxy_failed_logins_total", "Wrong passwords.", registry=REGISTRY)
+CERTIFICATE_EXPIRY = Gauge(
+    "dormouse_proxy_certificate_expiry_seconds",
+    "Unix time at which the certificate in use ends.",
+    ["certificate"],
+    registry=REGISTRY,
+)
+CERTIFICATE_RELOADS = Counter(
+    "dormouse_proxy_certificate_reloads_total",
+    "New certificates found on disk, by whether they were fit to be used.",
+    ["certificate", "used"],
+    registry=REGISTRY,
+)
+DRAINING = Gauge(
+    "dormouse_proxy_draining", "Whether the proxy takes no new connections.", registry=REGISTRY
+)
 CANCELS = Counter(
     "dormouse_proxy_cancels_total",
-    "Cancel requests, by whether the key was known.",
-    ["known"],
+    "Cancel requests: of a session here, forwarded to its proxy, or of nobody's.",
+    ["outcome"],
     registry=REGISTRY,
 )
 PODS_LOST = Counter(

@@ -24,7 +24,9 @@ from pgwire.startup import (
     StartupMessage,
     parse_packet,
 )
+from proxy.addresses import Address
 from proxy.errors import needs_tls
+from proxy.proxyprotocol import PIECE_BYTES, HeaderDecoder
 
 _LENGTH = struct.Struct(">I")
 _TLS_HANDSHAKE = b"\x16"
@@ -47,7 +49,7 @@ async def open_connection(client: socket.socket) -> Opening | CancelRequest:
 
     Raises ClientGone, Rejected (a startup without TLS), ProtocolViolation, OSError.
     """
-    if await _peek(client) == _TLS_HANDSHAKE:
+    if await _peek(client, 1) == _TLS_HANDSHAKE:
         return Opening.DIRECT
     loop = asyncio.get_running_loop()
     for _ in range(_REQUESTS_MAX):
@@ -64,23 +66,40 @@ async def open_connection(client: socket.socket) -> Opening | CancelRequest:
     raise ProtocolViolation("too many requests before TLS")
 
 
-async def _peek(client: socket.socket) -> bytes:
+async def read_proxy_header(client: socket.socket) -> Address | None:
+    """The client that the PROXY header names, if it names one. Takes the header and no more.
+
+    Raises BadHeader, ClientGone, OSError.
+    """
+    decoder = HeaderDecoder()
+    while not decoder.done:
+        taken = decoder.feed(await _peek(client, PIECE_BYTES))
+        client.recv(taken)
+    return decoder.client
+
+
+async def _peek(client: socket.socket, count: int) -> bytes:
+    """Up to `count` bytes that are there, left where they are; waits for the first."""
     loop = asyncio.get_running_loop()
-    readable = loop.create_future()
+    while True:
+        readable = loop.create_future()
+        loop.add_reader(client, _settle, readable)
+        try:
+            await readable
+        finally:
+            loop.remove_reader(client)
+        try:
+            data = client.recv(count, socket.MSG_PEEK)
+        except BlockingIOError:
+            continue  # woken for nothing
+        if not data:
+            raise ClientGone
+        return data
 
-    def on_readable() -> None:
-        if not readable.done():
-            readable.set_result(None)
 
-    loop.add_reader(client, on_readable)
-    try:
-        await readable
-    finally:
-        loop.remove_reader(client)
-    first = client.recv(1, socket.MSG_PEEK)
-    if not first:
-        raise ClientGone
-    return first
+def _settle(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 async def _read_packet(

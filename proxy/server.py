@@ -1,7 +1,9 @@
-"""The listening sockets: accept, count, and at the end tell everybody.
+"""The proxy's listening sockets: who comes in through them, and how they are closed.
 
-Beyond `connections_max` a client is still heard out, for PostgreSQL's error says what is wrong; but
-only POLITE_MAX of those at a time, after which connections are simply closed.
+    start ──▶ drain: nobody new; until all have left, or drain_timeout ──▶ stop: 57P01 to the rest
+
+Behind a load balancer there is a second kind of listener: a connection to it begins with a PROXY
+header, and only those who are trusted to tell the truth in it may connect.
 """
 
 import asyncio
@@ -11,38 +13,41 @@ import socket
 from collections.abc import Sequence
 
 from dormouse.base.tasks import cancel, spawn
-from proxy import metrics
+from proxy import errors, metrics
+from proxy.acceptor import Acceptor
+from proxy.addresses import Address, Networks, parse_address
 from proxy.arrival import Arrival
 from proxy.door import Door, tune
+from proxy.guests import Guest
+from proxy.peers import Peers
 
-BACKLOG = 1024
-POLITE_MAX = 100
-ACCEPT_RETRY_SECONDS = 0.1
+RECONNECT_HINT = "Connect again: it will be served at once."
 
 _log = logging.getLogger(__name__)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket on host:port."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((host, port))
-    listener.listen(BACKLOG)
-    return listener
-
-
 class ProxyServer:
-    """Serves the sessions of its listening sockets, of which there is at least one."""
+    """Serves what comes in through its listeners, of which there is at least one.
 
-    def __init__(self, door: Door, listeners: Sequence[socket.socket]) -> None:
+    `balanced` are those of load balancers, who come from the networks `trusted`.
+    """
+
+    def __init__(
+        self,
+        door: Door,
+        peers: Peers,
+        listeners: Sequence[socket.socket],
+        *,
+        balanced: Sequence[socket.socket] = (),
+        trusted: Networks | None = None,
+    ) -> None:
         self._door = door
-        self._listeners = listeners
-        for listener in listeners:
-            listener.setblocking(False)
-        self._accepting: list[asyncio.Task[None]] = []
+        self._peers = peers
+        self._trusted = trusted or Networks()
+        self._acceptors = [Acceptor(each, self._welcome) for each in listeners]
+        self._balanced = [Acceptor(each, self._welcome_balanced) for each in balanced]
         self._starting: set[asyncio.Task[None]] = set()
-        self._empty = asyncio.Event()
+        self._left = asyncio.Event()
 
     def __repr__(self) -> str:
         return f"<ProxyServer {self.address} starting={len(self._starting)} {self._door}>"
@@ -50,60 +55,84 @@ class ProxyServer:
     @property
     def address(self) -> str:
         """host:port of the first socket."""
-        host, port = self._listeners[0].getsockname()[:2]
-        return f"{host}:{port}"
+        return self._acceptors[0].address
+
+    @property
+    def balanced_address(self) -> str:
+        """host:port of the first socket for load balancers; empty where there is none."""
+        return self._balanced[0].address if self._balanced else ""
 
     def start(self) -> None:
         """Accept from now on."""
-        self._accepting = [
-            spawn(self._accept(listener), name="accept") for listener in self._listeners
-        ]
+        for acceptor in (*self._acceptors, *self._balanced):
+            acceptor.start()
+
+    async def drain(self) -> None:
+        """Accept no more, and wait until everybody has left or `drain_timeout` is over."""
+        await self._close()
+        metrics.DRAINING.set(1)
+        if not await self._wait_until_empty(self._door.limits.drain_timeout):
+            _log.warning("drain time is over", extra={"connections": len(self._door.guests)})
 
     async def stop(self) -> None:
         """Stop accepting, tell every client, and wait a while for them to be gone."""
-        await cancel(*self._accepting)
-        for listener in self._listeners:
-            listener.close()
+        await self._close()
+        for guest in self._door.guests.all():
+            guest.cut(errors.administrator_ended(RECONNECT_HINT))
+        if not await self._wait_until_empty(self._door.limits.stop_timeout):
+            _log.warning("connections cut", extra={"connections": len(self._door.guests)})
         await cancel(*self._starting)
-        for session in list(self._door.sessions):
-            session.shut_down()
+
+    async def _close(self) -> None:
+        for acceptor in (*self._acceptors, *self._balanced):
+            await acceptor.stop()
+
+    async def _wait_until_empty(self, seconds: float) -> bool:
         try:
-            async with asyncio.timeout(self._door.limits.stop_timeout):
-                while self._door.connections:
-                    self._empty.clear()
-                    await self._empty.wait()
+            async with asyncio.timeout(seconds):
+                while len(self._door.guests):
+                    self._left.clear()
+                    await self._left.wait()
         except TimeoutError:
-            _log.warning("connections cut", extra={"connections": self._door.connections})
+            return False
+        return True
 
-    async def _accept(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                client, _ = await loop.sock_accept(listener)
-            except ConnectionError:
-                continue  # it went away while it waited
-            except OSError as error:  # out of descriptors: those who leave make room
-                _log.error("accept failed", extra={"cause": repr(error)})
-                await asyncio.sleep(ACCEPT_RETRY_SECONDS)
-                continue
-            self._welcome(client)
+    def _welcome_balanced(self, client: socket.socket, host: str) -> None:
+        address = parse_address(host)
+        if address in self._trusted:
+            self._let_in(client, address, balanced=True)
+        else:
+            _hang_up(client, host, "untrusted")
 
-    def _welcome(self, client: socket.socket) -> None:
-        door = self._door
-        client.setblocking(False)
-        if door.connections >= door.limits.connections_max + POLITE_MAX:
-            client.close()
+    def _welcome(self, client: socket.socket, host: str) -> None:
+        self._let_in(client, parse_address(host), balanced=False)
+
+    def _let_in(self, client: socket.socket, address: Address, *, balanced: bool) -> None:
+        guest = self._door.guests.enter()
+        if guest is None:
+            _hang_up(client, str(address), "full")
             return
-        door.connections += 1
         metrics.CONNECTIONS.inc()
-        tune(client)
-        arrival = Arrival(door, client, secrets.token_hex(4), self._gone)
-        welcome = door.connections <= door.limits.connections_max
-        task = spawn(arrival.run(welcome=welcome), name="session")
+        tune(client, self._door.limits.unread_timeout)
+        arrival = Arrival(
+            self._door,
+            self._peers,
+            client,
+            guest,
+            name=secrets.token_hex(4),
+            on_gone=lambda: self._gone(guest),
+        )
+        task = spawn(arrival.run(address, balanced=balanced), name="arrival")
         self._starting.add(task)
         task.add_done_callback(self._starting.discard)
 
-    def _gone(self) -> None:
-        self._door.connections -= 1
+    def _gone(self, guest: Guest) -> None:
+        self._door.guests.leave(guest)
         metrics.CONNECTIONS.dec()
-        self._empty.set()
+        self._left.set()
+
+
+def _hang_up(client: socket.socket, host: str, reason: str) -> None:
+    metrics.HUNG_UP.labels(reason).inc()
+    _log.warning("connection closed unheard", extra={"client": host, "reason": reason})
+    client.close()

@@ -102,10 +102,10 @@ class Session:
         goodbye = self._client is not None and self._client.said_goodbye
         return goodbye or self._transport.is_closing()
 
-    def shut_down(self) -> None:
-        """The proxy ends: tell the client, as far as it can be told."""
+    def shut_down(self, packet: bytes = errors.SHUTDOWN) -> None:
+        """End the session from here: tell the client why, as far as it can be told."""
         if self._pod is not None and self._pod.between_messages:
-            self._transport.write(errors.SHUTDOWN)
+            self._transport.write(packet)
         self.close()
 
     def close(self) -> None:

@@ -1,6 +1,7 @@
 """A pod, a control and an autoscaler for the proxy to talk to, and a proxy between them."""
 
 import asyncio
+import dataclasses
 import itertools
 import re
 import ssl
@@ -13,14 +14,31 @@ import grpc
 import grpc.aio
 
 from dormouse.base.ids import TenantId
+from dormouse.base.role import Service
 from dormouse.base.rpc import Access, make_server
 from dormouse.base.tls import Identity, Role
 from pgwire import backend, notices
 from pgwire.framing import Frame, FrameDecoder
 from pgwire.startup import CancelRequest, StartupDecoder, StartupMessage
 from proto import autoscaler_pb2_grpc, control_pb2_grpc
-from proto.autoscaler_pb2 import PodAddress, Pods, PodsChange, WakeRequest, WatchPodsRequest
-from proto.control_pb2 import ResolveTenantRequest, Tenant
+from proto.autoscaler_pb2 import (
+    PodAddress,
+    Pods,
+    PodsChange,
+    Proxies,
+    ProxyAddress,
+    SessionsAck,
+    SessionsReport,
+    WakeRequest,
+    WatchPodsRequest,
+)
+from proto.control_pb2 import (
+    ResolveTenantRequest,
+    Tenant,
+    TenantChange,
+    TenantSettings,
+    WatchTenantsRequest,
+)
 from proxy.__main__ import serve
 from proxy.config import ProxyLimits, ProxySettings
 from tests.support.certificates import Authority
@@ -157,20 +175,28 @@ class FakePlane(control_pb2_grpc.ControlServicer, autoscaler_pb2_grpc.Autoscaler
 
     def __init__(self) -> None:
         self.tenants = {17: "demo"}
+        self.settings: dict[int, TenantSettings] = {}
         self.running: dict[int, list[FakePod]] = {}
         self.sleeping: dict[int, list[FakePod]] = {}
         """Pods that each wake of the tenant brings, one after the other."""
         self.wakes = 0
         self.resolves = 0
+        self.reports: list[SessionsReport] = []
         self.wake_fails: grpc.StatusCode | None = None
-        self._watchers: set[asyncio.Queue[PodsChange]] = set()
+        self.proxies: dict[int, str] = {}
+        """Proxy number → peer address."""
+        self._watchers: dict[int, asyncio.Queue[PodsChange]] = {}
+        self._tenant_watchers: set[asyncio.Queue[TenantChange | None]] = set()
         self._servers: list[Any] = []
 
     async def start(self) -> tuple[str, str]:
         proxy = Access(roles=frozenset({Role.PROXY}))
-        methods = ("Wake", "WatchPods", "Suspend", "DescribeTenants")
+        methods = ("Wake", "WatchPods", "ReportSessions")
         scaler_table = {f"/dormouse.autoscaler.v1.Autoscaler/{name}": proxy for name in methods}
-        control_table = {"/dormouse.control.v1.Control/ResolveTenant": proxy}
+        control_table = {
+            f"/dormouse.control.v1.Control/{name}": proxy
+            for name in ("ResolveTenant", "WatchTenants")
+        }
         addresses = []
         for role, table, add in (
             (Role.CONTROL, control_table, control_pb2_grpc.add_ControlServicer_to_server),
@@ -199,14 +225,47 @@ class FakePlane(control_pb2_grpc.ControlServicer, autoscaler_pb2_grpc.Autoscaler
         )
 
     def publish(self, tenant: int) -> None:
-        for queue in self._watchers:
+        for queue in self._watchers.values():
             queue.put_nowait(PodsChange(pods=self.pods(tenant)))
 
     async def ResolveTenant(self, request: ResolveTenantRequest, context: Any) -> Tenant:  # noqa: N802
         self.resolves += 1
         if self.tenants.get(request.tenant_id) != request.name:
             await context.abort(grpc.StatusCode.NOT_FOUND, "no such tenant")
-        return Tenant(tenant_id=request.tenant_id, name=request.name)
+        return self.tenant(request.tenant_id)
+
+    def tenant(self, tenant: int) -> Tenant:
+        return Tenant(
+            tenant_id=tenant,
+            name=self.tenants.get(tenant, ""),
+            settings=self.settings.get(tenant, TenantSettings()),
+        )
+
+    def change(self, tenant: int) -> TenantChange:
+        return TenantChange(tenant=self.tenant(tenant), deleted=tenant not in self.tenants)
+
+    def tell_change(self, tenant: int) -> None:
+        """Tell every proxy of the tenant as it is now."""
+        for queue in self._tenant_watchers:
+            queue.put_nowait(self.change(tenant))
+
+    def cut_tenant_streams(self) -> None:
+        for queue in self._tenant_watchers:
+            queue.put_nowait(None)
+
+    async def WatchTenants(  # noqa: N802
+        self, request: WatchTenantsRequest, context: Any
+    ) -> AsyncIterator[TenantChange]:
+        queue: asyncio.Queue[TenantChange | None] = asyncio.Queue()
+        self._tenant_watchers.add(queue)
+        try:
+            yield TenantChange()
+            for tenant in request.tenant_ids:
+                yield self.change(tenant)
+            while (change := await queue.get()) is not None:
+                yield change
+        finally:
+            self._tenant_watchers.discard(queue)
 
     async def Wake(self, request: WakeRequest, context: Any) -> Pods:  # noqa: N802
         self.wakes += 1
@@ -221,30 +280,60 @@ class FakePlane(control_pb2_grpc.ControlServicer, autoscaler_pb2_grpc.Autoscaler
         self, request: WatchPodsRequest, context: Any
     ) -> AsyncIterator[PodsChange]:
         queue: asyncio.Queue[PodsChange] = asyncio.Queue()
-        self._watchers.add(queue)
+        number = request.proxy_number or next(_ids)
+        self.proxies[number] = request.peer_address
+        self._watchers[number] = queue
+        self._publish_proxies()
         try:
+            yield await queue.get()
             for tenant in self.running:
                 yield PodsChange(pods=self.pods(tenant))
             yield PodsChange(complete=True)
             while True:
                 yield await queue.get()
         finally:
-            self._watchers.discard(queue)
+            if self._watchers.get(number) is queue:
+                del self._watchers[number], self.proxies[number]
+                self._publish_proxies()
+
+    def _publish_proxies(self) -> None:
+        for number, queue in self._watchers.items():
+            others = [
+                ProxyAddress(number=other, peer_address=address)
+                for other, address in self.proxies.items()
+                if other != number and address
+            ]
+            proxies = Proxies(your_number=number, others=others)
+            queue.put_nowait(PodsChange(proxies=proxies))
 
     async def IssuePod(self, request: Any, context: Any) -> Any:  # noqa: N802
         raise NotImplementedError
 
-    ReportUsage = Suspend = DescribeTenants = IssuePod
+    async def ReportSessions(  # noqa: N802
+        self, request: SessionsReport, context: Any
+    ) -> SessionsAck:
+        self.reports.append(request)
+        return SessionsAck()
+
+    ReportUsage = Suspend = DescribeTenants = ExplainTenant = IssuePod
 
 
 class Setup:
     """A proxy with one tenant, demo-17, whose pod `pod` is asleep until it is woken."""
 
-    def __init__(self, plane: FakePlane, pod: FakePod, port: int, ca: Path) -> None:
+    def __init__(
+        self, plane: FakePlane, pod: FakePod, service: Service, settings: ProxySettings
+    ) -> None:
         self.plane = plane
         self.pod = pod
-        self.port = port
-        self.ca = ca
+        self.service = service
+        self.settings = settings
+        self.port = self.port_of("address")
+        self.ca = settings.certs / "ca.crt"
+
+    def port_of(self, what: str) -> int:
+        """The port of one of the proxy's listeners."""
+        return int(str(self.service.ready[what]).rpartition(":")[2])
 
     def conninfo(self, **overrides: str) -> str:
         values = {
@@ -275,8 +364,9 @@ async def proxied(
     limits: ProxyLimits | None = None,
     *,
     asleep: bool = False,
-    listen_fds: tuple[int, ...] = (),
+    **others: Any,
 ) -> AsyncIterator[Setup]:
+    """`others`: settings of the proxy."""
     write_certificates(folder)
     plane = FakePlane()
     pod = FakePod()
@@ -288,13 +378,20 @@ async def proxied(
         control_address=control,
         autoscaler_address=autoscaler,
         port=0,
-        listen_fds=listen_fds,
         limits=limits or ProxyLimits(),
+        **others,
     )
     try:
-        async with serve(settings) as ready:
-            port = int(str(ready["address"]).rpartition(":")[2])
-            yield Setup(plane, pod, port, folder / "ca.crt")
+        async with serve(settings) as service:
+            yield Setup(plane, pod, service, settings)
     finally:
         pod.stop()
         await plane.stop()
+
+
+@asynccontextmanager
+async def another_proxy(first: Setup) -> AsyncIterator[Setup]:
+    """A second proxy of the same installation."""
+    settings = dataclasses.replace(first.settings, listen_fds=())
+    async with serve(settings) as service:
+        yield Setup(first.plane, first.pod, service, settings)
