@@ -1,4 +1,7 @@
-"""All tenants that are awake at one moment: the busiest first, and what they add up to. Pure."""
+"""All tenants with pods or sessions at one moment: the busiest first, and their sums. Pure.
+
+A tenant that sleeps while clients of it stay connected is among them, for its parked sessions.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,7 +24,7 @@ class Sort(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LiveTenant:
-    """A tenant that is awake."""
+    """A tenant that is awake, or has parked sessions."""
 
     id: TenantId
     name: str
@@ -30,7 +33,7 @@ class LiveTenant:
 
 @dataclass(frozen=True, slots=True)
 class LiveTotals:
-    """Sums over all tenants that are awake."""
+    """Sums over all of them."""
 
     awake: int
     pods: int
@@ -42,9 +45,12 @@ class LiveTotals:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """Some tenants that are awake, the sums over all of them, and the pods in reserve."""
+    """The first of them, the sums over all, and the pods in reserve."""
 
     tenants: list[LiveTenant]
+    more: int
+    """So many others are left out."""
+
     totals: LiveTotals
     warm_pool: WarmPool | None
 
@@ -76,13 +82,14 @@ def summarise(awake: Awake, names: Mapping[TenantId, str], *, sort: Sort, limit:
     found = [
         LiveTenant(number, names.get(number, ""), each) for number, each in awake.pictures.items()
     ]
-    return Live(sorted(found, key=rank)[:limit], _totals(awake), awake.warm_pool)
+    more = max(len(found) - limit, 0)
+    return Live(sorted(found, key=rank)[:limit], more, _totals(awake), awake.warm_pool)
 
 
 def _totals(awake: Awake) -> LiveTotals:
     pictures = awake.pictures.values()
     return LiveTotals(
-        awake=len(pictures),
+        awake=sum(each.state != "asleep" for each in pictures),
         pods=sum(each.pods or 0 for each in pictures),
         connections=sum(each.connections or 0 for each in pictures),
         parked=sum(each.parked or 0 for each in pictures),

@@ -53,7 +53,7 @@ class Peers:
         return {tenant: found.get(tenant, ASLEEP) for tenant in tenants}
 
     async def awake(self) -> Awake:
-        """All tenants that do not sleep. Raises Unavailable."""
+        """All tenants that have pods or sessions. Raises Unavailable."""
         request = autoscaler_pb2.DescribeTenantsRequest()
         try:
             reply = await self._autoscaler.DescribeTenants(

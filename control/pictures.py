@@ -76,7 +76,7 @@ class WarmPool:
 
 @dataclass(frozen=True, slots=True)
 class Awake:
-    """Every tenant that does not sleep, and the pods that wait for the next."""
+    """Every tenant that has pods or sessions, and the pods that wait for the next to wake."""
 
     pictures: Mapping[TenantId, Picture]
     warm_pool: WarmPool | None

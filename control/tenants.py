@@ -125,7 +125,10 @@ class Tenants:
         return Explained(Described(tenant, picture), decisions)
 
     async def live(self, *, sort: Sort, limit: int) -> Live:
-        """The tenants that are awake, the first `limit` by `sort`. Raises errors.Unavailable."""
+        """The tenants with pods or sessions, the first `limit` by `sort`.
+
+        Raises errors.Unavailable.
+        """
         awake = await self._peers.awake()
         names = await self._registry.names(list(awake.pictures))
         return summarise(awake, names, sort=sort, limit=limit)

@@ -42,14 +42,14 @@ def add_explain_route(router: APIRouter, tenants: Tenants, endpoint: Endpoint) -
 def add_live_route(
     router: APIRouter, *, tenants: Tenants, registry: Registry, clock: Clock
 ) -> None:
-    """All tenants that are awake."""
+    """All tenants with pods or sessions."""
 
     @router.get("/live", tags=["live"], responses=documented(HTTPStatus.SERVICE_UNAVAILABLE))
     async def read_live(
         sort: Annotated[Sort, Query(description="What comes first.")] = Sort.CPU,
         limit: Annotated[int, Query(ge=1, le=_LIVE_MAX)] = 100,
     ) -> LiveView:
-        """The tenants that are awake, the busiest first, and sums over all of them."""
+        """The tenants that are awake or have parked sessions, and sums over all of them."""
         live = await tenants.live(sort=sort, limit=limit)
         counts = await registry.counts()
         return live_view(live, registered=counts.registered, wall_ns=clock.wall_ns())

@@ -169,7 +169,7 @@ class ExplanationView(BaseModel):
 
 
 class LiveTenantView(PictureView):
-    """A tenant that is awake."""
+    """A tenant that is awake, or sleeps with parked sessions."""
 
     id: int
     name: str
@@ -183,7 +183,7 @@ class WarmPoolView(BaseModel):
 
 
 class LiveTotalsView(BaseModel):
-    """Sums over all tenants that are awake."""
+    """Sums over all of them."""
 
     registered: int = Field(description="Tenants, awake or not.")
     awake: int
@@ -195,10 +195,11 @@ class LiveTotalsView(BaseModel):
 
 
 class LiveView(BaseModel):
-    """The tenants that are awake, the first ones by what was asked for."""
+    """The tenants that are awake or have parked sessions, sorted by what was asked for."""
 
     at: datetime
     tenants: list[LiveTenantView]
+    more: int = Field(description="So many others are left out.")
     totals: LiveTotalsView
     warm_pool: WarmPoolView | None = Field(description="null: the autoscaler does not tell.")
 

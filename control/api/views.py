@@ -68,7 +68,7 @@ def explanation_view(explained: Explained, endpoint: Endpoint) -> ExplanationVie
 
 
 def live_view(live: Live, *, registered: int, wall_ns: int) -> LiveView:
-    """All tenants that are awake, at that moment."""
+    """All tenants with pods or sessions at that moment."""
     totals, pool = live.totals, live.warm_pool
     return LiveView.model_validate(
         {
@@ -79,6 +79,7 @@ def live_view(live: Live, *, registered: int, wall_ns: int) -> LiveView:
                 )
                 for each in live.tenants
             ],
+            "more": live.more,
             "totals": {
                 "registered": registered,
                 "awake": totals.awake,

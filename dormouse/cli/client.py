@@ -55,8 +55,9 @@ def find_target(*, data: Path, api: str | None, key: str | None) -> Target:
 class Client:
     """Calls the API; every failure is a CommandError with the API's own words."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, *, timeout_seconds: float = _TIMEOUT_SECONDS) -> None:
         self._target = target
+        self._timeout_seconds = timeout_seconds
         # No proxy from the environment: the API is here, or named in full.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -100,6 +101,18 @@ class Client:
         """POST /v1/tenants/{id}/suspend."""
         return self._call("POST", f"/v1/tenants/{tenant_id}/suspend")
 
+    def change_settings(self, tenant_id: int, change: dict[str, Any]) -> dict[str, Any]:
+        """PATCH /v1/tenants/{id}/settings; all settings as they are then."""
+        return self._call("PATCH", f"/v1/tenants/{tenant_id}/settings", change)
+
+    def explain(self, tenant_id: int) -> dict[str, Any]:
+        """GET /v1/tenants/{id}/explain."""
+        return self._call("GET", f"/v1/tenants/{tenant_id}/explain")
+
+    def live(self, *, sort: str) -> dict[str, Any]:
+        """GET /v1/live: as many of the tenants that are awake as it gives at a time."""
+        return self._call("GET", f"/v1/live?sort={sort}&limit={_PAGE}")
+
     def status(self) -> dict[str, Any]:
         """GET /v1/status."""
         return self._call("GET", "/v1/status")
@@ -115,7 +128,7 @@ class Client:
             },
         )
         try:
-            with self._opener.open(request, timeout=_TIMEOUT_SECONDS) as response:
+            with self._opener.open(request, timeout=self._timeout_seconds) as response:
                 text = response.read()
             document: dict[str, Any] = json.loads(text) if text else {}
         except urllib.error.HTTPError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from dormouse.cli.folder import CommandError
+from dormouse.cli.settings import add_settings_flags
 
 _DESCRIPTION = """\
 A multi-tenant serverless SQL gateway: every tenant a PostgreSQL-compatible database that costs
@@ -20,7 +21,10 @@ examples:
   dormouse tenant create shop         a new database; prints its connection URL
   dormouse sql shop                   open psql on it
   dormouse sql shop -- -c 'SELECT 1'  everything after -- goes to psql
+  dormouse tenant set shop --idle-timeout 10m --pods-max 4
+  dormouse tenant explain shop        why it is awake, and what was decided
   dormouse status                     the roles and the tenants
+  dormouse top                        what is awake just now, live
 
 A gateway is found by its data folder (--data, $DORMOUSE_DATA, ./.dormouse), or by URL with
 --api and --api-key ($DORMOUSE_API, $DORMOUSE_API_KEY)."""
@@ -68,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_up(commands)
     _add_tenant(commands)
     _add_sql(commands)
+    _add_top(commands)
     status = commands.add_parser("status", help="show the roles and how many tenants there are")
     _add_target(status)
     status.set_defaults(run=_status)
@@ -114,7 +119,7 @@ def _add_up(commands: _Commands) -> None:
         type=_seconds,
         default=300.0,
         metavar="SECONDS",
-        help="a tenant without sessions sleeps after this (default: 300)",
+        help="a tenant sleeps after so long without a statement (default: 300)",
     )
     up.add_argument(
         "--warm-pods",
@@ -132,12 +137,16 @@ def _add_up(commands: _Commands) -> None:
 
 
 def _add_tenant(commands: _Commands) -> None:
-    tenant = commands.add_parser("tenant", help="create, list, show, suspend, delete tenants")
+    tenant = commands.add_parser(
+        "tenant", help="create, list, show, set, explain, suspend, delete tenants"
+    )
     actions = tenant.add_subparsers(title="actions", metavar="ACTION", required=True)
     for name, text in (
         ("create", "make a tenant and print its connection URL, this once"),
         ("list", "list all tenants"),
-        ("show", "show one tenant"),
+        ("show", "show one tenant, its settings, and why it is awake"),
+        ("set", "change a tenant's settings"),
+        ("explain", "show why a tenant is awake or asleep, and the latest decisions about it"),
         ("suspend", "put a tenant to sleep at once; its sessions end"),
         ("delete", "delete a tenant and its data, for good"),
     ):
@@ -150,8 +159,29 @@ def _add_tenant(commands: _Commands) -> None:
             )
         if name == "delete":
             action.add_argument("--yes", action="store_true", help="do not ask")
+        if name == "set":
+            add_settings_flags(action)
         _add_target(action)
         action.set_defaults(run=_tenant, action=name)
+
+
+def _add_top(commands: _Commands) -> None:
+    top = commands.add_parser(
+        "top",
+        help="show what is awake just now, live",
+        description="Show the tenants that are awake, live: the busiest first. On a terminal q "
+        "quits, letters sort and arrows scroll; into a pipe or a file it prints each time anew.",
+    )
+    _add_target(top)
+    top.add_argument(
+        "--interval",
+        type=_interval,
+        default=2.0,
+        metavar="SECONDS",
+        help="between two looks, 0.2 to 3600 (default: 2)",
+    )
+    top.add_argument("--once", action="store_true", help="print once and end")
+    top.set_defaults(run=_top)
 
 
 def _add_sql(commands: _Commands) -> None:
@@ -214,6 +244,16 @@ def _seconds(text: str) -> float:
     return value
 
 
+def _interval(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.2 <= value <= 3600:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0.2 to 3600")
+    return value
+
+
 def _up(options: argparse.Namespace) -> int:
     import uvloop
 
@@ -245,6 +285,12 @@ def _status(options: argparse.Namespace) -> int:
     from dormouse.cli import tenants
 
     return tenants.status(options)
+
+
+def _top(options: argparse.Namespace) -> int:
+    from dormouse.cli import top
+
+    return top.run(options)
 
 
 def _sql(options: argparse.Namespace) -> int:

@@ -34,3 +34,13 @@ def fields(pairs: Sequence[tuple[str, object]]) -> str:
     """Name and value, a line each."""
     width = max((len(name) for name, _ in pairs), default=0)
     return "\n".join(f"{name.ljust(width)}  {value}" for name, value in pairs)
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 pod`, `2 pods`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def plain(text: str) -> str:
+    """Text from elsewhere, without what would move the cursor or colour the terminal."""
+    return "".join(char if char.isprintable() else "?" for char in text)

@@ -4,23 +4,10 @@ import argparse
 import sys
 from typing import Any
 
-from dormouse.cli import credentials
+from dormouse.cli import credentials, explain, settings
 from dormouse.cli.client import Client, Target, find_target
 from dormouse.cli.folder import CommandError
-from dormouse.cli.output import fields, print_json, table
-
-_SHOWN = (
-    "id",
-    "name",
-    "state",
-    "awake_because",
-    "pods",
-    "connections",
-    "user",
-    "database",
-    "created_at",
-    "connection_url",
-)
+from dormouse.cli.output import fields, plain, print_json, table
 
 
 def target_of(options: argparse.Namespace) -> Target:
@@ -39,6 +26,10 @@ def run(options: argparse.Namespace) -> int:
             _list(client, options)
         case "delete":
             _delete(client, target, options)
+        case "set":
+            _set(client, options)
+        case "explain":
+            _explain(client, options)
         case "suspend":
             _print(client.suspend(client.find(options.name)["id"]), options)
         case _:
@@ -57,6 +48,10 @@ def status(options: argparse.Namespace) -> int:
         rows = [
             (name, role["state"], role["pid"], role["restarts"], role["since"])
             for name, role in roles.items()
+        ]
+        rows += [
+            (each["role"], "retiring", each["pid"], None, each["since"])
+            for each in document["retiring"]
         ]
         print(table(("ROLE", "STATE", "PID", "RESTARTS", "SINCE"), rows))
         print(f"\n{document['tenants']['registered']} tenants; version {document['version']}")
@@ -104,8 +99,47 @@ def _delete(client: Client, target: Target, options: argparse.Namespace) -> None
         print(f"{address} is deleted" + ("; its data is still being removed." if pending else "."))
 
 
+def _set(client: Client, options: argparse.Namespace) -> None:
+    change = settings.change_of(options)
+    tenant = client.find(options.name)
+    now = client.change_settings(tenant["id"], change)
+    if options.json:
+        print_json(now)
+    else:
+        print(fields(settings.in_words(now)))
+
+
+def _explain(client: Client, options: argparse.Namespace) -> None:
+    document = client.explain(client.find(options.name)["id"])
+    if options.json:
+        print_json(document)
+    else:
+        print(explain.explanation(document))
+
+
 def _print(tenant: dict[str, Any], options: argparse.Namespace) -> None:
     if options.json:
         print_json(tenant)
-    else:
-        print(fields([(name, tenant[name]) for name in _SHOWN if tenant[name] not in (None, "")]))
+        return
+    shown: list[tuple[str, object]] = [("id", tenant["id"]), ("name", tenant["name"])]
+    shown += _live(tenant)
+    shown += settings.in_words(tenant["settings"])
+    shown += [(name, tenant[name]) for name in ("user", "database", "created_at", "connection_url")]
+    print(fields(shown))
+
+
+def _live(tenant: dict[str, Any]) -> list[tuple[str, object]]:
+    """How the tenant is just now, as far as it is known and worth a line."""
+    shown: list[tuple[str, object]] = [("state", tenant["state"])]
+    if tenant["awake_because"]:
+        shown.append(("awake_because", plain(tenant["awake_because"])))
+    shown += [("held_by", each) for each in explain.holds(tenant)]
+    if tenant["pods"] is None:
+        return shown
+    shown += [("pods", explain.pods(tenant)), ("connections", tenant["connections"])]
+    if tenant["parked"]:
+        shown.append(("parked", tenant["parked"]))
+    if tenant["pods"]:
+        shown.append(("cpu", f"{tenant['cpu_percent']} % of one core"))
+        shown.append(("request_units", f"{tenant['request_units_per_second']} per second"))
+    return shown

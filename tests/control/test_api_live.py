@@ -107,20 +107,23 @@ def test_a_tenant_is_explained_awake_and_asleep(tmp_path: Path) -> None:
 )
 def test_the_awake_ones_are_sorted_and_summed(tmp_path: Path, sort: str, names: list[str]) -> None:
     async def body(client: httpx.AsyncClient, peers: FakePeers, ids: list[TenantId]) -> None:
-        await client.post("/v1/tenants", json={"name": "asleep"})
+        await client.post("/v1/tenants", json={"name": "dozing"})
         peers.known = {
+            TenantId(4): Picture("asleep", 0, 0, parked=1),
             ids[2]: Picture("waking", 0, 9),
             ids[0]: _BUSY,
             ids[1]: Picture("running", 1, 1, cpu_permille=10, request_units_per_second=50.0),
         }
         document = (await client.get(f"/v1/live?sort={sort}")).json()
-        assert [each["name"] for each in document["tenants"]] == names
+        shown = [each["name"] for each in document["tenants"]]
+        assert [name for name in shown if name != "dozing"] == names
+        assert document["more"] == 0
         assert document["totals"] == {
             "registered": 4,
             "awake": 3,
             "pods": 3,
             "connections": 15,
-            "parked": 3,
+            "parked": 4,
             "cpu_percent": 124.4,
             "request_units_per_second": 62.346,
         }
@@ -128,6 +131,7 @@ def test_the_awake_ones_are_sorted_and_summed(tmp_path: Path, sort: str, names: 
         peers.warm_pool = WarmPool(1, 2)
         first = (await client.get(f"/v1/live?sort={sort}&limit=1")).json()
         assert [each["name"] for each in first["tenants"]] == names[:1]
+        assert first["more"] == 3
         assert first["totals"] == document["totals"]
         assert first["warm_pool"] == {"ready": 1, "wanted": 2}
 
