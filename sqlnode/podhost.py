@@ -23,9 +23,10 @@ from pathlib import Path
 
 from dormouse.base import config, logs, version
 from dormouse.base.clock import SystemClock
+from dormouse.base.unixsocket import listen
 from sqlnode.podhost_child import freeze
 from sqlnode.podhost_config import PodHostSettings
-from sqlnode.podhost_link import listen, socket_path
+from sqlnode.podhost_link import socket_path
 from sqlnode.podhost_loop import PodHost
 
 _log = logging.getLogger(__name__)

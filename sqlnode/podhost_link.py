@@ -4,10 +4,7 @@ The peer is trusted (mode 0600) but may be slow or dead: what it does not read i
 bound, beyond which it is cut off. It then connects again and learns the living pods from the hello.
 """
 
-import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from dormouse.base.frames import BadFrame, FrameReader, encode
@@ -17,39 +14,9 @@ UNSENT_BYTES_MAX = 1 << 20
 _READ_BYTES = 64 << 10
 
 
-@contextmanager
-def _short_name(path: Path) -> Iterator[str]:
-    # A socket's name holds about 100 bytes; a path through an open folder is always short.
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        yield f"/proc/self/fd/{folder}/{path.name}"
-    finally:
-        os.close(folder)
-
-
 def socket_path(folder: Path, generation: int) -> Path:
     """The name under which a host of a generation listens."""
     return folder / f"podhost-{generation}.sock"
-
-
-def listen(path: Path) -> socket.socket:
-    """A listening, non-blocking Unix socket at `path`, for this user alone.
-
-    It has its name only once it listens, so that one that refuses has been left by a dead host.
-    """
-    nascent = path.with_name(f"{path.name}.new")
-    nascent.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    umask = os.umask(0o177)
-    try:
-        with _short_name(nascent) as name:
-            listener.bind(name)
-    finally:
-        os.umask(umask)
-    listener.setblocking(False)
-    listener.listen(4)
-    nascent.replace(path)
-    return listener
 
 
 class Link:

@@ -2,12 +2,12 @@
 
 import asyncio
 import contextlib
-import os
 import socket
 from pathlib import Path
 from typing import Self
 
 from dormouse.base.frames import FrameReader, encode
+from dormouse.base.unixsocket import short_name
 from proto.podhost_pb2 import HostCommand, HostEvent
 
 PROTOCOL_VERSION = 1
@@ -83,16 +83,12 @@ class HostLink:
 
 
 async def _connect(path: Path) -> socket.socket:
-    # A socket's name holds about 100 bytes; a path through an open folder is always short.
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.setblocking(False)
-        name = f"/proc/self/fd/{folder}/{path.name}"
-        await asyncio.get_running_loop().sock_connect(connection, name)
+        with short_name(path) as name:
+            await asyncio.get_running_loop().sock_connect(connection, name)
     except BaseException:
         connection.close()
         raise
-    finally:
-        os.close(folder)
     return connection

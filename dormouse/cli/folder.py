@@ -72,6 +72,21 @@ class DataFolder:
         return self.run / "ready.json"
 
     @property
+    def status(self) -> Path:
+        """What the supervisor writes about every role."""
+        return self.run / "status.json"
+
+    @property
+    def wiring(self) -> Path:
+        """What the roles' settings follow from."""
+        return self.run / "wiring.json"
+
+    @property
+    def control_socket(self) -> Path:
+        """Where the running supervisor is asked for something."""
+        return self.run / "supervisor.sock"
+
+    @property
     def logs(self) -> Path:
         """The roles' logs."""
         return self.root / "logs"

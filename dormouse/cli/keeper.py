@@ -110,7 +110,8 @@ class Keeper:
         runs on, or the role is being started again where the predecessor had to end first."""
         async with self._handing_over:
             old = self._current
-            if old is None or self._stopping.is_set():
+            running = self.status.state is State.RUNNING
+            if old is None or not running or self._stopping.is_set():
                 raise RollFailed(f"{self.spec.name} does not run just now")
             if len(self.status.retiring) >= RETIRING_MAX:
                 text = f"{RETIRING_MAX} predecessors of {self.spec.name} have not ended yet"

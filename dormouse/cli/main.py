@@ -24,6 +24,7 @@ examples:
   dormouse tenant set shop --idle-timeout 10m --pods-max 4
   dormouse tenant explain shop        why it is awake, and what was decided
   dormouse status                     the roles and the tenants
+  dormouse upgrade                    take up newly installed code; no session is dropped
   dormouse top                        what is awake just now, live
 
 A gateway is found by its data folder (--data, $DORMOUSE_DATA, ./.dormouse), or by URL with
@@ -76,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="show the roles and how many tenants there are")
     _add_target(status)
     status.set_defaults(run=_status)
+    _add_upgrade(commands)
     version = commands.add_parser("version", help="show the version")
     version.add_argument("--json", action="store_true", help="print JSON")
     version.set_defaults(run=_version)
@@ -134,6 +136,39 @@ def _add_up(commands: _Commands) -> None:
         help="make a tenant `demo` on the first start and print its psql line",
     )
     up.set_defaults(run=_up)
+
+
+def _add_upgrade(commands: _Commands) -> None:
+    upgrade = commands.add_parser(
+        "upgrade",
+        help="have the running gateway take up the code that is installed now",
+        description="Have the running gateway take up the code that is installed now. No session "
+        "is dropped: those of an old proxy go on there, those of old pods are moved.",
+    )
+    _add_data(upgrade)
+    upgrade.add_argument(
+        "--role",
+        action="append",
+        metavar="ROLE",
+        help="only this one; may be repeated (default: control, autoscaler, podhost, proxy)",
+    )
+    upgrade.add_argument(
+        "--storage",
+        action="store_true",
+        help="storage, too: statements wait for a moment, and transactions that are open fail",
+    )
+    upgrade.add_argument(
+        "--wait", action="store_true", help="wait until old proxies and pods have ended, too"
+    )
+    upgrade.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=900.0,
+        metavar="SECONDS",
+        help="how long to watch (default: 900)",
+    )
+    upgrade.add_argument("--json", action="store_true", help="print JSON")
+    upgrade.set_defaults(run=_upgrade)
 
 
 def _add_tenant(commands: _Commands) -> None:
@@ -291,6 +326,12 @@ def _top(options: argparse.Namespace) -> int:
     from dormouse.cli import top
 
     return top.run(options)
+
+
+def _upgrade(options: argparse.Namespace) -> int:
+    from dormouse.cli import upgrade
+
+    return upgrade.run(options)
 
 
 def _sql(options: argparse.Namespace) -> int:

@@ -1,16 +1,24 @@
-"""What every role of a one-machine installation is told: one settings file each."""
+"""What every role of a one-machine installation is told: one settings file each.
 
+All of it follows from one small document, the *wiring*, which is kept beside the settings. So an
+upgrade can have the settings written anew by the code that is going to read them, which may know
+more of them, or others:
+
+    python -m dormouse.cli.roles WIRING
+"""
+
+import argparse
 import hashlib
 import socket
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from autoscaler.config import AutoscalerSettings
 from control.authority import Authority
 from control.config import ControlSettings
 from dormouse.base import config
-from dormouse.base.clock import Clock
+from dormouse.base.clock import Clock, SystemClock
 from dormouse.base.tls import Role
 from dormouse.cli.folder import DataFolder, write_private
 from dormouse.cli.sockets import LOOPBACK, free_ports
@@ -26,25 +34,39 @@ _HOST = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What the person asked for, and what the supervisor has opened."""
+class Wiring:
+    """What the person asked for, what the supervisor has opened, and who answers where.
 
-    folder: DataFolder
-    admin_key: str
-    sql_sockets: Sequence[socket.socket]
-    api_sockets: Sequence[socket.socket]
+    A later version may add fields that have a default, and must go on taking these.
+    """
+
+    data: Path
+    """The data folder."""
+    sql_fds: tuple[int, ...]
+    """Listening sockets that the roles inherit."""
+    sql_port: int
+    api_fds: tuple[int, ...]
+    api_port: int
+    internal_ports: dict[str, int]
+    """Ports of this machine: `storage`, `control`, `autoscaler`, and `<role>.metrics` of each."""
     idle_timeout_seconds: float
     warm_pods: int
 
     @property
-    def sql_port(self) -> int:
-        """The public SQL port."""
-        return int(self.sql_sockets[0].getsockname()[1])
+    def folder(self) -> DataFolder:
+        """The data folder."""
+        return DataFolder(self.data)
 
-    @property
-    def api_port(self) -> int:
-        """The public API port."""
-        return int(self.api_sockets[0].getsockname()[1])
+    def at(self, name: str) -> str:
+        """host:port of a role."""
+        return f"{_HOST}:{self.internal_ports[name]}"
+
+
+def internal_ports() -> dict[str, int]:
+    """Ports for `Wiring.internal_ports`, chosen once for a life of the installation."""
+    roles = ("storage", "control", "autoscaler")
+    ports = free_ports()
+    return {name: next(ports) for role in roles for name in (role, f"{role}.metrics")}
 
 
 def prepare_certificates(folder: DataFolder, clock: Clock) -> None:
@@ -58,113 +80,109 @@ def prepare_certificates(folder: DataFolder, clock: Clock) -> None:
     folder.client_ca.chmod(0o644)  # not a secret, and other users' clients may need it
 
 
-def write_settings(plan: Plan) -> list[RoleSpec]:
-    """Write every role's settings file; how to run the roles, each after those it uses."""
-    ports = free_ports()
-    wiring = _Wiring(
-        folder=plan.folder,
-        storage=next(ports),
-        control=next(ports),
-        autoscaler=next(ports),
-        podhost_sockets=plan.folder.run,
-    )
-    sql_fds = tuple(each.fileno() for each in plan.sql_sockets)
-    api_fds = tuple(each.fileno() for each in plan.api_sockets)
+def write_settings(wiring: Wiring) -> None:
+    """Write every role's settings file."""
     settings: dict[str, object] = {
-        "storage": _storage(wiring, metrics_port=next(ports)),
-        "control": _control(wiring, plan, metrics_port=next(ports)),
-        "podhost": PodHostSettings(
-            sockets=wiring.podhost_sockets, pod=PodSettings(certs=plan.folder.certificates)
-        ),
-        "autoscaler": _autoscaler(wiring, plan, metrics_port=next(ports)),
-        "proxy": _proxy(wiring, plan),
+        "storage": _storage(wiring),
+        "control": _control(wiring),
+        "podhost": _podhost(wiring),
+        "autoscaler": _autoscaler(wiring),
+        "proxy": _proxy(wiring),
     }
-    files = {name: plan.folder.run / f"{name}.json" for name in settings}
     for name, each in settings.items():
-        config.dump(each, files[name])
+        config.dump(each, _file(wiring, name))
+
+
+def role_specs(wiring: Wiring) -> list[RoleSpec]:
+    """How to run the roles, each after those it uses."""
+    podhost = _spec(
+        wiring,
+        "podhost",
+        module="sqlnode.podhost",
+        handover=Handover.RETIRING,
+        is_numbered=True,
+    )
+    proxy = _spec(
+        wiring,
+        "proxy",
+        after=("control", "autoscaler"),
+        fds=wiring.sql_fds,
+        handover=Handover.DRAINING,
+    )
     return [
-        RoleSpec("storage", "storage", files["storage"]),
-        RoleSpec("control", "control", files["control"], fds=api_fds),
-        RoleSpec(
-            "podhost",
-            "sqlnode.podhost",
-            files["podhost"],
-            handover=Handover.RETIRING,
-            is_numbered=True,
-        ),
-        RoleSpec("autoscaler", "autoscaler", files["autoscaler"], ("control", "podhost")),
-        RoleSpec(
-            "proxy",
-            "proxy",
-            files["proxy"],
-            ("control", "autoscaler"),
-            sql_fds,
-            handover=Handover.DRAINING,
-        ),
+        _spec(wiring, "storage"),
+        _spec(wiring, "control", fds=wiring.api_fds),
+        podhost,
+        _spec(wiring, "autoscaler", after=("control", "podhost")),
+        proxy,
     ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Wiring:
-    """Who answers where inside the installation: ports of this machine."""
-
-    folder: DataFolder
-    storage: int
-    control: int
-    autoscaler: int
-    podhost_sockets: Path
+def _spec(wiring: Wiring, name: str, *, module: str = "", **options: Any) -> RoleSpec:
+    return RoleSpec(name, module or name, _file(wiring, name), **options)
 
 
-def _storage(wiring: _Wiring, *, metrics_port: int) -> StorageSettings:
+def _file(wiring: Wiring, name: str) -> Path:
+    return wiring.folder.run / f"{name}.json"
+
+
+def _storage(wiring: Wiring) -> StorageSettings:
     return StorageSettings(
         data=wiring.folder.root / "storage",
         certs=wiring.folder.certificates,
         host=_HOST,
-        port=wiring.storage,
-        metrics_port=metrics_port,
+        port=wiring.internal_ports["storage"],
+        metrics_port=wiring.internal_ports["storage.metrics"],
     )
 
 
-def _control(wiring: _Wiring, plan: Plan, *, metrics_port: int) -> ControlSettings:
+def _control(wiring: Wiring) -> ControlSettings:
     folder = wiring.folder
+    admin_key = folder.admin_key.read_text(encoding="ascii").strip()
     return ControlSettings(
         registry=folder.root / "control" / "registry.sqlite",
         authority=folder.authority,
         certs=folder.certificates,
-        rpc_address=f"{_HOST}:{wiring.control}",
-        autoscaler_address=f"{_HOST}:{wiring.autoscaler}",
-        storage_address=f"{_HOST}:{wiring.storage}",
-        api_fds=[each.fileno() for each in plan.api_sockets],
-        admin_key_hash=hashlib.sha256(plan.admin_key.encode()).hexdigest(),
+        rpc_address=wiring.at("control"),
+        autoscaler_address=wiring.at("autoscaler"),
+        storage_address=wiring.at("storage"),
+        api_fds=list(wiring.api_fds),
+        admin_key_hash=hashlib.sha256(admin_key.encode()).hexdigest(),
         sql_host=SQL_HOST,
-        sql_port=plan.sql_port,
+        sql_port=wiring.sql_port,
         sql_domain=SQL_DOMAIN,
         ca_file=folder.client_ca,
-        status_file=folder.run / "status.json",
-        metrics_port=metrics_port,
+        status_file=folder.status,
+        metrics_port=wiring.internal_ports["control.metrics"],
     )
 
 
-def _autoscaler(wiring: _Wiring, plan: Plan, *, metrics_port: int) -> AutoscalerSettings:
+def _podhost(wiring: Wiring) -> PodHostSettings:
+    return PodHostSettings(
+        sockets=wiring.folder.run, pod=PodSettings(certs=wiring.folder.certificates)
+    )
+
+
+def _autoscaler(wiring: Wiring) -> AutoscalerSettings:
     return AutoscalerSettings(
         certs=wiring.folder.certificates,
-        podhost_sockets=wiring.podhost_sockets,
-        control_address=f"{_HOST}:{wiring.control}",
-        storage_address=f"{_HOST}:{wiring.storage}",
+        podhost_sockets=wiring.folder.run,
+        control_address=wiring.at("control"),
+        storage_address=wiring.at("storage"),
         listen_host=_HOST,
-        listen_port=wiring.autoscaler,
-        metrics_port=metrics_port,
-        warm_pods=plan.warm_pods,
-        idle_timeout_seconds=plan.idle_timeout_seconds,
+        listen_port=wiring.internal_ports["autoscaler"],
+        metrics_port=wiring.internal_ports["autoscaler.metrics"],
+        warm_pods=wiring.warm_pods,
+        idle_timeout_seconds=wiring.idle_timeout_seconds,
     )
 
 
-def _proxy(wiring: _Wiring, plan: Plan) -> ProxySettings:
+def _proxy(wiring: Wiring) -> ProxySettings:
     return ProxySettings(
         certs=wiring.folder.certificates,
-        control_address=f"{_HOST}:{wiring.control}",
-        autoscaler_address=f"{_HOST}:{wiring.autoscaler}",
-        listen_fds=tuple(each.fileno() for each in plan.sql_sockets),
+        control_address=wiring.at("control"),
+        autoscaler_address=wiring.at("autoscaler"),
+        listen_fds=wiring.sql_fds,
         # Each proxy takes a free one: while one succeeds another, both have their page.
         metrics_port=0,
     )
@@ -175,3 +193,16 @@ def _own_name() -> list[str]:
     name = socket.gethostname().lower()
     fits = 0 < len(name) <= 253 and all(part.isalnum() or part in "-." for part in name)
     return [name] if fits and name.isascii() and name != "localhost" else []
+
+
+def main() -> None:
+    """Write the settings, and renew certificates, as this code wants them."""
+    parser = argparse.ArgumentParser(prog="python -m dormouse.cli.roles")
+    parser.add_argument("wiring", type=Path, help="what the supervisor has written")
+    wiring = config.load(Wiring, parser.parse_args().wiring)
+    prepare_certificates(wiring.folder, SystemClock())
+    write_settings(wiring)
+
+
+if __name__ == "__main__":
+    main()

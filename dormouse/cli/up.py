@@ -7,18 +7,27 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from control.registry import generate_key
-from dormouse.base import tasks
+from dormouse.base import config, tasks
 from dormouse.base.clock import Clock, SystemClock
 from dormouse.base.logs import JsonFormatter
 from dormouse.cli import demo
+from dormouse.cli.door import Door
 from dormouse.cli.folder import CommandError, DataFolder, Lock, write_private
-from dormouse.cli.roles import SQL_HOST, Plan, prepare_certificates, write_settings
+from dormouse.cli.roles import (
+    SQL_HOST,
+    Wiring,
+    internal_ports,
+    prepare_certificates,
+    role_specs,
+    write_settings,
+)
+from dormouse.cli.rolling import ORDER, Upgrade
 from dormouse.cli.sockets import listen_on_loopback
 from dormouse.cli.spec import RoleStatus, State
 from dormouse.cli.supervisor import Supervisor
@@ -42,20 +51,21 @@ class UpOptions:
 class Up:
     """One run of the gateway: what is written for scripts, and what a person sees."""
 
-    def __init__(self, options: UpOptions, plan: Plan, clock: Clock) -> None:
+    def __init__(self, options: UpOptions, wiring: Wiring, clock: Clock) -> None:
         self._options = options
-        self._plan = plan
-        self._folder = plan.folder
+        self._wiring = wiring
+        self._folder = wiring.folder
         self._clock = clock
         self._started = clock.monotonic()
         self._is_ready = False
         self._supervisor = Supervisor(
-            write_settings(plan),
-            logs=plan.folder.logs,
-            cwd=plan.folder.root,
+            role_specs(wiring),
+            logs=self._folder.logs,
+            cwd=self._folder.root,
             clock=clock,
             on_change=self._on_change,
         )
+        self._door = Door(Upgrade(self._supervisor, self._folder.wiring, clock))
 
     async def run(self) -> None:
         """Start everything, serve until a signal, end everything. Raises CommandError."""
@@ -63,11 +73,12 @@ class Up:
         starting = tasks.spawn(self._start(), name="start")
         waiting = tasks.spawn(stop.wait(), name="wait for a signal")
         try:
-            await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
-            if starting.done():
-                if (failure := starting.result()) is not None:
-                    raise failure
-                await waiting
+            async with self._door.serve(self._folder.control_socket):
+                await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
+                if starting.done():
+                    if (failure := starting.result()) is not None:
+                        raise failure
+                    await waiting
             _say("Stopping …")
         finally:
             await tasks.cancel(starting, waiting)
@@ -88,18 +99,18 @@ class Up:
         took = self._clock.monotonic() - self._started
         _say(
             f"Ready after {took:.1f} s.\n\n"
-            f"  SQL  {SQL_HOST}:{self._plan.sql_port} (TLS; certificates of "
+            f"  SQL  {SQL_HOST}:{self._wiring.sql_port} (TLS; certificates of "
             f"{self._folder.client_ca})\n"
             f"  API  {self._api} (docs at {self._api}/docs; key in {self._folder.admin_key})\n"
         )
         if self._options.demo:
-            _say(await demo.introduce(self._folder, self._api, self._plan.admin_key))
+            _say(await demo.introduce(self._folder, self._api, _admin_key(self._folder)))
         _say("Ctrl-C stops it.")
         return None
 
     @property
     def _api(self) -> str:
-        return f"http://127.0.0.1:{self._plan.api_port}"
+        return f"http://127.0.0.1:{self._wiring.api_port}"
 
     def _stop_on_signals(self) -> asyncio.Event:
         """Set at the first signal; a second one kills what has not ended by then."""
@@ -113,7 +124,17 @@ class Up:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, on_signal)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+            had_terminal = _has_terminal()
+            loop.add_signal_handler(signal.SIGHUP, self._on_hangup, had_terminal, on_signal)
         return stop
+
+    def _on_hangup(self, had_terminal: bool, stop: Callable[[], None]) -> None:
+        """Roll everything as `dormouse upgrade` does; but a terminal that was closed means end."""
+        if had_terminal and not _has_terminal():
+            stop()
+        else:
+            self._door.roll(ORDER[1:])
 
     def _on_change(self, name: str, status: RoleStatus) -> None:
         took = self._clock.monotonic() - self._started
@@ -123,7 +144,7 @@ class Up:
         elif status.state is State.BACKOFF:
             _say(f"  {name:<11}died; it is started again (see {self._folder.logs}/{name}.log)")
         roles = {each: one.document() for each, one in self._supervisor.statuses.items()}
-        _write(self._folder.run / "status.json", {"roles": roles})
+        _write(self._folder.status, {"roles": roles})
         if self._is_ready and status.state is State.RUNNING:
             self._write_ready()
 
@@ -133,9 +154,9 @@ class Up:
 
     def _write_ready(self) -> None:
         document: dict[str, Any] = {
-            "sql": {"host": SQL_HOST, "port": self._plan.sql_port},
+            "sql": {"host": SQL_HOST, "port": self._wiring.sql_port},
             "api": self._api,
-            "admin_key": self._plan.admin_key,
+            "admin_key": _admin_key(self._folder),
             "ca_file": str(self._folder.client_ca),
             "roles": {
                 name: {"pid": status.pid} for name, status in self._supervisor.statuses.items()
@@ -161,15 +182,20 @@ async def up(options: UpOptions) -> None:
         sql_sockets = stack.enter_context(_closing(options.sql_port, "--sql-port"))
         api_sockets = stack.enter_context(_closing(options.api_port, "--api-port"))
         prepare_certificates(folder, clock)
-        plan = Plan(
-            folder=folder,
-            admin_key=_admin_key(folder),
-            sql_sockets=sql_sockets,
-            api_sockets=api_sockets,
+        _admin_key(folder)
+        wiring = Wiring(
+            data=folder.root,
+            sql_fds=tuple(each.fileno() for each in sql_sockets),
+            sql_port=int(sql_sockets[0].getsockname()[1]),
+            api_fds=tuple(each.fileno() for each in api_sockets),
+            api_port=int(api_sockets[0].getsockname()[1]),
+            internal_ports=internal_ports(),
             idle_timeout_seconds=options.idle_timeout_seconds,
             warm_pods=options.warm_pods,
         )
-        await Up(options, plan, clock).run()
+        config.dump(wiring, folder.wiring)
+        write_settings(wiring)
+        await Up(options, wiring, clock).run()
 
 
 @contextlib.contextmanager
@@ -180,6 +206,15 @@ def _closing(port: int, flag: str) -> Iterator[list[socket.socket]]:
     finally:
         for each in sockets:
             each.close()
+
+
+def _has_terminal() -> bool:
+    """Whether a terminal controls this process."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def _admin_key(folder: DataFolder) -> str:

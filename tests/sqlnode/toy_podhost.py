@@ -17,9 +17,9 @@ import uvloop
 
 from dormouse.base import logs
 from dormouse.base.clock import SystemClock
+from dormouse.base.unixsocket import listen
 from proto import pod_pb2, pod_pb2_grpc
 from sqlnode.podhost_child import freeze
-from sqlnode.podhost_link import listen
 from sqlnode.podhost_loop import PodHost
 
 Report = Callable[[str], None]
