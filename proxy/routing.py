@@ -9,6 +9,8 @@
 The last three are explicit: they win over SNI, and must agree where there are several. Where libpq
 is given no database it sends the user's name as one, suffix and all; the pod then gets none and
 applies the same default to the bare user.
+
+Protocol options go on to the pod, but for those that proxies and pods keep to themselves.
 """
 
 from collections.abc import Mapping
@@ -16,6 +18,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from dormouse.base.ids import TenantAddress
+from pgwire.errors import ProtocolViolation
+from pgwire.link import PRIVATE_OPTIONS
 from pgwire.startup import StartupMessage, parse_options
 from proxy.errors import conflicting_tenants, no_tenant
 
@@ -39,7 +43,12 @@ class Route:
 
 
 def route(startup: StartupMessage, sni: str | None) -> Route:
-    """Find the tenant. Raises Rejected (none, or two) and ProtocolViolation (broken options)."""
+    """Find the tenant.
+
+    Raises Rejected (none, or two) and ProtocolViolation (broken options, or private ones).
+    """
+    if not PRIVATE_OPTIONS.isdisjoint(startup.protocol_options):
+        raise ProtocolViolation("protocol options of the gateway's own are not for clients")
     parameters = dict(startup.parameters)
     named: dict[Form, TenantAddress] = {}
     for form, take in _EXPLICIT:

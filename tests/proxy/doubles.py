@@ -61,6 +61,10 @@ class FakePod:
         self.refuse = ""
         self.startups: list[StartupMessage] = []
         self.copied = 0
+        self.cancel_came = asyncio.Event()
+        self.take_cancels = asyncio.Event()
+        """Until it is set, cancel requests are not taken."""
+        self.take_cancels.set()
         self.address = ""
         self._identity = identity or tenant
         self._server: asyncio.Server | None = None
@@ -77,6 +81,10 @@ class FakePod:
         if self._server is not None:
             self._server.close()
         self.hang_up()
+
+    @property
+    def connections(self) -> int:
+        return len(self._writers)
 
     def hang_up(self) -> None:
         for writer in list(self._writers):
@@ -97,6 +105,8 @@ class FakePod:
         while (packet := startup.next()) is None:
             startup.feed(await _some(reader))
         if isinstance(packet, CancelRequest):
+            self.cancel_came.set()
+            await self.take_cancels.wait()
             self._sleeping[packet.pid, packet.secret].set()
             return
         assert isinstance(packet, StartupMessage)
