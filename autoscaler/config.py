@@ -29,13 +29,34 @@ class AutoscalerSettings:
     """0 takes a free one; served on `listen_host`."""
 
     warm_pods: int = 2
-    """Unstamped pods kept ready."""
+    """Unstamped pods kept ready, at the least."""
+
+    warm_pods_max: int = 16
+    """As many at the most, when many tenants wake."""
+
+    warm_age_seconds: float = 3600.0
+    """Unstamped pods older than this are replaced."""
 
     pods_max: int = 256
     """Pods of all tenants, warm ones included."""
 
+    pods_per_tenant_min: int = 0
+    """Pods of a tenant that has no number of its own, even without a session."""
+
+    pods_per_tenant_max: int = 4
+    """At the most, of a tenant that has no number of its own: each can use a core."""
+
     idle_timeout_seconds: float = 300.0
-    """Without a session for so long a tenant sleeps, unless it has a time of its own."""
+    """Without a statement for so long a tenant sleeps, unless it has a time of its own."""
+
+    drain_seconds: float = 600.0
+    """How long a pod that is not needed any more waits for its last session to move or to end."""
+
+    replacements_max: int = 4
+    """Tenants whose pods of older code are replaced at a time."""
+
+    refills_max: int = 1
+    """Pods started at once while no tenant waits: they must not starve who is running."""
 
     wake_timeout_seconds: float = 15.0
     """From the call until a wake fails, over all its attempts."""

@@ -1,9 +1,9 @@
 """Turns events into the picture, and decisions into calls.
 
     runtime events ─┐                        ┌─▶ runtime (fork, kill)
-    pods' answers  ─┼─▶ Fleet ─▶ decide() ─▶ ┼─▶ pod (drain)
-    wakes          ─┘     ▲         │        └─▶ a waiting wake gets its pod
-                          └─────────┘
+    pods' answers  ─┼─▶ Fleet ─▶ decide() ─▶ ┼─▶ pod (drain, take back)
+    wakes          ─┘     ▲         │        ├─▶ proxies (serve, move, park)
+                          └─────────┘        └─▶ a waiting wake gets its pod
                      noted before it is done
 
 `step` is synchronous: between the decision and the note of it nothing else can happen, so two
@@ -20,18 +20,28 @@ from typing import Any
 import grpc.aio
 
 from autoscaler import metrics
-from autoscaler.decide import (
+from autoscaler.actions import (
     Action,
     ClaimPod,
+    DrainIfIdle,
     DrainPod,
     ForkPod,
     KillPod,
+    ParkTenant,
     Policy,
     ServeWake,
-    decide,
+    StayAwake,
+    TakeBack,
+    Why,
 )
-from autoscaler.fleet import Fleet, Phase, Pod, PodKey
+from autoscaler.decide import decide
+from autoscaler.demand import weigh
+from autoscaler.fleet import Fleet
+from autoscaler.history import History
 from autoscaler.podcontrol import PodControl
+from autoscaler.pods import Cause, Phase, Pod, PodKey
+from autoscaler.poller import Poller
+from autoscaler.pool import warm_wanted
 from autoscaler.runtimes.base import (
     Connected,
     Ended,
@@ -41,15 +51,21 @@ from autoscaler.runtimes.base import (
     Started,
     StartFailed,
 )
+from autoscaler.tenants import Parking
 from autoscaler.watchers import Watchers
 from dormouse.base.clock import Clock
 from dormouse.base.ids import TenantId
 from dormouse.base.tasks import cancel, spawn
 
+ROUND_SECONDS = 0.1
+"""How often it is looked whose Status is due."""
 TICK_SECONDS = 1.0
-STATUS_TIMEOUT = 2.0
-WARM_STATUS_SECONDS = 10.0
-"""Pods that wait are looked at less often."""
+LOADS_SECONDS = 3.0
+"""How often the loads of tenants with several pods are told."""
+ADOPTED_SECONDS = 2.0
+"""Until a pod is called adopted whose tenant's settings control has not told by itself."""
+DRAIN_CALL_SECONDS = 3.0
+DECISIONS_IN_A_ROW_MAX = 4
 
 _log = logging.getLogger(__name__)
 
@@ -70,11 +86,19 @@ class Controller:
         self.clock = clock
         self.pods = pods
         self.watchers = Watchers(fleet)
-        self.on_claim: Callable[[TenantId, Pod], None] = _nobody_waits
+        self.history = History(clock)
+        self.poller = Poller(
+            fleet,
+            pods,
+            clock,
+            probe_timeout=policy.probe_timeout,
+            answered=self._pod_answered,
+            unreachable=self._pod_unreachable,
+        )
+        self.on_claim: Callable[[TenantId, Pod, Cause], None] = _nobody_waits
         self.on_adopted: Callable[[Pod], None] = _nobody_asks
-        """Called for every running pod whose settings are not known."""
+        """Called for every running pod whose tenant's limits are not known."""
         self._runtime = runtime
-        self._polling: dict[PodKey, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended: dict[PodKey, asyncio.Event] = {}
         self._changed = asyncio.Event()
@@ -85,13 +109,15 @@ class Controller:
     async def run(self) -> None:
         """Follow the runtime and poll the pods until cancelled."""
         following = spawn(self._follow(), name="runtime-events")
+        ticking = spawn(self._tick(), name="ticks")
         try:
-            while not following.done():
-                self._tick()
-                await asyncio.sleep(TICK_SECONDS)
-            await following
+            await asyncio.wait([following, ticking], return_when=asyncio.FIRST_COMPLETED)
+            for task in (following, ticking):
+                if task.done():
+                    await task
         finally:
-            await cancel(following, *self._tasks)
+            await cancel(following, ticking, *self._tasks)
+            await self.poller.close()
             await self.pods.close()
 
     async def until_warm(self, timeout: float) -> bool:
@@ -109,6 +135,16 @@ class Controller:
         full = self.fleet.count(Phase.WARM) >= self.policy.warm_pods
         return self.fleet.connected and full and not self.fleet.count(Phase.PROBING)
 
+    def warm_wanted(self) -> int:
+        """The size of the warm pool, as of now."""
+        policy = self.policy
+        return warm_wanted(
+            self.fleet.wake_rate,
+            now=self.clock.monotonic(),
+            low=policy.warm_pods,
+            high=policy.warm_pods_max,
+        )
+
     async def until_ended(self, pod: Pod) -> None:
         """Wait until the pod is no more."""
         if self.fleet.pods.get(pod.key) is pod:
@@ -116,46 +152,93 @@ class Controller:
 
     def step(self, *tenants: TenantId | None) -> None:
         """Act on the picture; `tenants` are those whose pods were changed by the caller."""
+        begun = self.clock.monotonic()
         touched = {tenant for tenant in tenants if tenant is not None}
-        for action in decide(self.fleet, self.policy, self.clock.monotonic()):
-            touched |= self._perform(action)
+        for _ in range(DECISIONS_IN_A_ROW_MAX):
+            actions = decide(self.fleet, self.policy, self.clock.monotonic())
+            for action in actions:
+                touched |= self._perform(action)
+            if not any(isinstance(action, KillPod) for action in actions):
+                break  # else: what is to be done without the killed ones is decided next
         self.watchers.refresh(touched)
         self._changed.set()
+        metrics.DECISION_SECONDS.observe(self.clock.monotonic() - begun)
 
     def _perform(self, action: Action) -> set[TenantId]:
+        """Note it and set it going; the tenants whose pods the proxies see differently now."""
         now = self.clock.monotonic()
         match action:
             case ForkPod():
                 ticket = random.getrandbits(63) | 1
                 self.fleet.fork_asked(ticket, now)
                 self._runtime.start(ticket)
-            case ClaimPod(tenant, pod):
-                self.fleet.pod_claimed(pod, tenant, now)
-                self.on_claim(tenant, pod)
+            case ClaimPod(tenant, pod, cause, why):
+                self.fleet.pod_claimed(pod, tenant, cause, now)
+                self._explain(tenant, cause.value, why, pod)
+                self.on_claim(tenant, pod, cause)
                 loop = asyncio.get_running_loop()
                 loop.call_later(self.policy.refill_delay, self.step)
             case ServeWake(tenant):
-                self.fleet.wake_settled(tenant)
-                self.on_claim(tenant, self.fleet.of(tenant, Phase.RUNNING)[0])
-            case DrainPod(pod):
-                self.fleet.drain_asked(pod, now)
-                self._call(self._drain_if_idle(pod), f"drain-{pod.key}")
-            case KillPod(pod, reason):
-                self.kill(pod, reason)
-                return {pod.tenant} if pod.tenant is not None else set()
+                self.fleet.wake_settled(tenant, now)
+                self.on_claim(tenant, self.fleet.of(tenant, Phase.RUNNING)[0], Cause.WAKE)
+            case ParkTenant(tenant, why):
+                self._explain(tenant, "park", why)
+                self.fleet.tenant_parking(self.fleet.tenant(tenant), Parking.IDLE, now)
+                for pod in self.fleet.of(tenant, Phase.RUNNING):
+                    self.poller.hurry(pod)
+                return {tenant}
+            case StayAwake(tenant, why):
+                self._explain(tenant, "stay awake", why)
+                self.fleet.tenant_parking(self.fleet.tenant(tenant), Parking.NO, now)
+                return {tenant}
+            case _:
+                return self._perform_on_pod(action)
         return set()
+
+    def _perform_on_pod(self, action: TakeBack | DrainIfIdle | DrainPod | KillPod) -> set[TenantId]:
+        now = self.clock.monotonic()
+        pod = action.pod
+        match action:
+            case TakeBack(_, why):
+                self.fleet.return_asked(pod, now)
+                self._explain(pod.tenant, "take back", why, pod)
+                self._call(self._take_back(pod), f"take-back-{pod.key}")
+            case DrainIfIdle(_, cause, why):
+                self.fleet.drain_asked(pod, now)
+                self._call(self._drain_if_idle(pod, cause, why), f"drain-{pod.key}")
+            case DrainPod(_, cause, seconds, why):
+                self._explain(pod.tenant, cause.value, why, pod)
+                self.drain(pod, cause, seconds)
+            case KillPod(_, reason):
+                self.kill(pod, reason)
+        return {pod.tenant} if pod.tenant is not None else set()
+
+    def _explain(
+        self, tenant: TenantId | None, action: str, why: Why, pod: Pod | None = None
+    ) -> None:
+        if tenant is not None:
+            inputs = {**why.inputs, "pod": pod.key} if pod is not None else why.inputs
+            self.history.note(tenant, action, why.reason, inputs)
 
     def kill(self, pod: Pod, reason: str) -> None:
         """End a pod at once; the caller steps with its tenant afterwards."""
         _log.warning("pod killed", extra={"pod": pod.key, "tenant": pod.tenant, "reason": reason})
         metrics.KILLS.labels(reason).inc()
+        self._explain(pod.tenant, "kill", Why(reason), pod)
         self.fleet.pod_killed(pod, self.clock.monotonic())
         self._runtime.kill(pod.key)
+
+    def drain(self, pod: Pod, cause: Cause, seconds: float) -> asyncio.Task[None]:
+        """Have a pod take no more sessions and end within `seconds`; the caller steps. The task
+        ends when the pod has been told, or could not be."""
+        now = self.clock.monotonic()
+        self.fleet.pod_drained(pod, cause, now + seconds, now)
+        return self._call(self._drain(pod), f"drain-{pod.key}")
 
     def unstamped(self, pod: Pod) -> None:
         """A claimed pod says that it is nobody's; it is warm again once it has told its new key."""
         self.fleet.pod_unstamped(pod, self.clock.monotonic())
-        self._poll(pod, patient=True)
+        self.poller.poll(pod, patient=True)
         self.step()
 
     # Events of the runtime
@@ -167,22 +250,22 @@ class Controller:
     def _note(self, event: RuntimeEvent) -> None:
         now = self.clock.monotonic()
         match event:
-            case Connected(living, _):
-                addresses = {key: each.control_address for key, each in living.items()}
-                for pod in self.fleet.runtime_connected(addresses, now):
+            case Connected(living, generation):
+                for pod in self.fleet.runtime_connected(living, generation, now):
                     self._pod_ended(pod, None)
                 for pod in self.fleet.in_phase(Phase.PROBING):
-                    self._poll(pod, patient=True)
-                _log.info("runtime answers", extra={"living": len(living)})
+                    self.poller.poll(pod, patient=True)
+                extra = {"living": len(living), "generation": generation}
+                _log.info("runtime answers", extra=extra)
             case Lost():
                 if self.fleet.connected:
                     _log.warning("runtime lost")
                 self.fleet.runtime_lost()
                 for pod in list(self.fleet.pods.values()):
-                    self._poll(pod)  # did they end with it?
-            case Started(ticket, key, address, _):
-                pod = self.fleet.pod_started(ticket, key, address, now)
-                self._poll(pod, patient=True)
+                    self.poller.poll(pod)  # did they end with it?
+            case Started(ticket, key, address, generation):
+                pod = self.fleet.pod_started(ticket, key, address, generation, now)
+                self.poller.poll(pod, patient=True)
             case StartFailed(ticket, reason):
                 _log.warning("no pod came", extra={"reason": reason})
                 metrics.FORK_FAILURES.inc()
@@ -200,59 +283,61 @@ class Controller:
         else:
             _log.warning("pod crashed", extra=extra)
             metrics.CRASHES.labels(pod.phase.value).inc()
+        if pod.phase is Phase.DRAINING:
+            spent = self.clock.monotonic() - pod.since
+            metrics.DRAINS.labels(pod.drain_cause.value).observe(spent)
         if (event := self._ended.pop(pod.key, None)) is not None:
             event.set()
+        self.poller.forget(pod)
         self._call(self.pods.forget(pod.key), f"forget-{pod.key}")
         if pod.tenant is not None:
             self.watchers.refresh({pod.tenant})
 
-    # Calls to pods
+    # Time
 
-    def _tick(self) -> None:
-        now = self.clock.monotonic()
+    async def _tick(self) -> None:
+        due = loads_due = self.clock.monotonic()
+        while True:
+            now = self.clock.monotonic()
+            self.poller.poll_due()
+            if now >= due:
+                metrics.DECISION_LAG.observe(now - due)
+                self._second(now)
+                due = max(due + TICK_SECONDS, now)
+            if now >= loads_due:
+                self.watchers.refresh_loads()
+                loads_due = now + LOADS_SECONDS
+            await asyncio.sleep(ROUND_SECONDS)
+
+    def _second(self, now: float) -> None:
         self.fleet.forks_forgotten(now - self.policy.fork_timeout)
-        for pod in list(self.fleet.pods.values()):
-            rests = pod.phase is Phase.WARM and now - pod.answered_at < WARM_STATUS_SECONDS
-            if not rests and pod.phase not in (Phase.STAMPING, Phase.KILLED):
-                self._poll(pod)
-            if pod.phase is Phase.RUNNING and pod.idle_timeout is None:
+        for record in self.fleet.tenants.values():
+            weigh(self.fleet, record, now)
+        for pod in self.fleet.in_phase(Phase.RUNNING):
+            unknown = pod.tenant is not None and self.fleet.tenants[pod.tenant].limits is None
+            if unknown and now - pod.since > ADOPTED_SECONDS:
                 self.on_adopted(pod)
         self.step()
+        metrics.POOL_WANTED.set(self.warm_wanted())
         metrics.show_fleet(self.fleet)
 
-    def _poll(self, pod: Pod, *, patient: bool = False) -> None:
-        if pod.key not in self._polling:
-            task = self._call(self._ask_status(pod, patient), f"status-{pod.key}")
-            self._polling[pod.key] = task
-            task.add_done_callback(lambda _: self._polling.pop(pod.key, None))
+    # Answers of pods
 
-    async def _ask_status(self, pod: Pod, patient: bool) -> None:
-        timeout = self.policy.probe_timeout if patient else STATUS_TIMEOUT
-        try:
-            report = await self.pods.status(pod, timeout, patient=patient)
-        except grpc.aio.AioRpcError as error:
-            metrics.STATUS_FAILURES.inc()
-            _log.debug("no status", extra={"pod": pod.key, "code": error.code().name})
-            self.fleet.pod_missed(pod)
-            if error.code() is grpc.StatusCode.UNAVAILABLE and not self.fleet.connected:
-                self._vanished(pod)
-            return
-        if self.fleet.pods.get(pod.key) is not pod:
-            return
-        before = pod.phase
-        self.fleet.pod_answered(pod, report, self.clock.monotonic())
-        if pod.phase is not before:
+    def _pod_answered(self, pod: Pod, before: Phase) -> None:
+        record = self.fleet.tenants.get(pod.tenant) if pod.tenant is not None else None
+        parking = record is not None and record.parking is not Parking.NO
+        if pod.phase is not before or parking:
             self.step(pod.tenant)
 
-    def _vanished(self, pod: Pod) -> None:
+    def _pod_unreachable(self, pod: Pod) -> None:
         """Neither the pod nor its runtime can be reached: most likely they ended together. Should
         it live after all, the runtime will say so when it answers again."""
-        if self.fleet.pods.get(pod.key) is pod:
-            self.fleet.pod_vanished(pod)
+        if not self.fleet.connected and self.fleet.pods.get(pod.key) is pod:
+            self.fleet.pod_vanished(pod, self.clock.monotonic())
             self._pod_ended(pod, None)
             self.step(pod.tenant)
 
-    async def _drain_if_idle(self, pod: Pod) -> None:
+    async def _drain_if_idle(self, pod: Pod, cause: Cause, why: Why) -> None:
         timeout = self.policy.ask_timeout
         try:
             drained = await self.pods.drain(pod, timeout, if_idle=True, deadline_ms=0)
@@ -262,12 +347,34 @@ class Controller:
             drained = False
         now = self.clock.monotonic()
         if drained:
-            _log.info("tenant idle", extra={"tenant": pod.tenant, "pod": pod.key})
-            metrics.SUSPENDS.labels("idle").inc()
-            self.fleet.pod_drained(pod, now, now)
+            self._explain(pod.tenant, "sleep" if cause is Cause.IDLE else cause.value, why, pod)
+            metrics.SUSPENDS.labels(cause.value).inc()
+            self.fleet.pod_drained(pod, cause, now, now)
         else:
             self.fleet.drain_refused(pod, now)
         self.step(pod.tenant)
+
+    async def _drain(self, pod: Pod) -> None:
+        left = max(pod.drain_until - self.clock.monotonic(), 0.0)
+        try:
+            await self.pods.drain(
+                pod, DRAIN_CALL_SECONDS, if_idle=False, deadline_ms=round(1000 * left)
+            )
+        except grpc.aio.AioRpcError as error:
+            # Ended before it could answer, or hung: then it is told again, and killed in the end.
+            _log.info("drain not answered", extra={"pod": pod.key, "code": error.code().name})
+
+    async def _take_back(self, pod: Pod) -> None:
+        try:
+            taken = await self.pods.take_back(pod, self.policy.ask_timeout)
+            outcome = "taken back" if taken else "too late"
+        except grpc.aio.AioRpcError as error:
+            _log.info("take back not answered", extra={"pod": pod.key, "code": error.code().name})
+            taken, outcome = False, "no answer"
+        metrics.TAKE_BACKS.labels(outcome).inc()
+        if self.fleet.pods.get(pod.key) is pod:
+            self.fleet.return_answered(pod, taken, self.clock.monotonic())
+            self.step(pod.tenant)
 
     def _call(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = spawn(coroutine, name=name)
@@ -276,7 +383,7 @@ class Controller:
         return task
 
 
-def _nobody_waits(tenant: TenantId, _pod: Pod) -> None:
+def _nobody_waits(tenant: TenantId, _pod: Pod, _cause: Cause) -> None:
     raise RuntimeError(f"nobody takes the pod of tenant {tenant}")
 
 

@@ -5,118 +5,76 @@ whoever performs an action notes it in the fleet before asking again, so that as
 nothing twice.
 
     stuck     a pod that does not do what it was told to, in time        → KillPod
+    demand    what a tenant's pods are to do, see `demand.py`            → DrainPod, ParkTenant, …
     serve     a waiting tenant whose pod stayed after all                → ServeWake
-    claim     a waiting tenant, first come first served, oldest warm pod → ClaimPod
-    suspend   a running pod without sessions for its idle timeout        → DrainPod
+    claim     a waiting tenant, longest wait first, freshest pod first   → ClaimPod, TakeBack
+    grow      a running tenant that needs another pod, after all wakes   → ClaimPod
     refill    fewer warm pods than wanted                                → ForkPod
     surplus   more warm pods than wanted, and not just for a moment      → KillPod
+    stale     warm pods of older code, or too old, as others come        → KillPod
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from autoscaler.fleet import Fleet, Phase, Pod, PodKey
-from dormouse.base.ids import TenantId
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """The numbers decisions are made by; times are seconds."""
-
-    warm_pods: int = 2
-    """Unstamped pods kept ready."""
-
-    pods_max: int = 256
-    """Living pods and forks under way, of all tenants."""
-
-    forks_max: int = 4
-    """Forks under way at once: each costs a core for some tens of milliseconds."""
-
-    refill_delay: float = 0.25
-    """How long a claim is left alone with the machine before its pod is replaced, while at least
-    half of the pool is there: a fork would compete with the wake that emptied the place."""
-
-    fork_timeout: float = 20.0
-    """A fork that the runtime has not told of by then is forgotten."""
-
-    probe_timeout: float = 10.0
-    stamp_timeout: float = 3.0
-    ask_timeout: float = 5.0
-    """How long a pod may think about whether it is idle."""
-
-    answer_timeout: float = 30.0
-    """A pod whose Status fails for so long, MISSES_MIN times in a row, is hung."""
-
-    drain_grace: float = 3.0
-    """From the end of a drain until a pod that is still there is killed."""
-
-    kill_again: float = 5.0
-
-    surplus_after: float = 60.0
-    """How long warm pods beyond `warm_pods` are kept for the next wakes."""
-
+from autoscaler.actions import (
+    Action,
+    ClaimPod,
+    DrainPod,
+    ForkPod,
+    KillPod,
+    Policy,
+    ServeWake,
+    TakeBack,
+    Why,
+)
+from autoscaler.demand import Need, demands, replacing, returnable
+from autoscaler.fleet import Fleet
+from autoscaler.pods import COMING, Cause, Phase, Pod
+from autoscaler.pool import warm_wanted
 
 MISSES_MIN = 5
 
 
-@dataclass(frozen=True, slots=True)
-class ForkPod:
-    """Ask the runtime for a pod."""
+@dataclass(slots=True)
+class Pool:
+    """The warm pods there are to give away, in this one decision."""
 
+    fresh: list[Pod]
+    """Oldest first."""
+    stale: list[Pod]
+    """Of older code, or too old."""
 
-@dataclass(frozen=True, slots=True)
-class ClaimPod:
-    """Give the pod to the tenant that waits for one."""
+    def __len__(self) -> int:
+        return len(self.fresh) + len(self.stale)
 
-    tenant: TenantId
-    pod: Pod
-
-
-@dataclass(frozen=True, slots=True)
-class ServeWake:
-    """The tenant need not wait: it has a pod that takes sessions."""
-
-    tenant: TenantId
-
-
-@dataclass(frozen=True, slots=True)
-class DrainPod:
-    """Ask the pod to end if nobody is connected."""
-
-    pod: Pod
-
-
-@dataclass(frozen=True, slots=True)
-class KillPod:
-    """End the pod at once."""
-
-    pod: Pod
-    reason: str
-
-
-Action = ForkPod | ClaimPod | ServeWake | DrainPod | KillPod
+    def take(self, *, newest: bool) -> Pod | None:
+        """The next one; with `newest` only a fresh one will do."""
+        if self.fresh:
+            return self.fresh.pop(0)
+        return self.stale.pop(0) if self.stale and not newest else None
 
 
 def decide(fleet: Fleet, policy: Policy, now: float) -> list[Action]:
-    """The actions due at `now`; none while the runtime is out of reach."""
+    """The actions due at `now`; none while the runtime is out of reach.
+
+    Pods to be killed come alone: what is to be done without them is seen once they are noted.
+    """
     if not fleet.connected:
         return []
-    kills = list(_kills(fleet, policy, now))
-    claims = list(_claims(fleet, {action.pod.key for action in kills}))
-    return [*kills, *claims, *_drains(fleet, now), *_forks(fleet, policy, claims, now)]
-
-
-def _kills(fleet: Fleet, policy: Policy, now: float) -> Iterator[KillPod]:
-    for pod in fleet.pods.values():
-        reason = _stuck(pod, policy, now)
-        if reason is not None:
-            yield KillPod(pod, reason)
-    if not fleet.wakes:
-        # The youngest are the surplus: the pool's old hands stay, whatever comes and goes.
-        warm = sorted(fleet.in_phase(Phase.WARM), key=lambda pod: pod.since)
-        for pod in warm[policy.warm_pods :]:
-            if now - pod.since > policy.surplus_after:
-                yield KillPod(pod, "more warm pods than wanted")
+    kills = [KillPod(pod, why) for pod in fleet.pods.values() if (why := _stuck(pod, policy, now))]
+    if kills:
+        return [*kills]
+    actions, needs = _demand(fleet, policy, now)
+    pool = _pool(fleet, policy, now)
+    wanted = warm_wanted(fleet.wake_rate, now=now, low=policy.warm_pods, high=policy.warm_pods_max)
+    wakes, unmet = _wakes(fleet, pool, now)
+    claims = _growth(fleet, policy, pool, needs)
+    unmet += min(len(needs) - len(claims), policy.grows_max)
+    trims = [] if unmet else list(_trims(fleet, policy, pool, wanted, now))
+    claimed = sum(isinstance(action, ClaimPod) for action in (*wakes, *claims))
+    forks = _forks(fleet, policy, wanted + unmet - len(pool.fresh), unmet, claimed, now)
+    return [*_retold(fleet, policy, now), *actions, *wakes, *claims, *trims, *[ForkPod()] * forks]
 
 
 def _stuck(pod: Pod, policy: Policy, now: float) -> str | None:
@@ -132,46 +90,108 @@ def _stuck(pod: Pod, policy: Policy, now: float) -> str | None:
             return "killed but still there"  # the runtime was out of reach, or is slow
         case Phase.DRAINING if now > pod.drain_until + policy.drain_grace:
             return "drained but still there"
-        case Phase.WARM | Phase.RUNNING if (
+        case Phase.WARM | Phase.RUNNING | Phase.DRAINING if (
             pod.misses >= MISSES_MIN and now - pod.answered_at > policy.answer_timeout
         ):
             return "hung"
     return None
 
 
-def _claims(fleet: Fleet, killed: set[PodKey]) -> Iterator[ClaimPod | ServeWake]:
-    warm = (pod for pod in fleet.in_phase(Phase.WARM) if pod.key not in killed)
-    owned = {pod.tenant: pod.phase for pod in fleet.in_phase(Phase.ASKING, Phase.STAMPING)}
-    running = {pod.tenant for pod in fleet.in_phase(Phase.RUNNING)}
-    for tenant in fleet.wakes:
-        if tenant in running:
-            yield ServeWake(tenant)
-        elif tenant not in owned and (pod := next(warm, None)) is not None:
-            yield ClaimPod(tenant, pod)
+def _retold(fleet: Fleet, policy: Policy, now: float) -> Iterator[DrainPod]:
+    """Pods that are to drain and say that they do not: the call was lost."""
+    for pod in fleet.in_phase(Phase.DRAINING):
+        if not pod.drain_told and now - pod.since > policy.ask_timeout:
+            seconds = max(pod.drain_until - now, 0.0)
+            yield DrainPod(pod, pod.drain_cause, seconds, Why("it did not know"))
 
 
-def _drains(fleet: Fleet, now: float) -> Iterator[DrainPod]:
-    for pod in fleet.in_phase(Phase.RUNNING):
-        waited_for = pod.tenant in fleet.wakes
-        known = pod.idle_timeout is not None and pod.misses == 0
-        if known and not waited_for and pod.idle_at(now) >= (pod.idle_timeout or 0.0):
-            yield DrainPod(pod)
+def _demand(fleet: Fleet, policy: Policy, now: float) -> tuple[list[Action], list[Need]]:
+    actions: list[Action] = []
+    needs: list[Need] = []
+    slots = policy.replacements_max - replacing(fleet, policy, now)
+    for record in fleet.tenants.values():
+        for due in demands(fleet, record, policy, now, may_replace=slots > 0):
+            if isinstance(due, Need):
+                slots -= due.cause is Cause.REPLACE
+                needs.append(due)
+            else:
+                actions.append(due)
+    return actions, needs
 
 
-def _forks(
-    fleet: Fleet, policy: Policy, claims: list[ClaimPod | ServeWake], now: float
-) -> Iterator[ForkPod]:
-    claimed = sum(isinstance(action, ClaimPod) for action in claims)
-    unmet = len(fleet.wakes) - len(claims)
+def _pool(fleet: Fleet, policy: Policy, now: float) -> Pool:
+    warm = sorted(fleet.in_phase(Phase.WARM), key=lambda pod: pod.since)
+    fresh = [
+        pod
+        for pod in warm
+        if pod.generation >= fleet.generation and now - pod.known_since <= policy.warm_age_max
+    ]
+    return Pool(fresh, [pod for pod in warm if pod not in fresh])
+
+
+def _wakes(
+    fleet: Fleet, pool: Pool, now: float
+) -> tuple[list[ClaimPod | ServeWake | TakeBack], int]:
+    """What is done for the tenants that wait, and how many of them there is no pod for."""
+    actions: list[ClaimPod | ServeWake | TakeBack] = []
+    unmet = 0
+    for tenant, since in sorted(fleet.wakes.items(), key=lambda item: item[1]):
+        record = fleet.tenant(tenant)
+        if record.in_phase(Phase.RUNNING):
+            actions.append(ServeWake(tenant))
+        elif record.in_phase(Phase.ASKING, *COMING):
+            continue
+        elif back := returnable(record, now):
+            actions.append(TakeBack(back[0], Why("a client waits")))
+        elif (pod := pool.take(newest=False)) is not None:
+            inputs = {"waited_seconds": f"{now - since:.3f}", "warm_left": str(len(pool))}
+            actions.append(ClaimPod(tenant, pod, Cause.WAKE, Why("a client waits", inputs)))
+        else:
+            unmet += 1
+    return actions, unmet
+
+
+def _growth(fleet: Fleet, policy: Policy, pool: Pool, needs: Sequence[Need]) -> list[ClaimPod]:
+    """Pods for tenants that run already, or are to run without anybody asking: no more than are
+    stamped easily, and the last warm pod is left for the next wake."""
+    growing = sum(pod.claimed_for is not Cause.WAKE for pod in fleet.in_phase(Phase.STAMPING))
+    crowded = len(fleet.pods) + len(fleet.starting) > policy.growth_share * policy.pods_max
+    claims: list[ClaimPod] = []
+    # Replacements come last: they only make room for newer code.
+    for need in sorted(needs, key=lambda need: need.cause is Cause.REPLACE):
+        reserve = min(policy.warm_pods - 1, 1)
+        if crowded or growing + len(claims) >= policy.grows_max or len(pool) <= max(reserve, 0):
+            break
+        pod = pool.take(newest=need.cause is Cause.REPLACE)
+        if pod is not None:
+            claims.append(ClaimPod(need.tenant.id, pod, need.cause, need.why))
+    return claims
+
+
+def _trims(fleet: Fleet, policy: Policy, pool: Pool, wanted: int, now: float) -> Iterator[KillPod]:
+    # The youngest are the surplus: the pool's old hands stay, whatever comes and goes.
+    for pod in pool.fresh[wanted:]:
+        if now - pod.since > policy.surplus_after:
+            yield KillPod(pod, "more warm pods than wanted")
+    spare = len(pool) - max(wanted, len(pool.fresh))
+    full = len(fleet.pods) + len(fleet.starting) >= policy.pods_max
+    if full and len(pool) > 1:
+        spare = max(spare, 1)  # there is no room for its successor yet
+    for pod in pool.stale[: max(spare, 0)]:
+        why = "too old" if pod.generation >= fleet.generation else "of older code"
+        yield KillPod(pod, f"warm pod {why}")
+
+
+def _forks(fleet: Fleet, policy: Policy, wanted: int, unmet: int, claimed: int, now: float) -> int:
+    """How many to ask for, `wanted` being missing among the warm ones."""
     warm = fleet.count(Phase.WARM) - claimed
-    young = [asked for asked in fleet.starting.values() if now - asked <= policy.fork_timeout]
-    coming = fleet.count(Phase.PROBING) + len(young)
+    young = sum(now - asked <= policy.fork_timeout for asked in fleet.starting.values())
+    probing = sum(pod.generation >= fleet.generation for pod in fleet.in_phase(Phase.PROBING))
     if now < fleet.fork_after or _let_wakes_run(fleet, policy, warm, unmet, claimed, now):
-        return
-    wanted = policy.warm_pods + unmet - warm - coming
-    room = policy.pods_max - len(fleet.pods) - len(young)
-    for _ in range(min(wanted, room, policy.forks_max - len(young))):
-        yield ForkPod()
+        return 0
+    room = policy.pods_max - len(fleet.pods) - young
+    at_once = policy.forks_max if unmet else policy.refills_max
+    return max(min(wanted - probing - young, room, at_once - young), 0)
 
 
 def _let_wakes_run(

@@ -7,11 +7,19 @@ from typing import TYPE_CHECKING
 
 import grpc.aio
 
-from autoscaler.fleet import Pod, PodKey, Report
+from autoscaler.pods import HeldSession, Pod, PodKey, Report
+from autoscaler.usage import request_units
 from dormouse.base.ids import PodId, TenantId
 from dormouse.base.rpc import make_channel
 from dormouse.base.tls import Credentials, Identity, Role
-from proto.pod_pb2 import DrainRequest, StampReply, StampRequest, StatusReply, StatusRequest
+from proto.pod_pb2 import (
+    DrainRequest,
+    StampReply,
+    StampRequest,
+    StatusReply,
+    StatusRequest,
+    TakeBackRequest,
+)
 from proto.pod_pb2_grpc import PodStub
 
 if TYPE_CHECKING:
@@ -44,6 +52,10 @@ class PodControl:
         request = DrainRequest(if_idle=if_idle, deadline_ms=deadline_ms)
         return (await self._stub(pod).Drain(request, timeout=timeout)).drained
 
+    async def take_back(self, pod: Pod, timeout: float) -> bool:
+        """Ask the draining pod to take sessions again; False where it is too late."""
+        return (await self._stub(pod).TakeBack(TakeBackRequest(), timeout=timeout)).taken_back
+
     async def forget(self, key: PodKey, *, grace: float | None = FORGET_SECONDS) -> None:
         """Close the channel of a pod that is no more, once its calls have failed by themselves.
 
@@ -72,8 +84,12 @@ def _report(reply: StatusReply) -> Report:
         pod_id=PodId(reply.pod_id),
         sql_address=reply.sql_address,
         sessions=reply.sessions,
+        active=reply.active,
+        transactions=reply.transactions,
         idle_seconds=reply.idle_ms / 1000,
         cpu_micros=reply.cpu_micros,
+        request_units=request_units(reply.usage),
         draining=reply.draining,
         public_key=reply.public_key,
+        holds=tuple(HeldSession(each.backend_pid, each.reason) for each in reply.holds),
     )

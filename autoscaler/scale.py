@@ -64,7 +64,7 @@ class ScalePolicy:
     peak_factor: float = 1.33
     """Capacity per use at the peak."""
 
-    peak_seconds: float = 5.0
+    peak_seconds: float = 3.0
     """How long a peak is: its height is the mean over so long."""
 
     cores_per_pod: float = 1.0

@@ -1,9 +1,5 @@
-"""The gRPC face of the autoscaler: proxies wake and watch; control and operators suspend.
-
-A suspend ends the pods that the tenant has at the time, a pod about to be its own included. It does
-not keep the tenant from being woken by a connection that comes meanwhile: that is control's to
-forbid, by refusing to issue.
-"""
+"""The gRPC face of the autoscaler: proxies wake, watch and report; control and operators look on
+and suspend."""
 
 from __future__ import annotations  # the gRPC types are generic for the type checker only
 
@@ -17,28 +13,36 @@ import grpc.aio
 
 from autoscaler import metrics
 from autoscaler.controller import Controller
-from autoscaler.fleet import OWNED, Phase, Pod
 from autoscaler.pictures import awake_tenants, picture
+from autoscaler.pods import Phase
+from autoscaler.proxies import Held, ProxiesRefused, ProxyTable
+from autoscaler.suspender import Suspender
 from autoscaler.waker import WakeFailed, Waker
-from autoscaler.watchers import WatchRefused, pods_of
+from autoscaler.watchers import Watcher, WatchRefused, pods_of
 from dormouse.base.ids import TenantId
 from dormouse.base.rpc import Access
 from dormouse.base.tls import Role
 from proto.autoscaler_pb2 import (
     ASLEEP,
+    Decision,
     DescribeTenantsReply,
     DescribeTenantsRequest,
+    ExplainTenantReply,
+    ExplainTenantRequest,
     Pods,
     PodsChange,
+    SessionsAck,
+    SessionsReport,
     SuspendReply,
     SuspendRequest,
+    TenantPicture,
     WakeRequest,
+    WarmPool,
     WatchPodsRequest,
 )
 from proto.autoscaler_pb2_grpc import AutoscalerServicer
 
 PROTOCOL_VERSION = 1
-DRAIN_CALL_SECONDS = 3.0
 SUSPEND_SECONDS = 20.0
 
 _PROXY = Access(roles=frozenset({Role.PROXY}))
@@ -47,8 +51,10 @@ _SERVICE = "/dormouse.autoscaler.v1.Autoscaler"
 ACCESS = {
     f"{_SERVICE}/Wake": _PROXY,
     f"{_SERVICE}/WatchPods": _PROXY,
+    f"{_SERVICE}/ReportSessions": _PROXY,
     f"{_SERVICE}/Suspend": _PLANE,
     f"{_SERVICE}/DescribeTenants": _PLANE,
+    f"{_SERVICE}/ExplainTenant": _PLANE,
 }
 
 _log = logging.getLogger(__name__)
@@ -58,9 +64,13 @@ Context = grpc.aio.ServicerContext
 class AutoscalerService(AutoscalerServicer):
     """See `proto/autoscaler.proto`."""
 
-    def __init__(self, controller: Controller, waker: Waker) -> None:
+    def __init__(
+        self, controller: Controller, waker: Waker, suspender: Suspender, proxies: ProxyTable
+    ) -> None:
         self._controller = controller
         self._waker = waker
+        self._suspender = suspender
+        self._proxies = proxies
 
     async def Wake(self, request: WakeRequest, context: Context[Any, Any]) -> Pods:  # noqa: N802
         """See the proto."""
@@ -76,51 +86,112 @@ class AutoscalerService(AutoscalerServicer):
     ) -> AsyncIterator[PodsChange]:
         """See the proto."""
         await _check_version(request.protocol_version, context)
+        watchers = self._controller.watchers
         try:
-            async for change in self._controller.watchers.watch():
-                yield change
+            watcher = watchers.enter()
         except WatchRefused as refusal:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(refusal))
+            raise RuntimeError("abort raises") from refusal
+        try:
+            async for change in self._watch(watcher, request):
+                yield change
+        except (WatchRefused, ProxiesRefused) as refusal:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(refusal))
+        finally:
+            watchers.leave(watcher)
+
+    async def _watch(
+        self, watcher: Watcher, request: WatchPodsRequest
+    ) -> AsyncIterator[PodsChange]:
+        clock = self._controller.clock
+        proxy = self._proxies.join(
+            request.peer_address,
+            request.proxy_number,
+            clock.monotonic(),
+            told=lambda: watcher.tell(PodsChange(proxies=self._proxies.seen_by(proxy))),
+            cut=watcher.cut,
+        )
+        metrics.PROXIES.set(len(self._proxies))
+        _log.info("proxy watches", extra={"proxy": proxy.number, "peer": request.peer_address})
+        try:
+            yield PodsChange(proxies=self._proxies.seen_by(proxy))
+            async for change in self._controller.watchers.changes(watcher):
+                yield change
+        finally:
+            self._proxies.leave(proxy, clock.monotonic())
+            metrics.PROXIES.set(len(self._proxies))
+            metrics.PARKED.set(self._proxies.parked)
+            _log.info("proxy gone", extra={"proxy": proxy.number})
+
+    async def ReportSessions(  # noqa: N802
+        self, request: SessionsReport, context: Context[Any, Any]
+    ) -> SessionsAck:
+        """See the proto."""
+        await _check_version(request.protocol_version, context)
+        held = {
+            TenantId(each.tenant_id): Held(each.sessions, each.parked) for each in request.tenants
+        }
+        try:
+            busier = self._proxies.reported(request.proxy_number, held)
+        except ProxiesRefused as refusal:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(refusal))
+            raise RuntimeError("abort raises") from refusal
+        metrics.PARKED.set(self._proxies.parked)
+        for tenant in busier:
+            for pod in self._controller.fleet.of(tenant, Phase.RUNNING):
+                self._controller.poller.hurry(pod)
+        return SessionsAck()
 
     async def Suspend(  # noqa: N802
         self, request: SuspendRequest, context: Context[Any, Any]
     ) -> SuspendReply:
         """See the proto."""
-        tenant = TenantId(request.tenant_id)
         try:
             async with asyncio.timeout(SUSPEND_SECONDS):
-                await self._waker.settle(tenant)
-                pods = self._controller.fleet.of(tenant, *OWNED, Phase.KILLED)
-                await asyncio.gather(*(self._end(pod) for pod in pods))
+                ended = await self._suspender.suspend(
+                    TenantId(request.tenant_id), why="it was asked for"
+                )
         except TimeoutError:
             await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "a pod is still there")
-        if pods:
-            metrics.SUSPENDS.labels("asked").inc()
-            _log.info("tenant suspended", extra={"tenant": tenant, "pods": len(pods)})
-        return SuspendReply(pods_ended=len(pods))
-
-    async def _end(self, pod: Pod) -> None:
-        controller = self._controller
-        if pod.phase in (Phase.RUNNING, Phase.ASKING):
-            now = controller.clock.monotonic()
-            controller.fleet.pod_drained(pod, now, now)
-            controller.step(pod.tenant)
-            try:
-                await controller.pods.drain(pod, DRAIN_CALL_SECONDS, if_idle=False, deadline_ms=0)
-            except grpc.aio.AioRpcError as error:
-                # Ended before it could answer, or hung: the drain's grace ends in a kill.
-                _log.info("drain not answered", extra={"pod": pod.key, "code": error.code().name})
-        await controller.until_ended(pod)
+            raise
+        return SuspendReply(pods_ended=ended)
 
     async def DescribeTenants(  # noqa: N802
         self, request: DescribeTenantsRequest, context: Context[Any, Any]
     ) -> DescribeTenantsReply:
         """See the proto."""
-        fleet = self._controller.fleet
-        named = [TenantId(tenant) for tenant in request.tenant_ids] or awake_tenants(fleet)
-        now = self._controller.clock.monotonic()
-        pictures = [picture(fleet, tenant, now) for tenant in named]
-        return DescribeTenantsReply(tenants=[each for each in pictures if each.state != ASLEEP])
+        controller = self._controller
+        fleet = controller.fleet
+        awake = [*awake_tenants(fleet), *self._proxies.parked_tenants()]
+        named = [TenantId(tenant) for tenant in request.tenant_ids] or sorted(set(awake))
+        pictures = [self._picture(tenant) for tenant in named]
+        return DescribeTenantsReply(
+            tenants=[each for each in pictures if each.state != ASLEEP or each.parked],
+            warm_pool=WarmPool(ready=fleet.count(Phase.WARM), wanted=controller.warm_wanted()),
+        )
+
+    async def ExplainTenant(  # noqa: N802
+        self, request: ExplainTenantRequest, context: Context[Any, Any]
+    ) -> ExplainTenantReply:
+        """See the proto."""
+        tenant = TenantId(request.tenant_id)
+        return ExplainTenantReply(
+            picture=self._picture(tenant),
+            decisions=[
+                Decision(
+                    at_unix_ms=each.at_unix_ms,
+                    action=each.action,
+                    reason=each.reason,
+                    inputs=dict(each.inputs),
+                )
+                for each in self._controller.history.of(tenant, request.decisions_max)
+            ],
+        )
+
+    def _picture(self, tenant: TenantId) -> TenantPicture:
+        controller = self._controller
+        held = self._proxies.held(tenant)
+        return picture(controller.fleet, tenant, held, controller.clock.monotonic())
 
 
 async def _check_version(version: int, context: Context[Any, Any]) -> None:

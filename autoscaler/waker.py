@@ -1,5 +1,8 @@
 """Wakes: from "tenant 17 wants a pod" to a pod that takes its sessions.
 
+A pod for a tenant that runs already takes the same way; nobody waits for it, so a failure is just
+noted, and the next decision tries again after a while.
+
     claim ───▶ IssuePod (control) ───▶ Stamp (pod) ───▶ published
       │             │ not found: the wake fails, the pod goes back to the pool
       │             │ no answer: the pod goes back, another try
@@ -22,9 +25,10 @@ import grpc.aio
 
 from autoscaler import metrics
 from autoscaler.controller import Controller
-from autoscaler.fleet import Phase, Pod
+from autoscaler.limits import Defaults
+from autoscaler.pods import Cause, Phase, Pod
 from dormouse.base.ids import PodId, TenantId
-from dormouse.base.tasks import spawn
+from dormouse.base.tasks import cancel, spawn
 from proto.control_pb2 import IssuePodReply, IssuePodRequest
 from proto.pod_pb2 import Owner, StampReply, StampRequest
 
@@ -34,6 +38,8 @@ if TYPE_CHECKING:
 PROTOCOL_VERSION = 1
 ATTEMPTS_MAX = 4
 RETRY_SECONDS = 0.2
+LEARNING_MAX = 8
+"""Tenants of adopted pods that are asked about at once."""
 
 _log = logging.getLogger(__name__)
 # What control says of the tenant itself, and another try would not change.
@@ -59,8 +65,6 @@ class WakeLimits:
     wake_timeout: float
     stamp_timeout: float
     wakes_max: int
-    idle_timeout: float
-    """For tenants that have none of their own."""
 
 
 class Waker:
@@ -72,13 +76,16 @@ class Waker:
         control: "ControlAsyncStub",
         storage_address: str,
         limits: WakeLimits,
+        defaults: Defaults,
     ) -> None:
         self._controller = controller
         self._control = control
         self._storage_address = storage_address
         self._limits = limits
+        self._defaults = defaults
         self._wakes: dict[TenantId, asyncio.Task[WakeFailed | None]] = {}
         self._claims: dict[TenantId, asyncio.Future[Pod]] = {}
+        self._growing: set[asyncio.Task[None]] = set()
         self._asking: set[TenantId] = set()
         controller.on_claim = self._claimed
         controller.on_adopted = self._learn_settings
@@ -88,7 +95,10 @@ class Waker:
 
     async def wake(self, tenant: TenantId) -> WakeFailed | None:
         """Return when the tenant has a running pod, or why it has none."""
-        if self._controller.fleet.of(tenant, Phase.RUNNING):
+        controller = self._controller
+        if controller.fleet.of(tenant, Phase.RUNNING):
+            controller.fleet.tenant_called(tenant, controller.clock.monotonic())
+            controller.step(tenant)
             return None
         task = self._wakes.get(tenant)
         if task is None:
@@ -104,13 +114,17 @@ class Waker:
         if (task := self._wakes.get(tenant)) is not None:
             await asyncio.wait([task])
 
+    async def close(self) -> None:
+        """Give up what is under way. Whoever waits is told that there is no pod."""
+        await cancel(*self._wakes.values(), *self._growing)
+
     async def _wake(self, tenant: TenantId) -> WakeFailed | None:
         started = self._controller.clock.monotonic()
         failure: WakeFailed | None = WakeFailed(grpc.StatusCode.UNAVAILABLE, "no pod in time")
         try:
             async with asyncio.timeout(self._limits.wake_timeout):
                 for attempt in range(ATTEMPTS_MAX):
-                    failure = await self._attempt(tenant)
+                    failure = await self._attempt(tenant, started)
                     if failure is None or failure.code in _FINAL:
                         break
                     await asyncio.sleep(RETRY_SECONDS * attempt)
@@ -124,28 +138,34 @@ class Waker:
             _log.info("tenant woken", extra={"tenant": tenant, "seconds": round(seconds, 4)})
         else:
             _log.warning("wake failed", extra={"tenant": tenant, "reason": failure.reason})
+            self._controller.history.note(tenant, "wake failed", failure.reason)
         return failure
 
-    async def _attempt(self, tenant: TenantId) -> WakeFailed | None:
+    async def _attempt(self, tenant: TenantId, since: float) -> WakeFailed | None:
         clock = self._controller.clock
         begun = clock.monotonic()
-        pod = await self._claim(tenant)
+        pod = await self._claim(tenant, since)
         if pod.phase is Phase.RUNNING:
             return None  # it was asked to sleep, and had a session
+        metrics.WAKE_SECONDS.labels("claim").observe(clock.monotonic() - begun)
+        return await self._equip(tenant, pod)
+
+    async def _equip(self, tenant: TenantId, pod: Pod) -> WakeFailed | None:
+        """Make a claimed pod its tenant's."""
+        clock = self._controller.clock
         claimed = clock.monotonic()
-        metrics.WAKE_SECONDS.labels("claim").observe(claimed - begun)
         issued = await self._issue(tenant, pod)
         if isinstance(issued, WakeFailed):
             return issued
         metrics.WAKE_SECONDS.labels("issue").observe(clock.monotonic() - claimed)
         return await self._stamp(tenant, pod, issued)
 
-    async def _claim(self, tenant: TenantId) -> Pod:
+    async def _claim(self, tenant: TenantId, since: float) -> Pod:
         controller = self._controller
         future: asyncio.Future[Pod] = asyncio.get_running_loop().create_future()
         self._claims[tenant] = future
-        controller.fleet.wake_asked(tenant, controller.clock.monotonic())
-        controller.step()
+        controller.fleet.wake_asked(tenant, since)  # a second try keeps its place in the row
+        controller.step(tenant)
         try:
             return await future
         except asyncio.CancelledError:
@@ -154,14 +174,31 @@ class Waker:
             raise
         finally:
             self._claims.pop(tenant, None)
-            controller.fleet.wake_settled(tenant)
+            controller.fleet.wake_settled(tenant, controller.clock.monotonic())
 
-    def _claimed(self, tenant: TenantId, pod: Pod) -> None:
+    def _claimed(self, tenant: TenantId, pod: Pod, cause: Cause) -> None:
         future = self._claims.get(tenant)
-        if future is not None and not future.done():
+        if cause is not Cause.WAKE:
+            task = spawn(self._grow(tenant, pod), name=f"grow-{tenant}")
+            self._growing.add(task)
+            task.add_done_callback(self._growing.discard)
+        elif future is not None and not future.done():
             future.set_result(pod)
         else:
             self._release(pod)
+
+    async def _grow(self, tenant: TenantId, pod: Pod) -> None:
+        """One try; whoever decided on it decides whether there is another."""
+        failure = await self._equip(tenant, pod)
+        outcome = "grown" if failure is None else failure.code.name.lower()
+        metrics.GROWTHS.labels(outcome).inc()
+        if failure is not None:
+            controller = self._controller
+            controller.fleet.grow_failed(tenant, controller.clock.monotonic())
+            if failure.code is grpc.StatusCode.NOT_FOUND:
+                controller.fleet.tenant_deleted(tenant, controller.clock.monotonic())
+            controller.history.note(tenant, "growth failed", failure.reason)
+            _log.warning("growth failed", extra={"tenant": tenant, "reason": failure.reason})
 
     def _release(self, pod: Pod) -> None:
         self._controller.fleet.pod_released(pod, self._controller.clock.monotonic())
@@ -205,11 +242,12 @@ class Waker:
                 controller.kill(pod, "stamp failed")
                 controller.step()
         now = controller.clock.monotonic()
-        if controller.fleet.pods.get(pod.key) is not pod:
+        if controller.fleet.pods.get(pod.key) is not pod or pod.phase is not Phase.STAMPING:
             return WakeFailed(grpc.StatusCode.UNAVAILABLE, "the pod ended at once")
         _observe(reply, now - begun)
-        idle = issued.settings.idle_timeout_seconds or self._limits.idle_timeout
-        controller.fleet.pod_stamped(pod, PodId(reply.pod_id), reply.sql_address, idle, now)
+        limits = self._defaults.fill(issued.settings)
+        controller.fleet.pod_stamped(pod, PodId(reply.pod_id), reply.sql_address, limits, now)
+        controller.poller.hurry(pod)
         controller.step(tenant)
         return None
 
@@ -223,12 +261,14 @@ class Waker:
             owner=Owner(name=issued.owner, scram_verifier=issued.scram_verifier),
             database=issued.database,
             sessions_max=issued.settings.connections_max,
+            session_key=issued.session_key,
         )
 
     # Pods that were stamped before this process began
 
     def _learn_settings(self, pod: Pod) -> None:
-        if pod.tenant is not None and pod.tenant not in self._asking:
+        asked = pod.tenant in self._asking or len(self._asking) >= LEARNING_MAX
+        if pod.tenant is not None and not asked:
             self._asking.add(pod.tenant)
             task = spawn(self._learn(pod.tenant, pod), name=f"settings-{pod.tenant}")
             tenant = pod.tenant
@@ -240,7 +280,9 @@ class Waker:
         except grpc.aio.AioRpcError as error:
             _log.info("settings not known", extra={"tenant": tenant, "code": error.code().name})
             return
-        pod.idle_timeout = issued.settings.idle_timeout_seconds or self._limits.idle_timeout
+        limits = self._defaults.fill(issued.settings)
+        fleet = self._controller.fleet
+        fleet.limits_told(tenant, limits, self._controller.clock.monotonic())
 
 
 def _observe(reply: StampReply, seconds: float) -> None:

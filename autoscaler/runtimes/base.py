@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from autoscaler.fleet import PodKey
+from autoscaler.pods import PodKey
 
 
 @dataclass(frozen=True, slots=True)

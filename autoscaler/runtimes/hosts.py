@@ -14,7 +14,7 @@ second time.
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from autoscaler.fleet import PodKey
+from autoscaler.pods import PodKey
 from autoscaler.runtimes.base import Connected, Ended, Living, Lost, RuntimeEvent, Started
 
 

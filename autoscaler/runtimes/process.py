@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
-from autoscaler.fleet import PodKey
+from autoscaler.pods import PodKey
 from autoscaler.runtimes.base import RuntimeEvent, StartFailed
 from autoscaler.runtimes.hostlink import HostGone, HostLink, WrongProtocol
 from autoscaler.runtimes.hosts import Hosts

@@ -9,26 +9,40 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import grpc.aio
 
+from autoscaler.actions import Policy
 from autoscaler.controller import Controller
-from autoscaler.decide import Policy
-from autoscaler.fleet import Fleet, PodKey
+from autoscaler.core import Core
+from autoscaler.fleet import Fleet
+from autoscaler.limits import Defaults
 from autoscaler.podcontrol import PodControl
+from autoscaler.pods import PodKey
 from autoscaler.runtimes.base import Connected, Ended, Living, RuntimeEvent, Started
-from autoscaler.service import ACCESS, AutoscalerService
-from autoscaler.waker import WakeLimits, Waker
+from autoscaler.service import ACCESS
+from autoscaler.waker import WakeLimits
 from dormouse.base.clock import SystemClock
 from dormouse.base.rpc import Access, make_channel, make_server
-from dormouse.base.tasks import cancel, spawn
+from dormouse.base.tasks import spawn
 from dormouse.base.tls import Identity, Role
 from proto import autoscaler_pb2_grpc, control_pb2_grpc, pod_pb2_grpc
-from proto.control_pb2 import IssuePodReply, IssuePodRequest, TenantSettings
+from proto.control_pb2 import (
+    IssuePodReply,
+    IssuePodRequest,
+    Tenant,
+    TenantChange,
+    TenantSettings,
+    WatchTenantsRequest,
+)
 from proto.pod_pb2 import (
     DrainReply,
     DrainRequest,
+    Hold,
     StampReply,
     StampRequest,
     StatusReply,
     StatusRequest,
+    TakeBackReply,
+    TakeBackRequest,
+    Usage,
 )
 from tests.support.certificates import Authority
 
@@ -58,14 +72,22 @@ class FakePod(pod_pb2_grpc.PodServicer):
         self.faults = faults
         self.stamp: StampRequest | None = None
         self.sessions = 0
+        self.active = 0
         self.idle_ms = 0
+        self.cpu_micros = 0
+        self.usage = Usage()
+        self.holds: list[Hold] = []
         self.draining = False
+        self.deadlines: list[int] = []
+        """Of the drains it was told of, in milliseconds; -1 for "if idle"."""
+        self.polls = 0
+        self.generation = runtime.generation
         self.keys = 1
         self.address = ""
         self._server: Any = None
 
     async def start(self) -> None:
-        methods = ("Stamp", "Drain", "Status")
+        methods = ("Stamp", "Drain", "TakeBack", "Status")
         table = {f"/dormouse.pod.v1.Pod/{name}": _AUTOSCALER for name in methods}
         self._server, self.address = await serve(
             Identity(role=Role.POD),
@@ -95,25 +117,40 @@ class FakePod(pod_pb2_grpc.PodServicer):
     async def Drain(self, request: DrainRequest, context: Any) -> DrainReply:  # noqa: N802
         if request.if_idle and self.sessions:
             return DrainReply(drained=False)
+        self.deadlines.append(-1 if request.if_idle else request.deadline_ms)
         self.draining = True
-        if "immortal" not in self.faults:
-            self.end(0)
+        if not self.sessions or not request.deadline_ms:
+            self.empty()
         return DrainReply(drained=True)
 
+    def empty(self) -> None:
+        """Its last session goes."""
+        self.sessions = self.active = 0
+        if self.draining and "immortal" not in self.faults:
+            self.end(0)
+
+    async def TakeBack(  # noqa: N802
+        self, request: TakeBackRequest, context: Any
+    ) -> TakeBackReply:
+        self.draining = "stays away" in self.faults
+        return TakeBackReply(taken_back=not self.draining)
+
     async def Status(self, request: StatusRequest, context: Any) -> StatusReply:  # noqa: N802
+        self.polls += 1
         return StatusReply(
             protocol_version=1,
             tenant_id=self.stamp.tenant_id if self.stamp else 0,
             pod_id=int(self.key),
             sql_address=self.sql_address if self.stamp else "",
             sessions=self.sessions,
+            active=self.active,
             idle_ms=self.idle_ms,
+            cpu_micros=self.cpu_micros,
+            usage=self.usage,
+            holds=self.holds,
             draining=self.draining,
             public_key=f"key {self.keys} of {self.key}".encode(),
         )
-
-    async def TakeBack(self, request: Any, context: Any) -> Any:  # noqa: N802
-        raise NotImplementedError
 
     def end(self, status: int) -> None:
         if self.runtime.pods.pop(self.key, None) is not None:
@@ -133,6 +170,7 @@ class FakeRuntime:
         self.faults: list[set[str]] = []
         self.stamps: list[tuple[int, PodKey]] = []
         self.killed: list[PodKey] = []
+        self.generation = 1
         self.ended: list[asyncio.Task[None]] = []
         self._starting: list[asyncio.Task[None]] = []
         self._events: asyncio.Queue[RuntimeEvent] = asyncio.Queue()
@@ -148,7 +186,7 @@ class FakeRuntime:
         pod = FakePod(self, self.faults.pop(0) if self.faults else set())
         await pod.start()
         self.pods[pod.key] = pod
-        self.tell(Started(ticket, pod.key, pod.address, 1))
+        self.tell(Started(ticket, pod.key, pod.address, pod.generation))
 
     def kill(self, pod: PodKey) -> None:
         self.killed.append(pod)
@@ -161,21 +199,34 @@ class FakeRuntime:
     async def events(self) -> AsyncIterator[RuntimeEvent]:
         # A new user is told what lives, not what happened to the one before.
         self._events = asyncio.Queue()
-        yield Connected({pod.key: Living(pod.address, 1) for pod in self.pods.values()}, 1)
+        yield self.picture()
         while True:
             yield await self._events.get()
+
+    def picture(self) -> Connected:
+        living = {pod.key: Living(pod.address, pod.generation) for pod in self.pods.values()}
+        return Connected(living, self.generation)
+
+    def upgrade(self) -> None:
+        """New pods are of newer code from now on."""
+        self.generation += 1
+        self.tell(self.picture())
 
     def stamped(self, tenant: int) -> list[FakePod]:
         return [pod for pod in self.pods.values() if pod.stamp and pod.stamp.tenant_id == tenant]
 
 
 class FakeControl(control_pb2_grpc.ControlServicer):
-    """Issues to every tenant but 404; `outage` is the status it fails with."""
+    """Issues to every tenant but 404; `outages` are the statuses it fails with."""
 
     def __init__(self) -> None:
         self.issued: list[IssuePodRequest] = []
         self.outages: list[grpc.StatusCode] = []
-        self.idle_timeout_seconds = 0
+        self.settings = TenantSettings(connections_max=7)
+        """Of every tenant that has none of its own."""
+        self.settings_of: dict[int, TenantSettings] = {}
+        self.watches: list[WatchTenantsRequest] = []
+        self._streams: set[asyncio.Queue[TenantChange | None]] = set()
 
     async def IssuePod(self, request: IssuePodRequest, context: Any) -> IssuePodReply:  # noqa: N802
         if self.outages:
@@ -188,10 +239,45 @@ class FakeControl(control_pb2_grpc.ControlServicer):
             authority=b"authority",
             owner="demo",
             database="demo",
-            settings=TenantSettings(
-                connections_max=7, idle_timeout_seconds=self.idle_timeout_seconds
-            ),
+            settings=self._settings(request.tenant_id),
+            session_key=bytes(32),
         )
+
+    async def WatchTenants(  # noqa: N802
+        self, request: WatchTenantsRequest, context: Any
+    ) -> AsyncIterator[TenantChange]:
+        self.watches.append(request)
+        stream: asyncio.Queue[TenantChange | None] = asyncio.Queue()
+        self._streams.add(stream)
+        try:
+            yield TenantChange()
+            kept = [tenant for tenant, each in self.settings_of.items() if each.pods_min]
+            for tenant in [*request.tenant_ids, *(kept if request.with_pods_min else [])]:
+                yield self._change(tenant)
+            while (change := await stream.get()) is not None:
+                yield change
+        finally:
+            self._streams.discard(stream)
+
+    def change(self, tenant: int, settings: TenantSettings | None) -> None:
+        """New settings of a tenant; None: it is deleted."""
+        if settings is not None:
+            self.settings_of[tenant] = settings
+        change = self._change(tenant)
+        change.deleted = settings is None
+        for stream in self._streams:
+            stream.put_nowait(change)
+
+    def cut(self) -> None:
+        """End all streams."""
+        for stream in self._streams:
+            stream.put_nowait(None)
+
+    def _change(self, tenant: int) -> TenantChange:
+        return TenantChange(tenant=Tenant(tenant_id=tenant, settings=self._settings(tenant)))
+
+    def _settings(self, tenant: int) -> TenantSettings:
+        return self.settings_of.get(tenant, self.settings)
 
     async def ResolveTenant(self, request: Any, context: Any) -> Any:  # noqa: N802
         raise NotImplementedError
@@ -202,8 +288,9 @@ class FakeControl(control_pb2_grpc.ControlServicer):
 class Harness:
     """An autoscaler over doubles, reached through real gRPC."""
 
-    def __init__(self, controller: Controller, runtime: FakeRuntime, control: FakeControl) -> None:
-        self.controller = controller
+    def __init__(self, core: Core, runtime: FakeRuntime, control: FakeControl) -> None:
+        self.core = core
+        self.controller: Controller = core.controller
         self.runtime = runtime
         self.control = control
         self.address = ""
@@ -224,7 +311,7 @@ class Harness:
             await channel.close(None)
 
 
-LIMITS = WakeLimits(wake_timeout=10.0, stamp_timeout=1.0, wakes_max=100, idle_timeout=300.0)
+LIMITS = WakeLimits(wake_timeout=10.0, stamp_timeout=1.0, wakes_max=100)
 
 
 @asynccontextmanager
@@ -233,37 +320,43 @@ async def autoscaler(
     *,
     policy: Policy | None = None,
     limits: WakeLimits = LIMITS,
+    control: FakeControl | None = None,
     keep: bool = False,
 ) -> AsyncIterator[Harness]:
     """Bring an autoscaler up with a full pool. With `keep` the runtime's pods outlive it."""
-    control = FakeControl()
+    fake = control or FakeControl()
+    methods = ("IssuePod", "WatchTenants")
     control_server, control_address = await serve(
         Identity(role=Role.CONTROL),
-        {"/dormouse.control.v1.Control/IssuePod": _AUTOSCALER},
-        lambda server: control_pb2_grpc.add_ControlServicer_to_server(control, server),
+        {f"/dormouse.control.v1.Control/{name}": _AUTOSCALER for name in methods},
+        lambda server: control_pb2_grpc.add_ControlServicer_to_server(fake, server),
     )
     credentials = AUTHORITY.credentials(Identity(role=Role.AUTOSCALER))
     used = runtime or FakeRuntime()
-    controller = Controller(
-        Fleet(), policy or Policy(stamp_timeout=1.0), used, PodControl(credentials), SystemClock()
-    )
     channel = make_channel(control_address, credentials, Identity(role=Role.CONTROL))
-    waker = Waker(controller, control_pb2_grpc.ControlStub(channel), "127.0.0.1:7", limits)
-    harness = Harness(controller, used, control)
-    running = spawn(controller.run(), name="controller")
-    service = AutoscalerService(controller, waker)
+    core = Core(
+        policy=policy or Policy(stamp_timeout=1.0),
+        limits=limits,
+        defaults=Defaults(),
+        runtime=used,
+        pods=PodControl(credentials),
+        control=control_pb2_grpc.ControlStub(channel),
+        storage_address="127.0.0.1:7",
+        clock=SystemClock(),
+    )
+    harness = Harness(core, used, fake)
     server, harness.address = await serve(
         Identity(role=Role.AUTOSCALER),
         ACCESS,
-        lambda server: autoscaler_pb2_grpc.add_AutoscalerServicer_to_server(service, server),
+        lambda server: autoscaler_pb2_grpc.add_AutoscalerServicer_to_server(core.service, server),
     )
     try:
-        assert await controller.until_warm(20.0)
+        assert await core.until_ready(20.0)
         yield harness
     finally:
         await harness.close()
         await server.stop(0)
-        await cancel(running)
+        await core.close()
         await channel.close(None)
         await control_server.stop(0)
         if not keep:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoscaler.fleet import PodKey
+from autoscaler.pods import PodKey
 from autoscaler.runtimes.base import Connected, Ended, Living, Lost, RuntimeEvent, Started
 from autoscaler.runtimes.hosts import Hosts
 

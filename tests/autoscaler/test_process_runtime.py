@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from autoscaler.fleet import PodKey
+from autoscaler.pods import PodKey
 from autoscaler.runtimes import process
 from autoscaler.runtimes.base import (
     Connected,

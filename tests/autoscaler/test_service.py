@@ -7,8 +7,8 @@ import grpc
 import grpc.aio
 import pytest
 
-from autoscaler.decide import Policy
-from autoscaler.fleet import Phase
+from autoscaler.actions import Policy
+from autoscaler.pods import Phase
 from autoscaler.runtimes.base import Lost
 from autoscaler.waker import WakeLimits
 from dormouse.base.ids import TenantId
@@ -22,6 +22,7 @@ from proto.autoscaler_pb2 import (
     WakeRequest,
     WatchPodsRequest,
 )
+from proto.control_pb2 import TenantSettings
 from tests.autoscaler.doubles import FakeRuntime, Harness, autoscaler
 
 
@@ -160,7 +161,7 @@ def test_a_wake_gives_up_in_bounded_tries() -> None:
 
 def test_a_wake_without_a_pod_ends_in_time() -> None:
     async def body() -> None:
-        limits = WakeLimits(wake_timeout=0.5, stamp_timeout=1, wakes_max=9, idle_timeout=300)
+        limits = WakeLimits(wake_timeout=0.5, stamp_timeout=1, wakes_max=9)
         async with autoscaler(policy=Policy(warm_pods=1, pods_max=1), limits=limits) as harness:
             await harness.stub().Wake(wake(1))
             with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -221,7 +222,7 @@ def test_an_idle_tenant_sleeps_and_one_with_a_session_does_not() -> None:
     async def body() -> None:
         async with autoscaler() as harness:
             stub = harness.stub()
-            harness.control.idle_timeout_seconds = 60
+            harness.control.settings = TenantSettings(idle_timeout_seconds=60)
             await asyncio.gather(stub.Wake(wake(1)), stub.Wake(wake(2)))
             (idle,), (busy,) = harness.runtime.stamped(1), harness.runtime.stamped(2)
             idle.idle_ms = 61_000
@@ -232,7 +233,7 @@ def test_an_idle_tenant_sleeps_and_one_with_a_session_does_not() -> None:
             tenants = {each.tenant_id: each for each in described.tenants}
             assert list(tenants) == [2]
             assert (tenants[2].state, tenants[2].connections) == (RUNNING, 1)
-            assert tenants[2].awake_because == "1 sessions"
+            assert tenants[2].awake_because.endswith("s of 60 s")
 
     asyncio.run(body())
 
@@ -240,7 +241,7 @@ def test_an_idle_tenant_sleeps_and_one_with_a_session_does_not() -> None:
 def test_a_session_that_just_came_keeps_the_tenant_awake() -> None:
     async def body() -> None:
         async with autoscaler() as harness:
-            harness.control.idle_timeout_seconds = 60
+            harness.control.settings = TenantSettings(idle_timeout_seconds=60)
             await harness.stub().Wake(wake(1))
             (pod,) = harness.runtime.stamped(1)
             (known,) = harness.fleet.of(TenantId(1))
@@ -261,6 +262,9 @@ def test_a_crash_is_noticed_told_and_the_next_wake_goes_on() -> None:
         async with autoscaler() as harness:
             stub = harness.stub()
             watch = stub.WatchPods(WatchPodsRequest(protocol_version=1))
+            numbered = await watch.read()
+            assert isinstance(numbered, PodsChange)
+            assert numbered.proxies.your_number > 0
             first = await watch.read()
             assert isinstance(first, PodsChange)
             assert first.complete
@@ -300,10 +304,11 @@ def test_a_restart_takes_over_what_lives() -> None:
             assert second.fleet.count(Phase.WARM) == 2
             (pod,) = second.fleet.of(TenantId(4))
             assert pod.phase is Phase.RUNNING
-            await until(lambda: pod.idle_timeout == 300.0)
+            await until(lambda: second.fleet.tenants[TenantId(4)].limits)
             reply = await second.stub().Wake(wake(4))
             assert reply.pods[0].sql_address == pod.sql_address
             watch = second.stub().WatchPods(WatchPodsRequest(protocol_version=1))
+            await watch.read()
             change = await watch.read()
             assert isinstance(change, PodsChange)
             assert change.pods.tenant_id == 4
