@@ -137,6 +137,22 @@ class Registry:
         )
         return [_tenant(row) for row in rows]
 
+    async def some(self, tenants: Sequence[TenantId]) -> list[Tenant]:
+        """Those of the tenants that live, in no order."""
+        rows = await self._database.read(
+            f"SELECT {_COLUMNS} FROM tenants"
+            " WHERE id IN (SELECT value FROM json_each(?)) AND deleted_ns IS NULL",
+            (json.dumps(tenants),),
+        )
+        return [_tenant(row) for row in rows]
+
+    async def always_awake(self) -> list[Tenant]:
+        """Living tenants that are to have pods even without a session."""
+        rows = await self._database.read(
+            f"SELECT {_COLUMNS} FROM tenants WHERE pods_min > 0 AND deleted_ns IS NULL"
+        )
+        return [_tenant(row) for row in rows]
+
     async def names(self, tenants: Sequence[TenantId]) -> dict[TenantId, str]:
         """The names of those tenants, also of deleted ones."""
         # One parameter, for SQLite counts parameters and their number has a bound.

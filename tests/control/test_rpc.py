@@ -200,6 +200,18 @@ def test_settings_are_resolved_and_every_change_is_heard(tmp_path: Path) -> None
                 pods_max=2,
                 allowed_networks=["10.0.0.0/8"],
             )
+            gone = TenantId(987)
+            anew = proxy.WatchTenants(
+                control_pb2.WatchTenantsRequest(
+                    protocol_version=1, tenant_ids=[gone, tenant], with_pods_min=True
+                )
+            )
+            assert await anew.read() == control_pb2.TenantChange()
+            asked, kept, deleted = [await anew.read() for _ in range(3)]
+            assert asked == kept == heard, "it was asked for, and it is never to sleep"
+            assert deleted == control_pb2.TenantChange(
+                tenant=control_pb2.Tenant(tenant_id=gone), deleted=True
+            )
             stale = proxy.WatchTenants(control_pb2.WatchTenantsRequest(protocol_version=2))
             assert await _code(stale.read()) is grpc.StatusCode.FAILED_PRECONDITION
             service.watchers.close()
