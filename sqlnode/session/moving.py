@@ -4,9 +4,9 @@ Between transactions a session is little: who it is, what it has set, and its pr
 That is written down as text, sealed (`sqlnode.session.seals`), and held by the proxy, until the
 session is taken up somewhere else (`sqlnode.session.resuming`):
 
-    {user, database, pid, start settings, changed settings, what the client was told, …}    a line
-    ["name", "text", [parameter types], by PREPARE?, "shape of its rows"]                   a line
-    …                                                                                for each
+    {user, pid, start settings, changed settings, names of the statements, …}      a line
+    ["text", [parameter types], by PREPARE?, "shape of its rows"]                  a line for each
+    …
 
 The start settings move with the changed ones, so that RESET and DISCARD ALL still lead back to what
 the client logged in with. A statement moves as its text: it is planned again at its first use, for
@@ -98,8 +98,8 @@ class State:
     """Settings it has set."""
     told: Mapping[str, str]
     """Values of reported settings as the client knows them."""
-    statements: tuple[bytes, ...] = ()
-    """The line of each prepared statement."""
+    statements: Mapping[str, bytes]
+    """The line of each prepared statement, by name."""
 
     def encode(self) -> bytes:
         """As lines."""
@@ -107,19 +107,20 @@ class State:
             "format": FORMAT,
             **{name: getattr(self, name) for name in _HEAD},
             **{name: dict(getattr(self, name)) for name in _MAPS},
+            "names": list(self.statements),
         }
-        text = json.dumps(head, ensure_ascii=False, separators=(",", ":"))
-        return b"\n".join((text.encode(), *self.statements))
+        return b"\n".join((_json(head), *self.statements.values()))
 
     @classmethod
     def decode(cls, plain: bytes) -> "State":
         """The inverse of `encode`, of bytes that are known to be ours. Raises SealBroken where the
         format is not this version's."""
-        first, *statements = plain.split(b"\n")
+        first, *lines = plain.split(b"\n")
         head = json.loads(first)
         if head.pop("format") != FORMAT:
             raise SealBroken("of another format")
-        return cls(**head, statements=tuple(statements))
+        names = head.pop("names")
+        return cls(**head, statements=dict(zip(names, lines, strict=True)))
 
 
 _HEAD = ("user", "database", "pid", "purpose", "expires_ns", "waits_since_ns")
@@ -134,15 +135,13 @@ def seal(session: "Session", purpose: Purpose | None, *, bytes_max: int) -> byte
     seals = session.tenant.seals
     if seals is None:
         raise RuntimeError("a session without a key cannot be sealed")
-    statements = session.statements
-    if statements.size > bytes_max:
+    if too_much(session, bytes_max):
         return None
-    lines = [each.line() for each in (statements.named() if purpose is None else statements.all())]
-    plain = _state(session, purpose, lines).encode()
+    plain = _state(session, purpose).encode()
     return seals.seal(plain) if len(plain) + OVERHEAD_BYTES <= bytes_max else None
 
 
-def _state(session: "Session", purpose: Purpose | None, lines: list[bytes]) -> State:
+def _state(session: "Session", purpose: Purpose | None) -> State:
     tenant, limits = session.tenant, session.tenant.limits
     now_ns = tenant.clock.wall_ns()
     silent = tenant.clock.monotonic() - session.waits_since
@@ -157,35 +156,23 @@ def _state(session: "Session", purpose: Purpose | None, lines: list[bytes]) -> S
         start=session.settings.start(),
         changed=session.settings.changed(),
         told=session.told,
-        statements=tuple(lines),
+        statements=session.statements.lines(unnamed=purpose is not None),
     )
 
 
 # --- prepared statements -----------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class StatementLine:
-    """A prepared statement as it moves."""
+def encode_line(text: str, types: tuple[int, ...], from_sql: bool, shape: str) -> bytes:
+    """A statement as it moves: its text, its parameters' types, whether PREPARE made it, and the
+    shape of its rows."""
+    return _json((text, types, from_sql, shape))
 
-    name: str
-    text: str
-    types: tuple[int, ...]
-    """Of its parameters."""
-    from_sql: bool
-    shape: str
-    """See `shape_of`."""
 
-    def encode(self) -> bytes:
-        """The line."""
-        fields = (self.name, self.text, self.types, self.from_sql, self.shape)
-        return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
-
-    @classmethod
-    def decode(cls, line: bytes) -> "StatementLine":
-        """The inverse of `encode`."""
-        name, text, types, from_sql, shape = json.loads(line)
-        return cls(name, text, tuple(types), from_sql, shape)
+def decode_line(line: bytes) -> tuple[str, tuple[int, ...], bool, str]:
+    """The inverse of `encode_line`."""
+    text, types, from_sql, shape = json.loads(line)
+    return text, tuple(types), from_sql, shape
 
 
 def shape_of(columns: "Iterable[ResultColumn] | None") -> str:
@@ -194,3 +181,7 @@ def shape_of(columns: "Iterable[ResultColumn] | None") -> str:
         return ""
     facts = [(each.name, each.type, each.typmod, each.table, each.number) for each in columns]
     return hashlib.blake2b(json.dumps(facts).encode(), digest_size=8).hexdigest()
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

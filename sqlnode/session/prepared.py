@@ -1,6 +1,6 @@
 """Prepared statements of a session, by Parse or by PREPARE, with what Bind needs resolved."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pgwire.errors import ProtocolViolation
@@ -12,13 +12,13 @@ from sqlnode.session.encoding import (
     param_decoder,
     result_formats,
 )
-from sqlnode.session.moving import StatementLine, shape_of
+from sqlnode.session.moving import decode_line, encode_line, shape_of
 from sqlnode.session.pipeline import Planned
 
 _FORMATS_MAX = 16
 """Combinations of formats a statement keeps codecs for."""
 _LINE_BYTES = 64
-"""What a statement takes besides name and text when it moves, about."""
+"""What of a statement moves besides its name and text, about."""
 
 
 @dataclass(slots=True, eq=False)
@@ -34,8 +34,8 @@ class PreparedStatement:
     """Types of its parameters."""
     from_sql: bool = False
     """Made by PREPARE: `text` is the whole command."""
-    resumed: StatementLine | None = None
-    """It came from another pod and has not been planned here yet."""
+    resumed: str | None = None
+    """The shape its rows must have, where it came from another pod and is not planned here yet."""
     _line: bytes = b""
     _decoders: dict[tuple[object, ...], tuple[ParamDecoder, ...]] = field(default_factory=dict)
     _encoders: dict[tuple[object, ...], tuple[tuple[int, ...], tuple[ColumnEncoder, ...]]] = field(
@@ -43,19 +43,16 @@ class PreparedStatement:
     )
 
     @classmethod
-    def of_line(cls, line: bytes) -> "PreparedStatement":
+    def of_line(cls, name: str, line: bytes) -> "PreparedStatement":
         """A statement that another pod has prepared, to be planned when it is first used."""
-        parts = StatementLine.decode(line)
-        return cls(
-            parts.name, parts.text, None, None, parts.types, parts.from_sql, parts, _line=line
-        )
+        text, types, from_sql, shape = decode_line(line)
+        return cls(name, text, None, None, types, from_sql, shape, _line=line)
 
     def line(self) -> bytes:
         """What moves to another pod; made once."""
         if not self._line:
             shape = shape_of(self.columns)
-            line = StatementLine(self.name, self.text, self.param_types, self.from_sql, shape)
-            self._line = line.encode()
+            self._line = encode_line(self.text, self.param_types, self.from_sql, shape)
         return self._line
 
     def was_planned(
@@ -107,15 +104,18 @@ class PreparedStatement:
 
 
 class Statements:
-    """The prepared statements of a session by name; the unnamed one is called ""."""
+    """The prepared statements of a session by name; the unnamed one is called "".
+
+    One that came from another pod stays the line it came as until somebody asks for it.
+    """
 
     __slots__ = ("_by_name", "changes", "size")
 
-    def __init__(self) -> None:
-        self._by_name: dict[str, PreparedStatement] = {}
+    def __init__(self, lines: Mapping[str, bytes] | None = None) -> None:
+        self._by_name: dict[str, PreparedStatement | bytes] = dict(lines or {})
         self.changes = 0
         """Counts what became of named statements."""
-        self.size = 0
+        self.size = sum(map(len, self._by_name)) + sum(map(len, (lines or {}).values()))
         """About what all take when they move, in bytes."""
 
     def __contains__(self, name: str) -> bool:
@@ -126,21 +126,27 @@ class Statements:
 
     def get(self, name: str) -> PreparedStatement | None:
         """The statement of that name, None if there is none."""
-        return self._by_name.get(name)
+        found = self._by_name.get(name)
+        if not isinstance(found, bytes):
+            return found
+        statement = self._by_name[name] = PreparedStatement.of_line(name, found)
+        self.size += _size(name, statement) - _size(name, found)
+        return statement
 
     def add(self, statement: PreparedStatement) -> None:
         """Keep a statement, instead of the one that has its name."""
-        self.drop(statement.name)
-        self._by_name[statement.name] = statement
-        self.size += _size(statement)
-        if statement.name:
+        name = statement.name
+        self.drop(name)
+        self._by_name[name] = statement
+        self.size += _size(name, statement)
+        if name:
             self.changes += 1
 
     def drop(self, name: str) -> None:
         """Forget a statement, if there is one of that name."""
-        statement = self._by_name.pop(name, None)
-        if statement is not None:
-            self.size -= _size(statement)
+        found = self._by_name.pop(name, None)
+        if found is not None:
+            self.size -= _size(name, found)
             if name:
                 self.changes += 1
 
@@ -150,14 +156,15 @@ class Statements:
         self.size = 0
         self.changes += 1
 
-    def all(self) -> Iterator[PreparedStatement]:
-        """Every statement."""
-        return iter(self._by_name.values())
+    def lines(self, *, unnamed: bool) -> dict[str, bytes]:
+        """What moves to another pod, with the unnamed one or without."""
+        return {
+            name: found if isinstance(found, bytes) else found.line()
+            for name, found in self._by_name.items()
+            if name or unnamed
+        }
 
-    def named(self) -> Iterator[PreparedStatement]:
-        """Every statement but the unnamed one."""
-        return (each for name, each in self._by_name.items() if name)
 
-
-def _size(statement: PreparedStatement) -> int:
-    return len(statement.name) + len(statement.text) + _LINE_BYTES
+def _size(name: str, found: PreparedStatement | bytes) -> int:
+    text = len(found) if isinstance(found, bytes) else len(found.text) + _LINE_BYTES
+    return len(name) + text

@@ -7,7 +7,7 @@ the tables meanwhile is an error of the statement, as it is in PostgreSQL, and n
 from typing import TYPE_CHECKING
 
 from sqlnode.errors import SqlError
-from sqlnode.parse import RawStatement, parse
+from sqlnode.parse import parse
 from sqlnode.session import utility
 from sqlnode.session.moving import shape_of
 from sqlnode.session.pipeline import Planned, inner
@@ -22,30 +22,31 @@ async def plan_resumed(session: "Session", statement: PreparedStatement) -> None
 
     Raises SqlError: what planning raises, 25P02, and 0A000 where its rows have another shape.
     """
-    line = statement.resumed
-    if line is None:
+    shape = statement.resumed
+    if shape is None:
         return
     planned = await _plan(session, statement)
     columns = await utility.columns_of(session, planned) if planned is not None else None
-    if shape_of(columns) != line.shape:
+    if shape_of(columns) != shape:
         raise SqlError("0A000", "cached plan must not change result type")
     statement.was_planned(planned, columns)
 
 
 async def _plan(session: "Session", statement: PreparedStatement) -> Planned | None:
-    types = statement.param_types
+    types, transactions = statement.param_types, session.transactions
     session.look_again()
+    planned = None
     if not statement.from_sql:
         planned = session.tenant.plans.find(statement.text, session.context, types)
-        if planned is not None:
-            return planned
-    statements = parse(statement.text)
+    statements = [planned.raw] if planned is not None else parse(statement.text)
     if not statements:
         return None
-    raw: RawStatement = statements[0]
+    raw = statements[0]
     if not utility.is_exit(raw):
-        session.transactions.refuse_failed()
-    session.transactions.start()
+        transactions.refuse_failed()
+    transactions.start()
+    if planned is not None:
+        return planned
     if statement.from_sql:
         return await session.plan(inner(raw, raw.node.query), types)
     return await session.plan(raw, types, alone=True)

@@ -17,7 +17,7 @@ from sqlnode.session import moving
 from sqlnode.session.connection import Connection
 from sqlnode.session.interrupts import SessionInterrupts
 from sqlnode.session.moving import State
-from sqlnode.session.prepared import PreparedStatement
+from sqlnode.session.prepared import Statements
 from sqlnode.session.seals import SealBroken
 from sqlnode.session.session import Session
 from sqlnode.session.settings import Settings
@@ -59,8 +59,7 @@ def resumed_session(
     )
     session.resumed = True
     session.told = state.told
-    for line in state.statements:
-        session.statements.add(PreparedStatement.of_line(line))
+    session.statements = Statements(state.statements)
     _count_silence(session, state)
     return session
 

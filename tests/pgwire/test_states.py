@@ -26,6 +26,10 @@ def test_no_message_is_both_handled_and_discarded() -> None:
         (State.COPY_IN, "d", Action.HANDLE),
         (State.COPY_IN, "S", Action.DISCARD),
         (State.COPY_IN, "Q", Action.REFUSE),
+        (State.READY, "M", Action.HANDLE),
+        (State.SKIPPING, "M", Action.HANDLE),
+        (State.COPY_IN, "M", Action.HANDLE),
+        (State.AUTHENTICATING, "M", Action.REFUSE),
     ],
 )
 def test_what_messages_may_do(state: State, kind: str, wanted: Action) -> None:

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dormouse.base.clock import SystemClock
+from dormouse.base.clock import Clock, SystemClock
 from dormouse.base.ids import TenantId
 from pgwire.scram import Verifier
 from sqlnode.catalog import store
 from sqlnode.config import PodLimits
 from sqlnode.server import SqlServer
+from sqlnode.session.seals import Seals
 from sqlnode.session.tenant import Tenant
 from tests.support.kv import StorageForTest, storage_running
 from tests.support.tenant import TENANT, tenant_client
@@ -51,6 +52,8 @@ async def pod_on(
     limits: PodLimits | None = None,
     settings: Mapping[str, str] | None = None,
     sessions_max: int = 100,
+    session_key: bytes = b"",
+    clock: Clock | None = None,
 ) -> AsyncIterator[PodForTest]:
     """A pod of a tenant on running storage."""
     async with tenant_client(storage, tenant_id) as client:
@@ -61,10 +64,11 @@ async def pod_on(
             owner_verifier=VERIFIER,
             kv=client,
             catalog=await store.load(client, owner=USER, database=DATABASE),
-            clock=SystemClock(),
+            clock=clock or SystemClock(),
             limits=limits or PodLimits(),
             settings=settings or {},
             sessions_max=sessions_max,
+            seals=Seals(session_key, tenant_id) if session_key else None,
         )
         server = SqlServer(tenant, context=None)
         port = await server.start("127.0.0.1")
