@@ -24,6 +24,7 @@ from pathlib import Path
 from dormouse.base import config, logs, version
 from dormouse.base.clock import SystemClock
 from dormouse.base.unixsocket import listen
+from sqlnode.confinement import confinement
 from sqlnode.podhost_child import freeze
 from sqlnode.podhost_config import PodHostSettings
 from sqlnode.podhost_link import socket_path
@@ -59,6 +60,7 @@ def _serve(settings: PodHostSettings, generation: int, ready_fd: int | None) -> 
         listen(path),
         functools.partial(pod.run, settings.pod),
         SystemClock(),
+        confinement(settings, os.getpid()),
         generation=generation,
         pods_max=settings.pods_max,
         start_timeout_seconds=settings.start_timeout_seconds,

@@ -38,9 +38,12 @@ def freeze() -> None:
     gc.freeze()
 
 
-def fork_pod(run_pod: RunPod, close_inherited: Callable[[], None]) -> tuple[int, int]:
+def fork_pod(
+    run_pod: RunPod, close_inherited: Callable[[], None], confine: Callable[[], None]
+) -> tuple[int, int]:
     """Fork a pod; returns its pid and the descriptor its address can be read from.
 
+    `confine` runs first of all in the child, so that limits and priorities hold from the start.
     `close_inherited` runs in the child and closes the objects that own descriptors; closing bare
     numbers behind their backs would let a late destructor close one of the pod's own sockets.
     Raises OSError where the machine refuses.
@@ -58,7 +61,7 @@ def fork_pod(run_pod: RunPod, close_inherited: Callable[[], None]) -> tuple[int,
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         raise
     if pid == 0:
-        _be_pod(run_pod, close_inherited, host, writer)
+        _be_pod(run_pod, close_inherited, confine, host, writer)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     os.close(writer)
     os.set_blocking(reader, False)
@@ -66,10 +69,15 @@ def fork_pod(run_pod: RunPod, close_inherited: Callable[[], None]) -> tuple[int,
 
 
 def _be_pod(
-    run_pod: RunPod, close_inherited: Callable[[], None], host: int, writer: int
+    run_pod: RunPod,
+    close_inherited: Callable[[], None],
+    confine: Callable[[], None],
+    host: int,
+    writer: int,
 ) -> NoReturn:
     status = 1
     try:
+        confine()
         _die_with(host)
         os.setpgid(0, 0)
         signal.set_wakeup_fd(-1)

@@ -26,3 +26,19 @@ class PodHostSettings:
 
     stop_timeout_seconds: float = 10.0
     """From SIGTERM until the pods that still live are killed."""
+
+    warm_nice: int = 10
+    """How much nicer a pod is until it is stamped, so that filling the pool takes nothing from
+    tenants that run. Only where a process may take that back; 0: not at all."""
+
+    oom_score: int = 500
+    """Pods are killed before other roles when the machine has no memory left (oom_score_adj)."""
+
+    pods_cgroup: Path | None = None
+    """Where groups of pods can be made (see `sqlnode.cgroups`). None: pods are not limited."""
+
+    pod_cpu_max_cores: float | None = None
+    """Cores' worth of time that one pod may use."""
+
+    pod_memory_max_bytes: int | None = None
+    """Beyond it a pod is killed by the kernel."""

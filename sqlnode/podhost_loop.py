@@ -12,6 +12,7 @@ A pod that ends before it reported is a failed fork; one that ends later is a Po
 belong to a connection: when a new one comes, the pods still being born lose theirs.
 """
 
+import functools
 import logging
 import os
 import selectors
@@ -19,6 +20,7 @@ import signal
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 
 from dormouse.base.clock import Clock
@@ -30,6 +32,7 @@ from proto.podhost_pb2 import (
     PodEnded,
     PodStarted,
 )
+from sqlnode.confinement import Confinement
 from sqlnode.podhost_child import RunPod, fork_pod
 from sqlnode.podhost_link import Link
 
@@ -47,6 +50,7 @@ class _Child:
     deadline: float
     report: bytes = b""
     address: str | None = None
+    group: Path | None = None
 
     def started(self, ticket: int) -> PodStarted:
         return PodStarted(ticket=ticket, pid=self.pid, control_address=self.address or "")
@@ -60,6 +64,7 @@ class PodHost:
         listener: socket.socket,
         run_pod: RunPod,
         clock: Clock,
+        confinement: Confinement,
         *,
         generation: int,
         pods_max: int,
@@ -69,6 +74,7 @@ class PodHost:
         self._listener = listener
         self._run_pod = run_pod
         self._clock = clock
+        self._confinement = confinement
         self._generation = generation
         self._pods_max = pods_max
         self._start_timeout = start_timeout_seconds
@@ -196,14 +202,17 @@ class PodHost:
             reason = "host is ending" if self._is_ending else "pod limit reached"
             self._send(HostEvent(failed=ForkFailed(ticket=ticket, reason=reason)))
             return
+        group = self._confinement.open()
+        confine = functools.partial(self._confinement.enter, group)
         try:
-            pid, report_fd = fork_pod(self._run_pod, self._close)
+            pid, report_fd = fork_pod(self._run_pod, self._close, confine)
         except OSError as error:
+            self._confinement.close(group)
             _log.warning("fork refused", exc_info=error)
             self._send(HostEvent(failed=ForkFailed(ticket=ticket, reason=str(error))))
             return
         deadline = self._clock.monotonic() + self._start_timeout
-        child = self._children[pid] = _Child(pid, ticket, report_fd, deadline)
+        child = self._children[pid] = _Child(pid, ticket, report_fd, deadline, group=group)
         self._selector.register(report_fd, selectors.EVENT_READ, lambda: self._on_report(child))
 
     def _on_report(self, child: _Child) -> None:
@@ -244,6 +253,7 @@ class PodHost:
             self._send(HostEvent(started=child.started(child.ticket)))
         self._end_report(child)
         del self._children[child.pid]
+        self._confinement.close(child.group)
         _log.info("pod ended", extra={"pid": child.pid, "status": status})
         if child.address is not None:
             self._send(HostEvent(ended=PodEnded(pid=child.pid, status=status)))

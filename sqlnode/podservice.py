@@ -40,6 +40,7 @@ from proto.pod_pb2 import (
     TakeBackRequest,
 )
 from proto.pod_pb2_grpc import PodServicer
+from sqlnode import priority
 from sqlnode.accounts import Accounts
 from sqlnode.config import PodSettings
 from sqlnode.server import SqlServer
@@ -100,6 +101,7 @@ class PodService(PodServicer):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "tenant or owner not usable")
             raise RuntimeError("abort raises")
         self._stamped = True
+        priority.OWN.restore()  # from here on somebody waits for it
         await cancel(self.rehearsal)
         phases = Phases()
         try:

@@ -18,6 +18,8 @@ import pytest
 from dormouse.base.frames import FrameReader, encode
 from proto import pod_pb2, pod_pb2_grpc
 from proto.podhost_pb2 import ForkPod, HostCommand, HostEvent, KillPod, PodStarted, Retire
+from sqlnode.priority import may_return_from
+from tests.sqlnode.toy_podhost import NICE, OOM_SCORE
 
 
 class Peer:
@@ -152,6 +154,19 @@ def test_a_pod_inherits_no_descriptor_and_leads_its_group(tmp_path: Path) -> Non
         # Standard input, output and error, and the descriptor it reports on.
         assert first[:2] == ["4", "1"]
         assert first[2] != second[2], "both pods draw the same random numbers"
+
+
+def test_a_warm_pod_is_nicer_until_it_is_told_and_dies_early(tmp_path: Path) -> None:
+    with toy_host(tmp_path / "s", "nice") as host:
+        peer = host.connect()
+        peer.next()
+        peer.fork(1)
+        before, after, score = peer.started().control_address.split(":")
+        normal = os.getpriority(os.PRIO_PROCESS, host.process.pid)
+        lowered = normal + (NICE if may_return_from(NICE) else 0)
+        assert before == f"{lowered},{lowered}"
+        assert after == f"{normal},{normal}"
+        assert int(score) >= OOM_SCORE
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,8 +20,13 @@ from dormouse.base import logs
 from dormouse.base.clock import SystemClock
 from dormouse.base.unixsocket import listen
 from proto import pod_pb2, pod_pb2_grpc
+from sqlnode.confinement import Confinement
 from sqlnode.podhost_child import freeze
 from sqlnode.podhost_loop import PodHost
+from sqlnode.priority import OWN, may_return_from
+
+NICE = 3
+OOM_SCORE = 700
 
 Report = Callable[[str], None]
 
@@ -63,6 +69,30 @@ def curious(report: Report) -> None:
     signal.pause()
 
 
+def nice(report: Report) -> None:
+    """Reports how nice it is, threads and all, before and after its priority is given back."""
+    begun, done = threading.Event(), threading.Event()
+
+    def other() -> None:
+        begun.set()
+        done.wait()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    begun.wait()
+    before = _nice_values()
+    OWN.restore()
+    score = Path("/proc/self/oom_score_adj").read_text().strip()
+    report(f"{before}:{_nice_values()}:{score}")
+    done.set()
+    signal.pause()
+
+
+def _nice_values() -> str:
+    threads = sorted(int(each.name) for each in Path("/proc/self/task").iterdir())
+    return ",".join(str(os.getpriority(os.PRIO_PROCESS, each)) for each in threads)
+
+
 class _Service(pod_pb2_grpc.PodServicer):
     async def Status(  # noqa: N802
         self,
@@ -99,6 +129,7 @@ def main(path: str, word: str, *limits: str) -> None:
         listen(Path(path)),
         globals()[word],
         SystemClock(),
+        Confinement(nice=NICE if may_return_from(NICE) else 0, oom_score=OOM_SCORE),
         generation=5,
         pods_max=int(pods_max),
         start_timeout_seconds=float(start),
