@@ -160,9 +160,8 @@ def _check(files: GroupFiles, own: Path, wanted: frozenset[str], pid: int) -> No
     missing = wanted - set(files.read(own / "cgroup.controllers").split())
     if missing:
         raise Unusable(f"{own} has no controller for {' and '.join(sorted(missing))}")
-    handed_on = set(files.read(own / "cgroup.subtree_control").split())
     others = {int(each) for each in files.read(own / "cgroup.procs").split()} - {pid}
-    if others and not wanted <= handed_on and not _is_root(files, own):
+    if others and not _is_root(files, own):
         raise Unusable(
             f"other processes are in the control group {own}; start the gateway in one of its own, "
             "as with `systemd-run --scope -p Delegate=yes dormouse up`"
