@@ -131,6 +131,18 @@ def _add_up(commands: _Commands) -> None:
         help="SQL pods kept ready for the next wake (default: %(default)s)",
     )
     up.add_argument(
+        "--pod-cpu",
+        type=_cores,
+        metavar="CORES",
+        help="cores that one SQL pod may use, as 0.5 (needs control groups v2; default: no limit)",
+    )
+    up.add_argument(
+        "--pod-memory",
+        type=_bytes,
+        metavar="SIZE",
+        help="memory that one SQL pod may use, as 512M (likewise)",
+    )
+    up.add_argument(
         "--demo",
         action="store_true",
         help="make a tenant `demo` on the first start and print its psql line",
@@ -289,10 +301,30 @@ def _interval(text: str) -> float:
     return value
 
 
+def _cores(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.01 <= value <= 1_024:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of cores from 0.01 to 1024")
+    return value
+
+
+def _bytes(text: str) -> int:
+    factor = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(text[-1:].upper(), 1)
+    digits = text if factor == 1 else text[:-1]
+    value = int(digits) * factor if digits.isdecimal() and len(digits) <= 15 else 0
+    if not 64 << 20 <= value <= 1 << 50:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size from 64M on, with K, M or G")
+    return value
+
+
 def _up(options: argparse.Namespace) -> int:
     import uvloop
 
     from dormouse.cli.up import UpOptions, up
+    from sqlnode.cgroups import Limits
 
     uvloop.run(
         up(
@@ -303,6 +335,7 @@ def _up(options: argparse.Namespace) -> int:
                 ready_file=options.ready_file,
                 idle_timeout_seconds=options.idle_timeout,
                 warm_pods=options.warm_pods,
+                pod_limits=Limits(options.pod_cpu, options.pod_memory),
                 demo=options.demo,
             )
         )

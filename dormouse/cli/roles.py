@@ -51,6 +51,10 @@ class Wiring:
     """Ports of this machine: `storage`, `control`, `autoscaler`, and `<role>.metrics` of each."""
     idle_timeout_seconds: float
     warm_pods: int
+    pods_cgroup: Path | None = None
+    """As `PodHostSettings.pods_cgroup`, and what follows it."""
+    pod_cpu_max_cores: float | None = None
+    pod_memory_max_bytes: int | None = None
 
     @property
     def folder(self) -> DataFolder:
@@ -159,7 +163,11 @@ def _control(wiring: Wiring) -> ControlSettings:
 
 def _podhost(wiring: Wiring) -> PodHostSettings:
     return PodHostSettings(
-        sockets=wiring.folder.run, pod=PodSettings(certs=wiring.folder.certificates)
+        sockets=wiring.folder.run,
+        pod=PodSettings(certs=wiring.folder.certificates),
+        pods_cgroup=wiring.pods_cgroup,
+        pod_cpu_max_cores=wiring.pod_cpu_max_cores,
+        pod_memory_max_bytes=wiring.pod_memory_max_bytes,
     )
 
 

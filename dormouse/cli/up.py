@@ -31,6 +31,7 @@ from dormouse.cli.rolling import ORDER, Upgrade
 from dormouse.cli.sockets import listen_on_loopback
 from dormouse.cli.spec import RoleStatus, State
 from dormouse.cli.supervisor import Supervisor
+from sqlnode.cgroups import KernelFiles, Limits, Unusable, delegate, own_group
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ class UpOptions:
     ready_file: Path | None
     idle_timeout_seconds: float
     warm_pods: int
+    pod_limits: Limits
     demo: bool
 
 
@@ -58,6 +60,7 @@ class Up:
         self._clock = clock
         self._started = clock.monotonic()
         self._is_ready = False
+        self._shown: dict[str, int | None] = {}
         self._supervisor = Supervisor(
             role_specs(wiring),
             logs=self._folder.logs,
@@ -138,7 +141,8 @@ class Up:
 
     def _on_change(self, name: str, status: RoleStatus) -> None:
         took = self._clock.monotonic() - self._started
-        if status.state is State.RUNNING:
+        if status.state is State.RUNNING and self._shown.get(name) != status.pid:
+            self._shown[name] = status.pid  # once for each life
             _log.info("role %s runs", name, extra={"pid": status.pid})
             _say(f"  {name:<11}ready  {took:5.1f} s")
         elif status.state is State.BACKOFF:
@@ -192,6 +196,9 @@ async def up(options: UpOptions) -> None:
             internal_ports=internal_ports(),
             idle_timeout_seconds=options.idle_timeout_seconds,
             warm_pods=options.warm_pods,
+            pods_cgroup=_pods_cgroup(options.pod_limits),
+            pod_cpu_max_cores=options.pod_limits.cpu_cores,
+            pod_memory_max_bytes=options.pod_limits.memory_bytes,
         )
         config.dump(wiring, folder.wiring)
         write_settings(wiring)
@@ -206,6 +213,20 @@ def _closing(port: int, flag: str) -> Iterator[list[socket.socket]]:
     finally:
         for each in sockets:
             each.close()
+
+
+def _pods_cgroup(limits: Limits) -> Path | None:
+    """Where groups of pods can be made; None where no limit is wanted, or none is possible."""
+    if not limits.controllers():
+        return None
+    try:
+        files, proc = KernelFiles(), Path("/proc/self")
+        own = own_group(files.read(proc / "cgroup"), files.read(proc / "mountinfo"))
+        return delegate(files, own, limits.controllers(), os.getpid())
+    except (Unusable, OSError) as error:
+        _log.warning("pods are not limited", extra={"reason": str(error)})
+        _say(f"Pods are NOT limited: {error}")
+        return None
 
 
 def _has_terminal() -> bool:
