@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any
 
 from dormouse.base.errors import Blame, DormouseError, Unavailable
-from pgwire.errors import ProtocolViolation
+from pgwire.errors import BadText, ProtocolViolation
 from pgwire.notices import Notice, error_response
 from proxy.addresses import Address
 
@@ -56,7 +56,7 @@ def reason_of(error: DormouseError) -> Reason:
     """For the metric and the log."""
     if isinstance(error, Rejected):
         return error.reason
-    if isinstance(error, ProtocolViolation):
+    if isinstance(error, ProtocolViolation | BadText):
         return Reason.PROTOCOL
     return Reason.UNAVAILABLE if isinstance(error, Unavailable) else Reason.OTHER
 

@@ -400,8 +400,8 @@ async def proxied(
 
 
 @asynccontextmanager
-async def another_proxy(first: Setup) -> AsyncIterator[Setup]:
-    """A second proxy of the same installation."""
-    settings = dataclasses.replace(first.settings, listen_fds=())
+async def another_proxy(first: Setup, **others: Any) -> AsyncIterator[Setup]:
+    """A second proxy of the same installation, with `others` of its settings its own."""
+    settings = dataclasses.replace(first.settings, **{"listen_fds": (), **others})
     async with serve(settings) as service:
         yield Setup(first.plane, first.pod, service, settings)

@@ -337,7 +337,8 @@ def test_a_cancel_requests_connection_ends_when_the_pod_has_it(tmp_path: Path) -
             await setup.pod.cancel_came.wait()
             assert not sent.done()
             setup.pod.take_cancels.set()
-            assert await sent == [b""]
+            (answer,) = await sent
+            assert answer == b""
             guess = CancelRequest(client.key.pid, b"\0\0\0\0")
             assert await send_plain(setup, guess.build()) == b""
 

@@ -1,13 +1,17 @@
 """Which tenant is meant, by every form, alone and together; any text is routed or refused."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dormouse.base.errors import DormouseError
 from dormouse.base.ids import TenantAddress, TenantId
+from pgwire.errors import ProtocolViolation
+from pgwire.link import PRIVATE_OPTIONS
 from pgwire.startup import StartupMessage, parse_options
-from proxy.errors import Rejected
+from proxy.errors import Reason, Rejected
 from proxy.routing import Form, route
 
 DEMO = TenantAddress("demo", TenantId(17))
@@ -66,18 +70,48 @@ def test_forms(
     assert found.startup.parameters == forwarded
 
 
-@pytest.mark.parametrize(
-    "parameters",
-    [
-        {"user": "ann.demo-17", "options": "--tenant=demo-18"},
-        {"user": "ann.demo-17", "database": "other-17.shop"},
-    ],
-)
-def test_two_tenants_are_an_error(parameters: dict[str, str]) -> None:
+def named(form: Form, tenant: str) -> dict[str, str]:
+    """What a startup message says where the form names the tenant."""
+    return {
+        Form.SNI: {"sni": f"{tenant}.example.com"},
+        Form.OPTIONS: {"options": f"--tenant={tenant}"},
+        Form.USER: {"user": f"ann.{tenant}"},
+        Form.DATABASE: {"database": f"{tenant}.shop"},
+    }[form]
+
+
+EXPLICIT = [Form.OPTIONS, Form.USER, Form.DATABASE]
+
+
+@pytest.mark.parametrize(("one", "other"), [*itertools.permutations(EXPLICIT, 2)])
+@pytest.mark.parametrize("different", ["demo-18", "other-17"])
+@pytest.mark.parametrize("sni", [None, "demo-17.example.com", "demo-18.example.com"])
+def test_two_tenants_are_an_error(one: Form, other: Form, different: str, sni: str | None) -> None:
     with pytest.raises(Rejected, match="two different tenants") as caught:
-        route(startup(**parameters), "demo-17.example.com")
+        route(startup(**named(one, "demo-17"), **named(other, different)), sni)
     assert caught.value.sqlstate == "08004"
-    assert caught.value.hint
+    assert caught.value.reason is Reason.TWO_TENANTS
+    assert "--tenant=<name>-<id>" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(("one", "other"), [*itertools.combinations(EXPLICIT, 2)])
+def test_two_forms_that_agree_are_as_good_as_one(one: Form, other: Form) -> None:
+    found = route(startup(**named(one, "demo-17"), **named(other, "demo-17")), None)
+    assert (found.tenant, found.form) == (DEMO, one)
+
+
+@pytest.mark.parametrize("form", EXPLICIT)
+@pytest.mark.parametrize("sni", ["demo-17.example.com", "demo-18.example.com", "localhost"])
+def test_an_explicit_form_wins_over_the_host_name(form: Form, sni: str) -> None:
+    found = route(startup(**named(form, "demo-17")), sni)
+    assert (found.tenant, found.form) == (DEMO, form)
+
+
+@pytest.mark.parametrize("option", sorted(PRIVATE_OPTIONS))
+def test_private_options_are_refused(option: str) -> None:
+    message = StartupMessage({"user": "ann.demo-17"}, 0, {"_pq_.a": "1", option: "1"})
+    with pytest.raises(ProtocolViolation):
+        route(message, None)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +142,7 @@ def test_other_options_keep_their_meaning() -> None:
 
 def test_what_is_not_ours_is_forwarded_as_it_is() -> None:
     message = StartupMessage(
-        {"user": "ann", "options": "-c  geqo=off", "application_name": "x"}, 2, ("_pq_.a",)
+        {"user": "ann", "options": "-c  geqo=off", "application_name": "x"}, 2, {"_pq_.a": "1"}
     )
     assert route(message, "demo-17.x").startup == message
 

@@ -34,7 +34,7 @@ DAMO = TenantAddress("damo", TenantId(17))
 
 class Broken(grpc.aio.AioRpcError):
     def __init__(self, code: grpc.StatusCode) -> None:
-        super().__init__(code, grpc.aio.Metadata(), grpc.aio.Metadata())
+        super().__init__(code, grpc.aio.Metadata(), grpc.aio.Metadata(), "", "")
 
 
 class FakeControl:
