@@ -5,6 +5,7 @@ SIGTERM, ends it at once. SIGHUP looks for new certificates.
 """
 
 import asyncio
+import random
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -25,8 +26,10 @@ from proxy.certificates import Certificates
 from proxy.config import ProxySettings
 from proxy.door import Door
 from proxy.guests import Guests
+from proxy.mover import Mover
 from proxy.peers import Peers
 from proxy.pods import Pods
+from proxy.reporter import Reporter
 from proxy.server import ProxyServer
 from proxy.tenants import Tenants
 
@@ -45,7 +48,8 @@ async def serve(settings: ProxySettings) -> AsyncIterator[role.Service]:
     tenants = Tenants(ControlStub(control), clock)
     peer_listeners = _listen_to_peers(settings)
     peer_address = _peer_address(settings, peer_listeners)
-    pods = Pods(AutoscalerStub(scaler), clock, peer_address=peer_address)
+    autoscaler = AutoscalerStub(scaler)
+    pods = Pods(autoscaler, clock, peer_address=peer_address)
     door = Door(
         limits=settings.limits,
         client_tls=certificates.client,
@@ -65,6 +69,8 @@ async def serve(settings: ProxySettings) -> AsyncIterator[role.Service]:
     ready["peer"] = peer_address
     watching = [
         spawn(pods.watch(), name="watch-pods"),
+        spawn(Mover(door, random.SystemRandom()).run(), name="move-sessions"),
+        spawn(Reporter(autoscaler, pods, door.census).run(), name="report-sessions"),
         spawn(tenants.watch(door.guests.tenants), name="watch-tenants"),
         spawn(certificates.watch(settings.certificate_poll_seconds), name="watch-certificates"),
     ]

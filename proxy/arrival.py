@@ -9,7 +9,6 @@ A task leads the connection through all this and then ends; what remains is the 
 """
 
 import asyncio
-import functools
 import logging
 import socket
 import ssl
@@ -28,11 +27,9 @@ from pgwire.startup import (
     StartupMessage,
     StartupPacket,
 )
-from proto.autoscaler_pb2 import PodAddress
 from proxy import errors, metrics
 from proxy.access import check_access
 from proxy.addresses import Address
-from proxy.cancelkeys import Target
 from proxy.dialer import SHUTDOWN_SECONDS, Dialer
 from proxy.door import Door
 from proxy.guests import Guest
@@ -41,6 +38,7 @@ from proxy.preamble import ClientGone, Opening, open_connection, read_proxy_head
 from proxy.proxyprotocol import BadHeader
 from proxy.routing import Route, route
 from proxy.session import Session
+from proxy.stopwatch import Stopwatch
 from proxy.throttle import Outcome
 
 SEND_SECONDS = 2.0
@@ -265,7 +263,7 @@ class Arrival:
     # From the startup message to the session
 
     async def _serve(self, startup: StartupMessage) -> None:
-        begun = self._door.clock.monotonic()
+        watch = Stopwatch(self._door.clock)
         routed = route(startup, self._door.client_tls.name_of(self._ssl_object()))
         metrics.ROUTED.labels(routed.form.value).inc()
         self._tenant = routed.tenant
@@ -276,11 +274,14 @@ class Arrival:
             check_access(known, self._guest.address)
             with self._attempt(known.id):
                 self._door.guests.ask_for(self._guest, known)
-                dialer = await self._relay_login(routed)
+                watch.lap("resolve")
+                woken = await self._relay_login(routed, watch)
             self._door.guests.settle(self._guest)
-            seconds = self._door.clock.monotonic() - begun
-            metrics.LOGIN_SECONDS.labels(dialer.woken_label()).observe(seconds)
-            extra = {"form": routed.form.value, "seconds": round(seconds, 4), "woken": dialer.woken}
+            if woken:
+                watch.observe_wake()
+            seconds = watch.total()
+            metrics.LOGIN_SECONDS.labels("yes" if woken else "no").observe(seconds)
+            extra = {"form": routed.form.value, "seconds": round(seconds, 4), "woken": woken}
             _log.info("session open", extra=extra)
 
     @contextmanager
@@ -303,17 +304,19 @@ class Arrival:
         finally:
             throttle.end(key, outcome, clock.monotonic())
 
-    async def _relay_login(self, routed: Route) -> Dialer:
+    async def _relay_login(self, routed: Route, watch: Stopwatch) -> bool:
+        """Returns whether the tenant was woken for it."""
         if self._transport is None or self._startup is None:
             raise ClientGone
         session = self._session = Session(
             self._door,
             name=self._name,
             tenant=routed.tenant.id,
+            user=routed.startup.parameters["user"],
             transport=self._transport,
             on_gone=self._gone,
         )
-        dialer = Dialer(self._door, session.tenant, functools.partial(self._new_key, session))
+        dialer = Dialer(self._door, session.tenant, session.link, watch)
         address, pod = await dialer.dial(routed.startup)
         session.join(address, pod, self._startup.rest())
         self._startup = None
@@ -325,13 +328,9 @@ class Arrival:
             if self._transport.is_closing():
                 raise ClientGone from error
             raise Unavailable("the database ended the connection during login") from error
-        session.settle(pod)
-        return dialer
-
-    def _new_key(self, session: Session, pod: PodAddress, pid: int, secret: bytes) -> bytes:
-        request = CancelRequest(pid, secret)
-        session.key = self._door.keys.add(Target(session.tenant, pod.sql_address, request))
-        return session.key.secret
+        watch.lap("login")
+        session.settle(pod, woken=dialer.woken)
+        return dialer.woken
 
     # Ends
 

@@ -1,18 +1,23 @@
-"""Cancel keys: what the client was told, and which statement of which pod it stands for.
+"""Cancel keys: what a client shows to have its statement cancelled, at whichever proxy it arrives.
 
-The pid stays the pod's own, so that pg_backend_pid() and the driver agree; the secret is ours. Pids
-of different pods may be equal, hence the pair is the key. As many entries as sessions: each is
-removed when its session ends.
+    backend pid = proxy number:10 bits  random:20 bits        secret: 32 random bits
+
+A session's key is made here, before it has a pod, and its pods take it for their own: it stays the
+same wherever the session moves. The number in front tells any proxy whose session it is, so that a
+request takes one hop at most. As many entries as sessions: each is removed with its own.
 """
 
-import secrets
+import hmac
+import random
 from dataclasses import dataclass
+from typing import Protocol
 
 from dormouse.base.ids import TenantId
+from pgwire.link import Link
 from pgwire.startup import CancelRequest
 
-SECRET_BYTES = 4
-"""What protocol 3.0 has room for."""
+NUMBER_SHIFT = 20
+_RANDOM_MAX = (1 << NUMBER_SHIFT) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,30 +27,54 @@ class Target:
     tenant: TenantId
     address: str
     request: CancelRequest
-    """With the pod's own secret."""
+    """As the pod knows it."""
+
+
+class Cancellable(Protocol):
+    """A session, as far as its key is concerned."""
+
+    def cancel_target(self) -> Target | None:
+        """Where its statements run now; None: nowhere."""
+        ...
 
 
 class CancelKeys:
     """The keys of all sessions of this proxy."""
 
     def __init__(self) -> None:
-        self._targets: dict[tuple[int, bytes], Target] = {}
+        self._sessions: dict[int, tuple[bytes, Cancellable]] = {}
+        self._random = random.SystemRandom()
 
     def __repr__(self) -> str:
-        return f"<CancelKeys n={len(self._targets)}>"
+        return f"<CancelKeys n={len(self._sessions)}>"
 
-    def add(self, target: Target) -> CancelRequest:
-        """Make a key for the session; what the client will show."""
-        pid = target.request.pid
-        while (pid, secret := secrets.token_bytes(SECRET_BYTES)) in self._targets:
-            pass  # one in four thousand million
-        self._targets[pid, secret] = target
-        return CancelRequest(pid, secret)
+    def issue(self, session: Cancellable, number: int) -> Link:
+        """The link of a new session of proxy `number` (0: it has none yet), with a pid of its own.
+
+        Raises RuntimeError if there are as many sessions as pids.
+        """
+        if len(self._sessions) >= _RANDOM_MAX // 2:
+            raise RuntimeError("too many sessions")
+        link = Link.new(self._free_pid(number << NUMBER_SHIFT))
+        self._sessions[link.pid] = link.cancel_secret, session
+        return link
 
     def find(self, shown: CancelRequest) -> Target | None:
-        """The session, where the key is one."""
-        return self._targets.get((shown.pid, shown.secret))
+        """Where the request has to go; None: there is no such key here, or nothing to cancel."""
+        secret, session = self._sessions.get(shown.pid, (b"", None))
+        if session is None or not hmac.compare_digest(secret, shown.secret):
+            return None
+        return session.cancel_target()
 
-    def remove(self, shown: CancelRequest) -> None:
+    def owner_of(self, shown: CancelRequest) -> int:
+        """The number of the proxy whose session this would be."""
+        return shown.pid >> NUMBER_SHIFT
+
+    def revoke(self, link: Link) -> None:
         """The session has ended."""
-        self._targets.pop((shown.pid, shown.secret), None)
+        self._sessions.pop(link.pid, None)
+
+    def _free_pid(self, first: int) -> int:
+        while (pid := first + self._random.randint(1, _RANDOM_MAX)) in self._sessions:
+            pass  # at most every second one is taken
+        return pid

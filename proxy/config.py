@@ -37,6 +37,27 @@ class ProxyLimits:
     buffer_bytes: int = 256 << 10
     """What may wait for a slow reader, each way, before the other side is no longer read."""
 
+    moves_max: int = 16
+    """Sessions that are moved or parked at a time."""
+
+    resumes_max: int = 64
+    """Sessions that are being taken up by a pod at a time, waking not included."""
+
+    resumes_of_tenant_max: int = 16
+    """Likewise, of one tenant."""
+
+    resume_timeout: float = 30.0
+    """How long a session without a pod looks for one, waking included, before it ends."""
+
+    sealed_session_bytes_max: int = 1 << 20
+    """State of one session that is held: its last checkpoint, or all of it while it is parked."""
+
+    sealed_tenant_bytes_max: int = 128 << 20
+    """Likewise, of all sessions of a tenant."""
+
+    sealed_bytes_max: int = 512 << 20
+    """Likewise, of all sessions."""
+
     unread_timeout: float = 600.0
     """How long a client or a pod may leave what it was sent unread or unacknowledged
     (TCP_USER_TIMEOUT) until its session is ended. Kept long: a client may well work for minutes on

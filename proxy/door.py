@@ -3,24 +3,22 @@
 import socket
 import ssl
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from dormouse.base.clock import Clock
 from proxy.cancelkeys import CancelKeys
+from proxy.census import Census
 from proxy.certificates import ClientTls, PeerTls
 from proxy.config import ProxyLimits
 from proxy.guests import Guests
+from proxy.parking import SealedStore
 from proxy.pods import Pods
+from proxy.slots import Slots
 from proxy.tenants import Tenants
 from proxy.throttle import Throttle
 
-
-class Closable(Protocol):
-    """A session, as far as the door is concerned."""
-
-    def shut_down(self) -> None:
-        """Tell the client and close."""
-        ...
+if TYPE_CHECKING:
+    from proxy.session import Session
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,8 +35,16 @@ class Door:
     """Every client connection."""
     throttle: Throttle = field(default_factory=Throttle)
     keys: CancelKeys = field(default_factory=CancelKeys)
-    sessions: set[Closable] = field(default_factory=set)
+    sessions: "set[Session]" = field(default_factory=set)
     """The logged-in ones."""
+    census: Census = field(default_factory=Census)
+    sealed: SealedStore = field(init=False)
+    slots: Slots = field(init=False)
+    """Connections to pods that are to take up a session."""
+
+    def __post_init__(self) -> None:
+        self.sealed = SealedStore(self.limits)
+        self.slots = Slots(self.limits.resumes_max, self.limits.resumes_of_tenant_max)
 
     def __repr__(self) -> str:
         return (

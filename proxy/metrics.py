@@ -84,5 +84,49 @@ CANCELS = Counter(
     registry=REGISTRY,
 )
 PODS_LOST = Counter(
-    "dormouse_proxy_pods_lost_total", "Sessions whose pod hung up first.", registry=REGISTRY
+    "dormouse_proxy_pods_lost_total",
+    "Sessions whose pod hung up first, by what became of them.",
+    ["then"],
+    registry=REGISTRY,
+)
+WAKE_SECONDS = Histogram(
+    "dormouse_proxy_wake_seconds",
+    "Logins that woke their tenant, by part: resolve, wake, dial, login follow each other without "
+    "a gap; first_row is the first answer to the first query.",
+    ["part"],
+    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 20.0),
+    registry=REGISTRY,
+)
+MOVES = Counter(
+    "dormouse_proxy_moves_total",
+    "Sessions that were to be moved or parked, by what came of it.",
+    ["purpose", "outcome"],
+    registry=REGISTRY,
+)
+RESUMES = Counter(
+    "dormouse_proxy_resumes_total",
+    "Sessions without a pod that were to be taken up by one, by why (move, park: it did not fit "
+    "in, recover: its pod died, wake: its client spoke) and what came of it.",
+    ["cause", "outcome"],
+    registry=REGISTRY,
+)
+STALL_SECONDS = Histogram(
+    "dormouse_proxy_stall_seconds",
+    "How long a client would have had to wait while its session had no pod, by why.",
+    ["cause"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0),
+    registry=REGISTRY,
+)
+REBALANCED = Counter(
+    "dormouse_proxy_rebalanced_total", "Sessions that were to move for balance.", registry=REGISTRY
+)
+PARKED = Gauge("dormouse_proxy_parked", "Sessions that wait without a pod.", registry=REGISTRY)
+PARKED_BYTES = Gauge("dormouse_proxy_parked_bytes", "State of parked sessions.", registry=REGISTRY)
+SEALED_BYTES = Gauge(
+    "dormouse_proxy_sealed_bytes", "State of all sessions, parked or not.", registry=REGISTRY
+)
+SEALED_REFUSED = Counter(
+    "dormouse_proxy_sealed_refused_total",
+    "States of sessions that were not kept, for there was no room.",
+    registry=REGISTRY,
 )

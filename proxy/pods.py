@@ -3,21 +3,35 @@
 The picture comes over one stream. While the stream is broken the last picture is still used: an
 address that is out of date costs one failed dial, for a pod has to prove its tenant. A pod that
 refused is passed over for REFUSED_SECONDS, by when the picture knows as well.
+
+How many sessions a pod has is told by the picture, a little late; what this proxy has opened and
+closed there since then is added to it.
 """
 
 import asyncio
 import logging
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import grpc
 import grpc.aio
 
 from dormouse.base.clock import Clock
-from dormouse.base.errors import Blame, Unavailable
+from dormouse.base.errors import Blame, DormouseError, Unavailable
 from dormouse.base.ids import PodId, TenantId
-from proto.autoscaler_pb2 import MOVE, PodAddress, PodsChange, WakeRequest, WatchPodsRequest
-from proxy.errors import TooManyConnections, unknown_tenant
+from dormouse.base.tasks import spawn
+from proto.autoscaler_pb2 import (
+    MOVE,
+    SERVE,
+    PodAddress,
+    Proxies,
+    WakeRequest,
+    WatchPodsRequest,
+)
+from proto.autoscaler_pb2 import Pods as PodsOfTenant
+from proxy.balance import PodLoad, pick
+from proxy.errors import Reason, TooManyConnections, unknown_tenant
 
 if TYPE_CHECKING:
     from proto.autoscaler_pb2_grpc import AutoscalerAsyncStub
@@ -33,39 +47,104 @@ _log = logging.getLogger(__name__)
 
 
 class Pods:
-    """The proxy's picture of the running pods."""
+    """The proxy's picture of the running pods, and of the other proxies."""
 
-    def __init__(self, autoscaler: "AutoscalerAsyncStub", clock: Clock) -> None:
+    def __init__(
+        self, autoscaler: "AutoscalerAsyncStub", clock: Clock, *, peer_address: str = ""
+    ) -> None:
+        """`peer_address` is where the other proxies reach this one; empty: nowhere."""
         self._autoscaler = autoscaler
         self._clock = clock
+        self._peer_address = peer_address
         self._picture: dict[TenantId, list[PodAddress]] = {}
         self._refused: dict[PodId, float] = {}
-        self.sessions: Counter[PodId] = Counter()
-        """This proxy's sessions by pod: what balances them."""
+        self._own: Counter[PodId] = Counter()
+        self._own_then: dict[PodId, int] = {}
+        self._waking: dict[TenantId, asyncio.Task[list[PodAddress] | DormouseError]] = {}
+        self.number = 0
+        """This proxy's, 0 until the autoscaler has given it one."""
+        self.proxies: Mapping[int, str] = {}
+        """The other proxies: where each number is reached."""
+        self.on_meeting: Callable[[], None] = lambda: None
+        """Called when the autoscaler has told the number, at the beginning of every stream."""
         self.complete = asyncio.Event()
         """Set once a first picture is there."""
+        self.changed = asyncio.Event()
+        """Set with every change; for the one who follows wishes to clear."""
+        self.joined: set[TenantId] = set()
+        """Tenants that have got a further pod; for the one who balances to clear."""
 
     def __repr__(self) -> str:
-        return f"<Pods tenants={len(self._picture)} refused={len(self._refused)}>"
+        return (
+            f"<Pods tenants={len(self._picture)} refused={len(self._refused)} "
+            f"waking={len(self._waking)} number={self.number}>"
+        )
 
-    def known(self, tenant: TenantId) -> PodAddress | None:
-        """The least busy pod of the picture that takes sessions, if there is one."""
-        return self._least_busy(self._picture.get(tenant, []))
+    # The picture
 
-    def _least_busy(self, pods: list[PodAddress]) -> PodAddress | None:
+    def of(self, tenant: TenantId) -> Sequence[PodAddress]:
+        """The tenant's pods, whatever is wished for them."""
+        return self._picture.get(tenant, ())
+
+    def tenants(self) -> Iterator[TenantId]:
+        """Those with a pod."""
+        return iter(self._picture)
+
+    def wishes(self) -> dict[PodId, int]:
+        """What is wished for pods that are not simply to serve (a PodWish each)."""
+        return {
+            PodId(pod.pod_id): pod.wish
+            for pods in self._picture.values()
+            for pod in pods
+            if pod.wish != SERVE
+        }
+
+    def known(self, tenant: TenantId, *, but: PodId | None = None) -> PodAddress | None:
+        """The least busy pod of the picture that takes sessions, if there is one `but` that."""
+        return self._least_busy(pod for pod in self.of(tenant) if pod.pod_id != but)
+
+    def loads(self, pods: Iterable[PodAddress]) -> list[PodLoad]:
+        """The loads of those of `pods` that take sessions."""
         now = self._clock.monotonic()
-        usable = [
-            pod
+        return [
+            PodLoad(PodId(pod.pod_id), self._sessions(pod), pod.cpu_permille)
             for pod in pods
             if pod.wish != MOVE and self._refused.get(PodId(pod.pod_id), 0.0) <= now
         ]
-        return min(usable, key=lambda pod: self.sessions[PodId(pod.pod_id)], default=None)
 
-    async def wake(self, tenant: TenantId) -> PodAddress | None:
-        """Ask the autoscaler for a pod; None where all it has have just refused.
+    def own(self) -> Mapping[PodId, int]:
+        """This proxy's sessions by pod."""
+        return self._own
 
-        Raises Unavailable, TooManyConnections, or Rejected where the tenant is no more.
+    def _sessions(self, pod: PodAddress) -> int:
+        key = PodId(pod.pod_id)
+        own = self._own[key]
+        return max(own, pod.sessions + own - self._own_then.get(key, 0))
+
+    def _least_busy(self, pods: Iterable[PodAddress]) -> PodAddress | None:
+        by_id = {pod.pod_id: pod for pod in pods}
+        found = pick(self.loads(by_id.values()))
+        return None if found is None else by_id[found.pod]
+
+    # Waking
+
+    async def wake(self, tenant: TenantId, *, but: PodId | None = None) -> PodAddress | None:
+        """Ask the autoscaler for a pod; None where all it has have just refused, or are `but`.
+
+        All who ask for one tenant at a time share one question. Raises Unavailable,
+        TooManyConnections, or Rejected where the tenant is no more.
         """
+        task = self._waking.get(tenant)
+        if task is None:
+            task = spawn(self._ask(tenant), name=f"wake-{tenant}")
+            self._waking[tenant] = task
+            task.add_done_callback(lambda _: self._waking.pop(tenant, None))
+        pods = await asyncio.shield(task)
+        if isinstance(pods, DormouseError):
+            raise pods
+        return self._least_busy(pod for pod in pods if pod.pod_id != but)
+
+    async def _ask(self, tenant: TenantId) -> list[PodAddress] | DormouseError:
         request = WakeRequest(protocol_version=PROTOCOL_VERSION, tenant_id=tenant)
         try:
             reply = await self._autoscaler.Wake(request, timeout=WAKE_TIMEOUT)
@@ -73,11 +152,15 @@ class Pods:
             extra = {"tenant": tenant, "code": error.code().name, "details": error.details()}
             _log.warning("wake failed", extra=extra)
             if error.code() == grpc.StatusCode.NOT_FOUND:
-                raise unknown_tenant() from error
+                return unknown_tenant()
             if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED:
-                raise TooManyConnections("too many tenants are being woken; try again") from error
-            raise Unavailable("the database cannot be woken right now", blame=Blame.POD) from error
-        return self._least_busy(list(reply.pods))
+                return TooManyConnections(
+                    "too many tenants are being woken; try again", reason=Reason.UNAVAILABLE
+                )
+            return Unavailable("the database cannot be woken right now", blame=Blame.POD)
+        return list(reply.pods)
+
+    # What this proxy knows by itself
 
     def refused(self, pod: PodAddress) -> None:
         """The pod could not be dialled, or takes no sessions."""
@@ -88,13 +171,16 @@ class Pods:
 
     def session_opened(self, pod: PodAddress) -> None:
         """One more session of ours."""
-        self.sessions[PodId(pod.pod_id)] += 1
+        self._own[PodId(pod.pod_id)] += 1
 
     def session_closed(self, pod: PodAddress) -> None:
         """One less."""
-        self.sessions[PodId(pod.pod_id)] -= 1
-        if self.sessions[PodId(pod.pod_id)] <= 0:
-            del self.sessions[PodId(pod.pod_id)]
+        key = PodId(pod.pod_id)
+        self._own[key] -= 1
+        if self._own[key] <= 0:
+            del self._own[key]
+
+    # Following
 
     async def watch(self) -> None:
         """Follow the autoscaler until cancelled, over as many streams as it takes."""
@@ -108,23 +194,39 @@ class Pods:
             await asyncio.sleep(min(delay, RECONNECT_MAX_SECONDS))
 
     async def _follow(self) -> None:
-        stream = self._autoscaler.WatchPods(
-            WatchPodsRequest(protocol_version=PROTOCOL_VERSION), wait_for_ready=True
+        request = WatchPodsRequest(
+            protocol_version=PROTOCOL_VERSION,
+            peer_address=self._peer_address,
+            proxy_number=self.number,
         )
-        fresh: dict[TenantId, list[PodAddress]] = {}
-        current = fresh
-        async for change in stream:
-            _apply(current, change)
+        picture: dict[TenantId, list[PodAddress]] = {}
+        async for change in self._autoscaler.WatchPods(request, wait_for_ready=True):
+            if change.HasField("proxies"):
+                self._meet(change.proxies)
+            if change.HasField("pods"):
+                self._apply(picture, change.pods)
             if change.complete:
-                self._picture = fresh
+                self._picture = picture
                 self.complete.set()
+            self.changed.set()
 
+    def _meet(self, proxies: Proxies) -> None:
+        if proxies.your_number != self.number:
+            _log.info("proxy number given", extra={"number": proxies.your_number})
+        self.number = proxies.your_number
+        self.proxies = {other.number: other.peer_address for other in proxies.others}
+        self.on_meeting()
 
-def _apply(picture: dict[TenantId, list[PodAddress]], change: PodsChange) -> None:
-    if not change.HasField("pods"):
-        return
-    tenant = TenantId(change.pods.tenant_id)
-    if change.pods.pods:
-        picture[tenant] = list(change.pods.pods)
-    else:
-        picture.pop(tenant, None)
+    def _apply(self, picture: dict[TenantId, list[PodAddress]], pods: PodsOfTenant) -> None:
+        tenant = TenantId(pods.tenant_id)
+        before = {pod.pod_id for pod in self.of(tenant)}
+        if before and any(pod.pod_id not in before for pod in pods.pods):
+            self.joined.add(tenant)
+        if pods.pods:
+            picture[tenant] = list(pods.pods)
+        else:
+            picture.pop(tenant, None)
+        for gone in before - {pod.pod_id for pod in pods.pods}:
+            self._own_then.pop(PodId(gone), None)
+        for pod in pods.pods:
+            self._own_then[PodId(pod.pod_id)] = self._own[PodId(pod.pod_id)]

@@ -1,4 +1,4 @@
-"""The login relay, fed in pieces: same bytes out, the key exchanged, refusals noticed."""
+"""The login relay in pieces: same bytes out, key and frames looked at, refusals noticed."""
 
 from itertools import pairwise
 
@@ -8,55 +8,74 @@ from hypothesis import strategies as st
 
 from pgwire import backend, notices
 from pgwire.errors import ProtocolViolation
-from proxy.login import Login, PodRefused
+from pgwire.link import Checkpoint, Link
+from pgwire.startup import CancelRequest
+from proxy.login import Login, PodRefused, ResumeRefused
 
+LINK = Link.new(77)
 HEAD = backend.AUTHENTICATION_OK + backend.parameter_status("TimeZone", "UTC")
-KEY = backend.backend_key_data(77, b"real")
-NEW_KEY = backend.backend_key_data(77, b"fake")
-STREAM = HEAD + KEY + backend.READY_IDLE + b"what follows is nobody's business"
+KEY = backend.backend_key_data(77, LINK.cancel_secret)
+OTHER_KEY = backend.backend_key_data(78, b"real")
+CHECKPOINT = Checkpoint(b"sealed")
+REST = b"what follows is nobody's business"
 
 
-def login() -> Login:
-    return Login(lambda pid, secret: b"fake" if (pid, secret) == (77, b"real") else b"!!!!")
-
-
-@given(st.lists(st.integers(0, len(STREAM)), max_size=8))
-def test_pieces_of_any_size(cuts: list[int]) -> None:
-    under_test = login()
-    edges = [0, *sorted(cuts), len(STREAM)]
+@given(st.sampled_from([KEY, OTHER_KEY]), st.lists(st.integers(0, 200), max_size=8), st.booleans())
+def test_pieces_of_any_size(key: bytes, cuts: list[int], resumes: bool) -> None:
+    stream = HEAD + key + CHECKPOINT.build() + backend.READY_IDLE + REST
+    under_test = Login(LINK, resumes=resumes)
     out = b""
-    for low, high in pairwise(edges):
-        if not under_test.ready:
-            out += under_test.feed(STREAM[low:high])
-        else:
-            out += STREAM[low:high]
+    for low, high in pairwise([0, *sorted(cuts), max(200, len(stream))]):
+        out += under_test.feed(stream[low:high])
     assert under_test.ready
-    assert out == STREAM.replace(KEY, NEW_KEY)
+    rest = under_test.rest()
+    assert out == (b"" if resumes else HEAD + KEY)
+    assert rest == (b"" if resumes else backend.READY_IDLE) + REST
+    assert under_test.taken == [CHECKPOINT]
+    own = CancelRequest(77, LINK.cancel_secret)
+    assert under_test.key == (own if key == KEY else CancelRequest(78, b"real"))
 
 
-def error(sqlstate: str) -> bytes:
-    return notices.error_response(notices.Notice("FATAL", sqlstate, "no"))
+def error(sqlstate: str, severity: str = "FATAL") -> bytes:
+    return notices.error_response(notices.Notice(severity, sqlstate, "no"))
 
 
 @pytest.mark.parametrize("sqlstate", ["57P01", "57P03"])
 def test_a_pod_that_takes_nobody_is_noticed_at_once(sqlstate: str) -> None:
     with pytest.raises(PodRefused, match=sqlstate):
-        login().feed(error(sqlstate))
+        Login(LINK).feed(error(sqlstate))
 
 
 def test_other_errors_are_the_clients() -> None:
-    under_test = login()
+    under_test = Login(LINK)
     assert under_test.feed(error("28P01")) == error("28P01")
     assert (under_test.failed, under_test.answered) == (True, True)
 
 
 def test_a_refusal_after_the_first_answer_is_the_clients() -> None:
-    under_test = login()
+    under_test = Login(LINK)
     assert under_test.feed(HEAD + error("57P01")) == HEAD + error("57P01")
     assert under_test.failed
 
 
-@pytest.mark.parametrize("bytes_", [b"R\xff\xff\xff\xff", b"K\0\0\0\x05x", b"S\0\0\0\0"])
+def test_whoever_resumes_tries_another_pod_or_hears_the_reason() -> None:
+    with pytest.raises(PodRefused, match="57P03"):
+        Login(LINK, resumes=True).feed(HEAD + error("57P03"))
+    with pytest.raises(ResumeRefused, match="28000") as caught:
+        Login(LINK, resumes=True).feed(HEAD + error("28000"))
+    assert caught.value.answer == error("28000")
+
+
+def test_a_notice_is_not_lost_when_a_session_is_resumed() -> None:
+    notice = notices.notice_response(notices.Notice("NOTICE", "00000", "hear"))
+    under_test = Login(LINK, resumes=True)
+    assert under_test.feed(HEAD + notice + KEY + backend.READY_IDLE) == b""
+    assert under_test.rest() == notice
+
+
+@pytest.mark.parametrize(
+    "bytes_", [b"R\xff\xff\xff\xff", b"K\0\0\0\x05x", b"S\0\0\0\0", b"M\0\0\0\5?"]
+)
 def test_a_broken_pod_is_an_error(bytes_: bytes) -> None:
     with pytest.raises(ProtocolViolation):
-        login().feed(bytes_)
+        Login(LINK).feed(bytes_)
