@@ -171,7 +171,7 @@ class Controller:
             case ForkPod():
                 ticket = random.getrandbits(63) | 1
                 self.fleet.fork_asked(ticket, now)
-                self._runtime.start(ticket)
+                self._runtime.start(ticket, urgent=bool(self.fleet.wakes))
             case ClaimPod(tenant, pod, cause, why):
                 self.fleet.pod_claimed(pod, tenant, cause, now)
                 self._explain(tenant, cause.value, why, pod)

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13proto/podhost.proto\x12\x13\x64ormouse.podhost.v1\"\xa3\x01\n\x0bHostCommand\x12,\n\x04\x66ork\x18\x01 \x01(\x0b\x32\x1c.dormouse.podhost.v1.ForkPodH\x00\x12,\n\x04kill\x18\x02 \x01(\x0b\x32\x1c.dormouse.podhost.v1.KillPodH\x00\x12-\n\x06retire\x18\x03 \x01(\x0b\x32\x1b.dormouse.podhost.v1.RetireH\x00\x42\t\n\x07\x63ommand\"\x19\n\x07\x46orkPod\x12\x0e\n\x06ticket\x18\x01 \x01(\x04\"\x16\n\x07KillPod\x12\x0b\n\x03pid\x18\x01 \x01(\r\"\x08\n\x06Retire\"\xdc\x01\n\tHostEvent\x12/\n\x05hello\x18\x01 \x01(\x0b\x32\x1e.dormouse.podhost.v1.HostHelloH\x00\x12\x32\n\x07started\x18\x02 \x01(\x0b\x32\x1f.dormouse.podhost.v1.PodStartedH\x00\x12.\n\x05\x65nded\x18\x03 \x01(\x0b\x32\x1d.dormouse.podhost.v1.PodEndedH\x00\x12\x31\n\x06\x66\x61iled\x18\x04 \x01(\x0b\x32\x1f.dormouse.podhost.v1.ForkFailedH\x00\x42\x07\n\x05\x65vent\"{\n\tHostHello\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12/\n\x06living\x18\x02 \x03(\x0b\x32\x1f.dormouse.podhost.v1.PodStarted\x12\x12\n\ngeneration\x18\x03 \x01(\x04\x12\x0f\n\x07retired\x18\x04 \x01(\x08\"B\n\nPodStarted\x12\x0e\n\x06ticket\x18\x01 \x01(\x04\x12\x0b\n\x03pid\x18\x02 \x01(\r\x12\x17\n\x0f\x63ontrol_address\x18\x03 \x01(\t\"\'\n\x08PodEnded\x12\x0b\n\x03pid\x18\x01 \x01(\r\x12\x0e\n\x06status\x18\x02 \x01(\x11\",\n\nForkFailed\x12\x0e\n\x06ticket\x18\x01 \x01(\x04\x12\x0e\n\x06reason\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13proto/podhost.proto\x12\x13\x64ormouse.podhost.v1\"\xa3\x01\n\x0bHostCommand\x12,\n\x04\x66ork\x18\x01 \x01(\x0b\x32\x1c.dormouse.podhost.v1.ForkPodH\x00\x12,\n\x04kill\x18\x02 \x01(\x0b\x32\x1c.dormouse.podhost.v1.KillPodH\x00\x12-\n\x06retire\x18\x03 \x01(\x0b\x32\x1b.dormouse.podhost.v1.RetireH\x00\x42\t\n\x07\x63ommand\")\n\x07\x46orkPod\x12\x0e\n\x06ticket\x18\x01 \x01(\x04\x12\x0e\n\x06urgent\x18\x02 \x01(\x08\"\x16\n\x07KillPod\x12\x0b\n\x03pid\x18\x01 \x01(\r\"\x08\n\x06Retire\"\xdc\x01\n\tHostEvent\x12/\n\x05hello\x18\x01 \x01(\x0b\x32\x1e.dormouse.podhost.v1.HostHelloH\x00\x12\x32\n\x07started\x18\x02 \x01(\x0b\x32\x1f.dormouse.podhost.v1.PodStartedH\x00\x12.\n\x05\x65nded\x18\x03 \x01(\x0b\x32\x1d.dormouse.podhost.v1.PodEndedH\x00\x12\x31\n\x06\x66\x61iled\x18\x04 \x01(\x0b\x32\x1f.dormouse.podhost.v1.ForkFailedH\x00\x42\x07\n\x05\x65vent\"{\n\tHostHello\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12/\n\x06living\x18\x02 \x03(\x0b\x32\x1f.dormouse.podhost.v1.PodStarted\x12\x12\n\ngeneration\x18\x03 \x01(\x04\x12\x0f\n\x07retired\x18\x04 \x01(\x08\"B\n\nPodStarted\x12\x0e\n\x06ticket\x18\x01 \x01(\x04\x12\x0b\n\x03pid\x18\x02 \x01(\r\x12\x17\n\x0f\x63ontrol_address\x18\x03 \x01(\t\"\'\n\x08PodEnded\x12\x0b\n\x03pid\x18\x01 \x01(\r\x12\x0e\n\x06status\x18\x02 \x01(\x11\",\n\nForkFailed\x12\x0e\n\x06ticket\x18\x01 \x01(\x04\x12\x0e\n\x06reason\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,19 +34,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HOSTCOMMAND']._serialized_start=45
   _globals['_HOSTCOMMAND']._serialized_end=208
   _globals['_FORKPOD']._serialized_start=210
-  _globals['_FORKPOD']._serialized_end=235
-  _globals['_KILLPOD']._serialized_start=237
-  _globals['_KILLPOD']._serialized_end=259
-  _globals['_RETIRE']._serialized_start=261
-  _globals['_RETIRE']._serialized_end=269
-  _globals['_HOSTEVENT']._serialized_start=272
-  _globals['_HOSTEVENT']._serialized_end=492
-  _globals['_HOSTHELLO']._serialized_start=494
-  _globals['_HOSTHELLO']._serialized_end=617
-  _globals['_PODSTARTED']._serialized_start=619
-  _globals['_PODSTARTED']._serialized_end=685
-  _globals['_PODENDED']._serialized_start=687
-  _globals['_PODENDED']._serialized_end=726
-  _globals['_FORKFAILED']._serialized_start=728
-  _globals['_FORKFAILED']._serialized_end=772
+  _globals['_FORKPOD']._serialized_end=251
+  _globals['_KILLPOD']._serialized_start=253
+  _globals['_KILLPOD']._serialized_end=275
+  _globals['_RETIRE']._serialized_start=277
+  _globals['_RETIRE']._serialized_end=285
+  _globals['_HOSTEVENT']._serialized_start=288
+  _globals['_HOSTEVENT']._serialized_end=508
+  _globals['_HOSTHELLO']._serialized_start=510
+  _globals['_HOSTHELLO']._serialized_end=633
+  _globals['_PODSTARTED']._serialized_start=635
+  _globals['_PODSTARTED']._serialized_end=701
+  _globals['_PODENDED']._serialized_start=703
+  _globals['_PODENDED']._serialized_end=742
+  _globals['_FORKFAILED']._serialized_start=744
+  _globals['_FORKFAILED']._serialized_end=788
 # @@protoc_insertion_point(module_scope)

@@ -23,12 +23,13 @@ class Confinement:
         """Make the group of the next pod."""
         return self.groups.open() if self.groups is not None else None
 
-    def enter(self, group: Path | None) -> None:
-        """Be confined; in the child."""
+    def enter(self, group: Path | None, *, urgent: bool) -> None:
+        """Be confined; in the child. An urgent one keeps its priority: somebody waits for it."""
         if self.groups is not None and group is not None:
             self.groups.enter(group)
         priority.die_early(self.oom_score)
-        priority.OWN.lower(self.nice)
+        if not urgent:
+            priority.OWN.lower(self.nice)
 
     def close(self, group: Path | None) -> None:
         """The pod has ended."""

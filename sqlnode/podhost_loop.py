@@ -26,6 +26,7 @@ from types import FrameType
 from dormouse.base.clock import Clock
 from proto.podhost_pb2 import (
     ForkFailed,
+    ForkPod,
     HostCommand,
     HostEvent,
     HostHello,
@@ -185,7 +186,7 @@ class PodHost:
 
     def _obey(self, command: HostCommand) -> None:
         if command.HasField("fork"):
-            self._fork(command.fork.ticket)
+            self._fork(command.fork)
         elif command.HasField("kill") and command.kill.pid in self._children:
             os.kill(command.kill.pid, signal.SIGKILL)
         elif command.HasField("retire"):
@@ -197,13 +198,14 @@ class PodHost:
         self._retired = True
         self._greet()
 
-    def _fork(self, ticket: int) -> None:
+    def _fork(self, command: ForkPod) -> None:
+        ticket = command.ticket
         if self._is_ending or len(self._children) >= self._pods_max:
             reason = "host is ending" if self._is_ending else "pod limit reached"
             self._send(HostEvent(failed=ForkFailed(ticket=ticket, reason=reason)))
             return
         group = self._confinement.open()
-        confine = functools.partial(self._confinement.enter, group)
+        confine = functools.partial(self._confinement.enter, group, urgent=command.urgent)
         try:
             pid, report_fd = fork_pod(self._run_pod, self._close, confine)
         except OSError as error:

@@ -72,8 +72,11 @@ RuntimeEvent = Connected | Lost | Started | StartFailed | Ended
 class PodRuntime(Protocol):
     """Starts and ends pods; one user at a time."""
 
-    def start(self, ticket: int) -> None:
-        """Ask for a pod; `ticket` comes back in Started or StartFailed."""
+    def start(self, ticket: int, *, urgent: bool) -> None:
+        """Ask for a pod; `ticket` comes back in Started or StartFailed.
+
+        One that is not urgent is not to take from running pods what they can use.
+        """
         ...
 
     def kill(self, pod: PodKey) -> None:

@@ -25,7 +25,7 @@ from autoscaler.pods import PodKey
 from autoscaler.runtimes.base import RuntimeEvent, StartFailed
 from autoscaler.runtimes.hostlink import HostGone, HostLink, WrongProtocol
 from autoscaler.runtimes.hosts import Hosts
-from autoscaler.runtimes.memory import PodMemory, memory_of
+from autoscaler.runtimes.memory import MemorySums, PodMemory, memory_of
 from dormouse.base.frames import BadFrame
 from dormouse.base.tasks import cancel, spawn
 from proto.podhost_pb2 import ForkPod, HostCommand, HostEvent, KillPod, Retire
@@ -37,6 +37,8 @@ RECONNECT_SECONDS = 0.1
 RECONNECT_MAX_SECONDS = 0.4
 """A host is back within a second or two, and every wake waits for it."""
 RETIRE_AGAIN_ROUNDS = 20
+MEMORY_ROUNDS = 4
+"""One pod a second is asked for its memory: a small part of a percent of a core."""
 HOSTS_MAX = 64
 """Sockets looked at, the newest first."""
 UNREAD_EVENTS_MAX = 1_000
@@ -54,6 +56,7 @@ class ProcessRuntime:
         self._hosts = Hosts()
         self._links: dict[int, HostLink] = {}
         self._following: dict[int, asyncio.Task[None]] = {}
+        self._memory = MemorySums(self.memory_of)
         self._events: deque[RuntimeEvent] = deque()
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
@@ -61,10 +64,10 @@ class ProcessRuntime:
     def __repr__(self) -> str:
         return f"<ProcessRuntime {self._folder} {self._hosts} links={sorted(self._links)}>"
 
-    def start(self, ticket: int) -> None:
+    def start(self, ticket: int, *, urgent: bool) -> None:
         """See `PodRuntime.start`."""
         if (newest := self._hosts.newest) is not None:
-            self._send(newest, HostCommand(fork=ForkPod(ticket=ticket)))
+            self._send(newest, HostCommand(fork=ForkPod(ticket=ticket, urgent=urgent)))
 
     def kill(self, pod: PodKey) -> None:
         """See `PodRuntime.kill`."""
@@ -74,10 +77,6 @@ class ProcessRuntime:
     def memory_of(self, pod: PodKey) -> PodMemory | None:
         """What the pod uses just now; see `autoscaler.runtimes.memory` for what asking costs."""
         return memory_of(int(pod))
-
-    def pods(self) -> list[PodKey]:
-        """Every pod that is known to live."""
-        return self._hosts.pods()
 
     async def events(self) -> AsyncIterator[RuntimeEvent]:
         """See `PodRuntime.events`."""
@@ -103,6 +102,8 @@ class ProcessRuntime:
             self._find()
             await asyncio.sleep(SCAN_SECONDS)
             rounds += 1
+            if rounds % MEMORY_ROUNDS == 0:
+                self._memory.refresh(self._hosts.pods())
             if rounds % RETIRE_AGAIN_ROUNDS == 0:
                 self._retire_outdated()
 

@@ -169,13 +169,15 @@ class FakeRuntime:
         self.pods: dict[PodKey, FakePod] = {}
         self.faults: list[set[str]] = []
         self.stamps: list[tuple[int, PodKey]] = []
+        self.urgent: list[bool] = []
         self.killed: list[PodKey] = []
         self.generation = 1
         self.ended: list[asyncio.Task[None]] = []
         self._starting: list[asyncio.Task[None]] = []
         self._events: asyncio.Queue[RuntimeEvent] = asyncio.Queue()
 
-    def start(self, ticket: int) -> None:
+    def start(self, ticket: int, *, urgent: bool) -> None:
+        self.urgent.append(urgent)
         self._starting.append(spawn(self._start(ticket), name="fake-fork"))
 
     async def close(self) -> None:

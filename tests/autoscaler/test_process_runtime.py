@@ -20,7 +20,7 @@ from autoscaler.runtimes.base import (
     Started,
     StartFailed,
 )
-from autoscaler.runtimes.memory import memory_of
+from autoscaler.runtimes.memory import PRIVATE, PSS, MemorySums, PodMemory, memory_of
 from autoscaler.runtimes.process import ProcessRuntime
 from dormouse.base.frames import FrameReader, encode
 from proto.podhost_pb2 import (
@@ -126,8 +126,9 @@ def test_commands_and_events_cross(tmp_path: Path) -> None:
     async def body(watched: Watched) -> None:
         async with hosted(tmp_path, 1, 11) as host:
             assert await watched.next() == Connected(pods(11), 1)
-            watched.runtime.start(5)
-            assert (await host.command()).fork.ticket == 5
+            watched.runtime.start(5, urgent=True)
+            fork = (await host.command()).fork
+            assert (fork.ticket, fork.urgent) == (5, True)
             host.say(HostEvent(started=PodStarted(ticket=5, pid=12, control_address="h:12")))
             assert await watched.next() == Started(5, PodKey("12"), "h:12", 1)
             watched.runtime.kill(PodKey("12"))
@@ -147,7 +148,7 @@ def test_a_cut_connection_is_made_again(tmp_path: Path) -> None:
             host.living = [3]
             host.hang_up()
             assert await watched.next() == Lost()
-            watched.runtime.start(1)  # nobody hears it, nothing breaks
+            watched.runtime.start(1, urgent=False)  # nobody hears it, nothing breaks
             assert await watched.next() == Connected(pods(3), 1)
             host.say_raw(b"\xff\xff\xff\xff")
             assert await watched.next() == Lost()
@@ -175,7 +176,7 @@ def test_a_host_of_another_protocol_is_not_spoken_to(tmp_path: Path, wrong: str)
             waiting = asyncio.ensure_future(watched.next())  # noqa: TID251 - a test's own
             await asyncio.sleep(0.05)
             assert not waiting.done()
-            watched.runtime.start(1)
+            watched.runtime.start(1, urgent=False)
             assert host.commands.empty()
             setattr(host, wrong, 1)
             assert await waiting == Connected(pods(4), 1)
@@ -191,7 +192,7 @@ def test_a_new_host_takes_the_forks_and_the_old_one_is_retired(tmp_path: Path) -
                 # In whichever order they greet, the picture is told once and whole.
                 assert await watched.next() == Connected(both, 2)
                 assert (await old.command()).HasField("retire")
-                watched.runtime.start(5)
+                watched.runtime.start(5, urgent=False)
                 assert (await new.command()).fork.ticket == 5
                 watched.runtime.kill(PodKey("3"))
                 assert (await old.command()).kill.pid == 3
@@ -227,7 +228,7 @@ def test_retire_is_repeated_until_the_host_says_that_it_has(
                 assert (await old.command()).HasField("retire")
             old.retired = True
             old.greet()
-            watched.runtime.start(1)
+            watched.runtime.start(1, urgent=False)
             await asyncio.sleep(0.1)
             while not old.commands.empty():  # on their way before it said so
                 old.commands.get_nowait()
@@ -306,3 +307,24 @@ def test_memory_is_counted_as_shared_and_as_private(tmp_path: Path) -> None:
     some = memory_of(6, tmp_path)
     assert some is not None
     assert (some.pss, some.private) == (3072, 2048)
+
+
+def test_memory_is_summed_up_by_one_question_at_a_time() -> None:
+    asked: list[str] = []
+
+    def ask(pod: PodKey) -> PodMemory | None:
+        asked.append(pod)
+        return PodMemory(int(pod) * 10, int(pod)) if pod != "9" else None
+
+    sums = MemorySums(ask)
+    one, two, gone = PodKey("1"), PodKey("2"), PodKey("9")
+    for _ in range(3):
+        sums.refresh([one, two, gone])
+    assert sorted(asked) == ["1", "2", "9"]
+    assert (PSS._value.get(), PRIVATE._value.get()) == (30, 3)
+    sums.refresh([two])
+    assert PSS._value.get() == 20
+    sums.refresh([two, one])
+    assert asked[-1] == "1", "a new one is asked first"
+    sums.refresh([])
+    assert PSS._value.get() == 0

@@ -70,8 +70,10 @@ def test_more_wakes_than_warm_pods_are_all_served() -> None:
     async def body() -> None:
         async with autoscaler() as harness:
             stub = harness.stub()
+            assert not any(harness.runtime.urgent), "nobody waits for the pool to be filled"
             replies = await asyncio.gather(*(stub.Wake(wake(tenant)) for tenant in range(1, 13)))
             assert len({reply.pods[0].pod_id for reply in replies}) == 12
+            assert any(harness.runtime.urgent)
 
     asyncio.run(body())
 

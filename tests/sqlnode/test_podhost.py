@@ -37,8 +37,8 @@ class Peer:
     def send(self, command: HostCommand) -> None:
         self._socket.sendall(encode(command.SerializeToString()))
 
-    def fork(self, ticket: int) -> None:
-        self.send(HostCommand(fork=ForkPod(ticket=ticket)))
+    def fork(self, ticket: int, *, urgent: bool = False) -> None:
+        self.send(HostCommand(fork=ForkPod(ticket=ticket, urgent=urgent)))
 
     def next(self) -> HostEvent:
         while not self._events:
@@ -167,6 +167,8 @@ def test_a_warm_pod_is_nicer_until_it_is_told_and_dies_early(tmp_path: Path) -> 
         assert before == f"{lowered},{lowered}"
         assert after == f"{normal},{normal}"
         assert int(score) >= OOM_SCORE
+        peer.fork(2, urgent=True)
+        assert peer.started().control_address.split(":")[:2] == [after, after]
 
 
 @pytest.mark.parametrize(
