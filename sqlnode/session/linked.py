@@ -120,9 +120,10 @@ class LinkedSession:
         reason = _BUSY.get(state, "")
         if not reason and session.transactions.active:
             reason = "a transaction is open"
-        if not reason and session.connection.buffered:
-            reason = "messages wait behind the question"
         reason = reason or self._missing or moving.lasting_reason(session)
+        if not reason and session.connection.buffered:
+            # They would be lost: a proxy holds them back until it has the answer.
+            reason = "messages wait behind the question"
         if reason:
             return Refused(reason)
         if session.busy:  # the question came with the last statement: the client waits from now on
