@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import uvloop
 
+from dormouse.base import config
 from pgwire.startup import SSL_REQUEST, StartupMessage
 from proto.control_pb2 import TenantSettings
 from proxy import metrics
-from proxy.config import ProxyLimits, ProxyProtocolSettings
+from proxy.config import ProxyLimits, ProxyProtocolSettings, ProxySettings
 from proxy.proxyprotocol import SIGNATURE
 from tests.proxy.client import Refused, connected, error_in, eventually, open_socket
 from tests.proxy.doubles import Setup, proxied
@@ -176,6 +177,20 @@ def test_a_header_on_the_other_listener_is_a_protocol_violation(tmp_path: Path) 
         writer.close()
 
     run(tmp_path, body)
+
+
+def test_its_settings_are_read_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "proxy.json"
+    behind = ProxyProtocolSettings(trusted_networks=("10.0.0.0/8", "fd00::/8"), listen_fds=(7, 8))
+    for proxy_protocol in (None, behind):
+        settings = ProxySettings(
+            certs=tmp_path,
+            control_address="a:1",
+            autoscaler_address="b:2",
+            proxy_protocol=proxy_protocol,
+        )
+        config.dump(settings, file)
+        assert config.load(ProxySettings, file) == settings
 
 
 def test_by_default_there_is_no_such_listener(tmp_path: Path) -> None:
