@@ -10,7 +10,16 @@ from dormouse.cli.output import plain, table
 SORTS = {"c": "cpu", "r": "ru", "s": "sessions", "w": "parked", "p": "pods", "n": "name"}
 """Keys, and what they sort by in the words of the API."""
 
-_HEADER = ("TENANT", "STATE", "PODS", "CPU %", "SESSIONS", "PARKED", "RU/S", "AWAKE BECAUSE")
+_HEADER = (
+    "TENANT",
+    "STATE",
+    "PODS (WANTED)",
+    "CPU %",
+    "SESSIONS",
+    "PARKED",
+    "RU/S",
+    "AWAKE BECAUSE",
+)
 _MARKED = {"cpu": 3, "ru": 6, "sessions": 4, "parked": 5, "pods": 2, "name": 0}
 _HELP = "q quit   sort: c CPU  r RU/s  s sessions  w parked  p pods  n name   ↑ ↓ scroll"
 _BOLD, _REVERSE, _DIM = "\x1b[1m", "\x1b[7m", "\x1b[2m"
@@ -116,9 +125,9 @@ class _Tenths(float):
 
 
 def _why(tenant: dict[str, Any]) -> str:
-    holds = tenant["holds"]
-    held = f" (backend {holds[0]['backend_pid']}: {holds[0]['reason']})" if holds else ""
-    return f"{tenant['awake_because']}{held}"
+    """What keeps it awake, with the first session that cannot be parked."""
+    held = [f"(backend {each['backend_pid']}: {each['reason']})" for each in tenant["holds"][:1]]
+    return " ".join([tenant["awake_because"], *held]).strip()
 
 
 def _notice(snapshot: Snapshot, document: dict[str, Any]) -> str:

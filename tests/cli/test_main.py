@@ -17,8 +17,12 @@ from dormouse.cli.output import table
         [],
         ["up"],
         ["tenant"],
-        *(["tenant", action] for action in ("create", "list", "show", "suspend", "delete")),
+        *(
+            ["tenant", action]
+            for action in ("create", "list", "show", "set", "explain", "suspend", "delete")
+        ),
         ["sql"],
+        ["top"],
         ["status"],
         ["version"],
     ],
@@ -44,6 +48,8 @@ def test_every_command_explains_itself(
         ["up", "--idle-timeout", "0"],
         ["up", "--idle-timeout", "nan"],
         ["up", "--warm-pods", "many"],
+        ["top", "--interval", "0.1"],
+        ["top", "--interval", "nan"],
         ["nonsense"],
     ],
     ids=" ".join,
@@ -57,7 +63,9 @@ def test_wrong_usage_is_exit_code_2(
     assert "usage: dormouse" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [["status"], ["tenant", "list"], ["sql", "x"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [["status"], ["tenant", "list"], ["sql", "x"], ["top"]], ids=" ".join
+)
 def test_without_a_gateway_it_says_what_to_do(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
