@@ -167,7 +167,7 @@ def _add_upgrade(commands: _Commands) -> None:
     upgrade.add_argument(
         "--storage",
         action="store_true",
-        help="storage, too: statements wait for a moment, and transactions that are open fail",
+        help="storage, too: for a moment statements wait, and some transactions fail (40001)",
     )
     upgrade.add_argument(
         "--wait", action="store_true", help="wait until old proxies and pods have ended, too"

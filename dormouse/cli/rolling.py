@@ -46,7 +46,7 @@ def roles_to_roll(asked: Sequence[str], *, storage: bool) -> tuple[str, ...]:
     if "storage" in asked and not storage:
         raise CommandError(
             "storage is not restarted without --storage",
-            hint="statements that run meanwhile wait, and some fail",
+            hint="for a moment statements wait, and some transactions fail (40001)",
         )
     wanted = set(asked or ORDER[1:]) | ({"storage"} if storage else set())
     return tuple(name for name in ORDER if name in wanted)

@@ -23,7 +23,8 @@ from dormouse.cli.output import counted, print_json
 from dormouse.cli.rolling import LAST_EVENTS
 
 STORAGE_WARNING = (
-    "Storage is restarted, too: statements wait for a moment, and transactions that are open fail."
+    "Storage is restarted, too: for a moment statements wait, and some transactions fail with an "
+    "error that says to retry them (40001)."
 )
 _LINE_BYTES_MAX = 64 << 10
 _METRICS_SECONDS_MAX = 2.0
