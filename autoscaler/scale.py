@@ -64,7 +64,7 @@ class ScalePolicy:
     peak_factor: float = 1.33
     """Capacity per use at the peak."""
 
-    peak_seconds: float = 3.0
+    peak_seconds: float = 2.0
     """How long a peak is: its height is the mean over so long."""
 
     cores_per_pod: float = 1.0
@@ -73,7 +73,7 @@ class ScalePolicy:
     saturated_at: float = 0.9
     """The share of its cores from which on a pod is saturated."""
 
-    saturated_seconds: float = 3.0
+    saturated_seconds: float = 2.0
     """How long until it asks for a helper."""
 
     quiet_seconds: float = 60.0

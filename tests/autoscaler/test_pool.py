@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoscaler.pool import COVER, FORK_SECONDS, MEMORY_SECONDS, RATE_SECONDS, WakeRate, warm_wanted
+from autoscaler.pool import (
+    BURST_MAX,
+    COVER,
+    FORK_SECONDS,
+    HOURLY_SECONDS,
+    RATE_SECONDS,
+    RECENT_SECONDS,
+    WakeRate,
+    warm_wanted,
+)
 
 LOW, HIGH = 2, 64
 
@@ -34,8 +43,25 @@ def test_a_claim_now_and_then_needs_no_more() -> None:
 def test_a_burst_is_covered_when_it_comes_again() -> None:
     rate = _rate(*[10.0] * 20)
     assert _wanted(rate, 10.0) == 20
-    assert _wanted(rate, 10.0 + MEMORY_SECONDS) == 10
-    assert _wanted(rate, 10.0 + 10 * MEMORY_SECONDS) == LOW
+    assert _wanted(rate, 10.0 + RECENT_SECONDS) == 10
+    assert _wanted(rate, 10.0 + 10 * RECENT_SECONDS) == LOW
+
+
+def test_a_burst_by_the_clock_is_covered_a_minute_before() -> None:
+    hour = 3600.0
+    rate = _rate(*[10 * 60.0 + 5] * 20)
+    assert _wanted(rate, hour + 8 * 60.0) == LOW
+    assert _wanted(rate, hour + 9 * 60.0) == 19  # 20, an hour ago
+    assert _wanted(rate, hour + 10 * 60.0 + 59) == 19
+    assert _wanted(rate, hour + 11 * 60.0) == LOW
+    assert _wanted(rate, 12 * hour + 9.5 * 60.0) == 10
+    assert _wanted(rate, 72 * hour + 9.5 * 60.0) == LOW
+
+
+def test_a_flood_is_not_remembered_for_longer_than_a_burst() -> None:
+    rate = _rate(*[10.0] * 10_000)
+    assert rate.enough(10.0) == BURST_MAX
+    assert _wanted(rate, 10.0 + 10 * RECENT_SECONDS) == LOW
 
 
 def test_claims_that_forks_can_follow_are_no_burst() -> None:
@@ -79,8 +105,10 @@ class Twin:
         ready, most = float("-inf"), 0.0
         for at in self.claims:
             ready = max(ready, at) + FORK_SECONDS  # when the replacement of this one is there
-            under_way = (ready - at) / FORK_SECONDS
-            most = max(most, under_way * 0.5 ** ((now - at) / MEMORY_SECONDS))
+            burst = min((ready - at) / FORK_SECONDS, BURST_MAX)
+            most = max(most, burst * 0.5 ** ((now - at) / RECENT_SECONDS))
+            if any(int(at / 60) % 60 == int(then / 60) % 60 for then in (now, now + 60)):
+                most = max(most, burst * 0.5 ** ((now - at) / HOURLY_SECONDS))
         return most
 
     def expected(self, now: float) -> int:
@@ -104,7 +132,7 @@ def test_the_size_is_that_of_its_twin(seed: int) -> None:
         now += dice.expovariate(1 / pace)
         rate.note(now)
         twin.claims.append(now)
-        later = now + dice.choice([0.0, 0.0, 30.0])
+        later = now + dice.choice([0.0, 0.0, 30.0, 3600.0])
         assert rate.per_second(later) == pytest.approx(twin.per_second(later))
         assert rate.enough(later) == pytest.approx(twin.enough(later))
         seen = math.ceil(twin.enough(later) - 0.5)
@@ -120,11 +148,17 @@ def test_it_stays_within_its_bounds(claims: list[float], later: float, low: int,
     assert low <= wanted <= low + more
 
 
-@given(_CLAIMS, st.lists(st.floats(0, 10_000), min_size=2, max_size=20).map(sorted))
+@given(_CLAIMS, st.lists(st.floats(0, 1e6), min_size=2, max_size=20).map(sorted))
 def test_without_claims_it_only_shrinks(claims: list[float], later: list[float]) -> None:
+    """Seen at the same minute of the hour; other minutes remember other things."""
     rate = _rate(*claims)
-    sizes = [_wanted(rate, 5_000.0 + seconds) for seconds in later]
+    sizes = [_wanted(rate, 5_000.0 + 3_600.0 * (seconds // 3_600)) for seconds in later]
     assert sizes == sorted(sizes, reverse=True)
+
+
+@given(_CLAIMS)
+def test_a_week_later_nothing_is_remembered(claims: list[float]) -> None:
+    assert _wanted(_rate(*claims), 7 * 86_400.0) == LOW
 
 
 @given(_CLAIMS, st.floats(0, 5_000))

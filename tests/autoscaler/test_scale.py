@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from autoscaler.scale import SAMPLE_SECONDS_MIN, ScalePolicy, TenantLoad, Wanted, pods_wanted
 
-POLICY = ScalePolicy(average_factor=4.0, peak_factor=1.33, peak_seconds=5.0, quiet_seconds=60.0)
+POLICY = ScalePolicy(peak_seconds=5.0, saturated_seconds=3.0, quiet_seconds=60.0)
 WINDOW = int(POLICY.window_seconds)
 
 
