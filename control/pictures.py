@@ -99,8 +99,9 @@ def read_picture(message: autoscaler_pb2.TenantPicture) -> Picture:
 
 
 def read_decision(message: autoscaler_pb2.Decision) -> Decision:
-    """One decision."""
-    return Decision(message.at_unix_ms, message.action, message.reason, dict(message.inputs))
+    """One decision; its inputs by name, for they come in any order."""
+    inputs = dict(sorted(message.inputs.items()))
+    return Decision(message.at_unix_ms, message.action, message.reason, inputs)
 
 
 def read_awake(reply: autoscaler_pb2.DescribeTenantsReply) -> Awake:

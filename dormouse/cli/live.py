@@ -73,8 +73,8 @@ def screen(snapshot: Snapshot, view: View, *, title: str, columns: int, lines: i
     shown.append(_REVERSE + head[:columns].ljust(columns))
     shown += [row[:columns] for row in rows[offset : offset + page]]
     below = len(rows) - offset - page
-    more = f"   {below} more below" if below > 0 else ""
-    return [*shown[: lines - 1], _DIM + (_HELP + more)[:columns]]
+    more = f"{below} more below   " if below > 0 else ""
+    return [*shown[: lines - 1], _DIM + (more + _HELP)[:columns]]
 
 
 def report(document: dict[str, Any]) -> str:
@@ -132,6 +132,7 @@ def _why(tenant: dict[str, Any]) -> str:
 
 def _notice(snapshot: Snapshot, document: dict[str, Any]) -> str:
     if snapshot.problem:
-        return f"! {snapshot.problem}; this is {snapshot.age_seconds:.0f} s old"
+        # The age first: what is cut off on a narrow screen is the end.
+        return f"! {snapshot.age_seconds:.0f} s old: {snapshot.problem}"
     more = document["more"]
     return f"and {more} more that are not shown" if more else ""

@@ -62,7 +62,7 @@ def test_a_screen_of_tenants() -> None:
 
 def test_what_is_old_or_left_out_is_said() -> None:
     away = _plain(_laid_out(live(_SHOP), problem="the API does not answer", age_seconds=12.4))
-    assert away[3] == "! the API does not answer; this is 12 s old"
+    assert away[3] == "! 12 s old: the API does not answer"
     assert away[5].startswith("shop-17")
     never = _plain(_laid_out(None, problem="the API does not answer"))
     assert "! the API does not answer" in never
@@ -329,7 +329,7 @@ def test_ctrl_z_lends_the_terminal_to_the_shell() -> None:
 def test_while_the_gateway_is_away_it_says_so_and_then_goes_on() -> None:
     with _top() as (terminal, api):
         api.away = "the autoscaler does not answer"
-        terminal.shows("! the autoscaler does not answer; this is ")
+        terminal.shows(" s old: the autoscaler does not answer")
         assert any("shop-17" in line for line in terminal.shown)
         api.answers["GET /v1/live"], api.away = live(tenant(5, "new")), ""
         terminal.shows("new-5")

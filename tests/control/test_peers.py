@@ -72,7 +72,10 @@ class _Autoscaler(autoscaler_pb2_grpc.AutoscalerServicer):
     ) -> autoscaler_pb2.ExplainTenantReply:
         picture = _MESSAGE if request.tenant_id == 7 else None
         decision = autoscaler_pb2.Decision(
-            at_unix_ms=5, action="wake", reason="asked", inputs={"pods": "0"}
+            at_unix_ms=5,
+            action="wake",
+            reason="asked",
+            inputs={"pods": "0", "cores": "1", "b": "2"},
         )
         # More than was asked for: what comes from elsewhere is bounded here too.
         return autoscaler_pb2.ExplainTenantReply(picture=picture, decisions=[decision] * 9)
@@ -123,8 +126,10 @@ def test_everything_that_is_told_is_read(tmp_path: Path) -> None:
         assert (awake.pictures, awake.warm_pool) == ({seven: _PICTURE}, WarmPool(1, 2))
         service.warm_pool = None
         assert (await peers.awake()).warm_pool is None
-        decision = Decision(5, "wake", "asked", {"pods": "0"})
-        assert await peers.explain(seven, decisions_max=2) == (_PICTURE, [decision] * 2)
+        decision = Decision(5, "wake", "asked", {"b": "2", "cores": "1", "pods": "0"})
+        picture, decisions = await peers.explain(seven, decisions_max=2)
+        assert (picture, decisions) == (_PICTURE, [decision] * 2)
+        assert list(decisions[0].inputs) == ["b", "cores", "pods"]
         assert (await peers.explain(eight, decisions_max=1))[0] == ASLEEP
 
     _with_autoscaler(tmp_path, body)
