@@ -35,17 +35,17 @@ class Door:
 
     def __init__(self, upgrade: Upgrade) -> None:
         self._upgrade = upgrade
-        self._askers = 0
+        self._answering: set[asyncio.Task[None]] = set()
         self._running: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
-        return f"<Door askers={self._askers} {self._upgrade}>"
+        return f"<Door askers={len(self._answering)} {self._upgrade}>"
 
     @contextlib.asynccontextmanager
     async def serve(self, path: Path) -> AsyncIterator[None]:
         """Listen at `path` inside the block."""
         server = await asyncio.start_unix_server(
-            self._answer, sock=listen(path), limit=LINE_BYTES_MAX
+            self._accept, sock=listen(path), limit=LINE_BYTES_MAX
         )
         try:
             yield
@@ -53,15 +53,21 @@ class Door:
             _remove(path)
             server.close()
             await cancel(*self._running)
+            await asyncio.sleep(0)  # askers are told of the end of what they watched
+            await cancel(*self._answering)
 
     def roll(self, roles: Sequence[str]) -> None:
         """Begin an upgrade that nobody watches; its steps are in the log."""
         self._begin(roles, lambda _line: None)
 
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = spawn(self._answer(reader, writer), name="answer a command")
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._askers += 1
         try:
-            if self._askers > _ASKERS_MAX:
+            if len(self._answering) > _ASKERS_MAX:
                 raise CommandError("too many commands at a time")
             async with asyncio.timeout(_COMMAND_SECONDS_MAX):
                 roles = _command(await reader.readline())
@@ -72,7 +78,6 @@ class Door:
         except (OSError, ValueError, TimeoutError) as error:
             _log.warning("a command could not be taken", extra={"reason": repr(error)})
         finally:
-            self._askers -= 1
             writer.close()
 
     async def _watched(self, roles: Sequence[str], writer: asyncio.StreamWriter) -> None:

@@ -83,6 +83,9 @@ class Upgrade:
             except asyncio.CancelledError:
                 say(failed(role, CommandError("the gateway is being stopped")))
                 raise
+            except BaseException:
+                say(failed(role, CommandError("the upgrade broke off", hint="see supervisor.log")))
+                raise
             say({"event": "done", "seconds": self._since(started)})
 
     async def _roll(self, role: str, say: Say) -> None:

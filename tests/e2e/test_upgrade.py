@@ -1,6 +1,7 @@
 """`dormouse upgrade` under clients that work: nobody is refused, nothing fails, all code is new."""
 
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -141,6 +142,22 @@ def test_an_upgrade_is_not_noticed(tmp_path: Path) -> None:
             assert count == (steady.rounds,)
         wait_for(lambda: not retiring(running, "proxy"), seconds=60, what="the old proxy's end")
         assert upgrade(running, "--role", "proxy", "--wait")["draining"] == []
+
+
+def test_a_hangup_is_an_upgrade(tmp_path: Path) -> None:
+    with gateway(tmp_path) as running:
+        before = {name: role["pid"] for name, role in running.roles().items()}
+        running.process.send_signal(signal.SIGHUP)
+
+        def succeeded() -> bool:
+            roles = json.loads((running.folder / "run" / "status.json").read_text())["roles"]
+            fresh = {name for name, role in roles.items() if role["pid"] != before[name]}
+            return fresh == set(_ROLLED) and not any(role["retiring"] for role in roles.values())
+
+        wait_for(succeeded, seconds=60, what="the new generation, and the end of the old one")
+        url = running.create_tenant("shop")["connection_url"]
+        with psycopg.connect(url) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
 def test_storage_goes_only_where_it_is_asked_for(tmp_path: Path) -> None:
