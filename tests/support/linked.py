@@ -15,7 +15,7 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from pgwire import frontend, link
 from pgwire.backend import message
@@ -24,7 +24,7 @@ from pgwire.framing import FrameDecoder
 from pgwire.link import Checkpoint, GivenAway, Held, Link, PodFrame, Purpose, Refused
 from pgwire.notices import Notice, parse
 from pgwire.startup import CancelRequest, StartupMessage
-from tests.support.kv import StorageForTest, storage_running
+from tests.support.kv import storage_running
 from tests.support.pod import DATABASE, PASSWORD, USER, PodForTest, pod_on
 
 SESSION_KEY = bytes(range(32))
@@ -38,23 +38,27 @@ async def pods_running(
     folder: Path, count: int = 1, **options: Any
 ) -> AsyncIterator[tuple[PodForTest, ...]]:
     """Pods of one tenant on one storage, with one session key."""
+    given = {"session_key": SESSION_KEY, **options}
     async with storage_running(folder, engine="memory") as storage, AsyncExitStack() as stack:
-        pods = [await stack.enter_async_context(pod(storage, **options)) for _ in range(count)]
+        pods = [await stack.enter_async_context(pod_on(storage, **given)) for _ in range(count)]
         try:
             yield tuple(pods)
         finally:
             await hang_up()
 
 
-def pod(storage: StorageForTest, **options: Any) -> Any:
-    """One more pod."""
-    return pod_on(storage, **{"session_key": SESSION_KEY, **options})
-
-
 async def hang_up() -> None:
     """Close every client that is still open."""
     while _opened:
         await _opened.pop().close()
+
+
+class Pod(Protocol):
+    """Whatever a proxy can connect to."""
+
+    async def dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A new connection."""
+        ...
 
 
 class Linked:
@@ -76,24 +80,22 @@ class Linked:
     @classmethod
     async def open(
         cls,
-        pod: PodForTest,
+        pod: Pod,
         the_link: Link | None = None,
         *,
         protocol: dict[str, str] | None = None,
         **parameters: str,
     ) -> Self:
         """Log in through a link."""
-        client = cls(await asyncio.open_connection(pod.host, pod.port))
+        client = cls(await pod.dial())
         client.link = the_link or Link.new(next(_pids))
         await client._log_in(protocol or {}, parameters)
         return client
 
     @classmethod
-    async def resume(
-        cls, pod: PodForTest, the_link: Link, sealed: bytes, *, user: str = USER
-    ) -> Self:
+    async def resume(cls, pod: Pod, the_link: Link, sealed: bytes, *, user: str = USER) -> Self:
         """Take a session up on a pod. Raises Refusal."""
-        client = cls(await asyncio.open_connection(pod.host, pod.port))
+        client = cls(await pod.dial())
         client.link = the_link
         startup = StartupMessage(
             {"user": user, "database": DATABASE}, 0, client._options({link.RESUME_OPTION: "on"})
@@ -201,7 +203,7 @@ class Linked:
             raise TypeError(answer)
         return answer
 
-    async def moved(self, pod: PodForTest, purpose: Purpose = Purpose.MOVE) -> "Linked":
+    async def moved(self, pod: Pod, purpose: Purpose = Purpose.MOVE) -> "Linked":
         """The session on another pod."""
         given = await self.give_away(purpose)
         if not isinstance(given, GivenAway) or self.link is None:
@@ -243,9 +245,9 @@ def error(replies: Replies) -> Notice:
     return next(parse(body) for kind, body in replies if kind == "E")
 
 
-async def cancel(pod: PodForTest, pid: int, secret: bytes) -> None:
+async def cancel(pod: Pod, pid: int, secret: bytes) -> None:
     """Send a CancelRequest and wait until it was read."""
-    reader, writer = await asyncio.open_connection(pod.host, pod.port)
+    reader, writer = await pod.dial()
     writer.write(CancelRequest(pid, secret).build())
     await reader.read()
     writer.close()

@@ -7,6 +7,7 @@ The SQL listener speaks without TLS on loopback; the pod's own life (stamp, drai
 tested through `sqlnode.pod` itself. Clients that block need a thread: the pod runs in this loop.
 """
 
+import asyncio
 import subprocess
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -42,6 +43,10 @@ class PodForTest:
     def dsn(self) -> str:
         """For psql and psycopg."""
         return f"postgresql://{USER}:{PASSWORD}@{self.host}:{self.port}/{DATABASE}?sslmode=disable"
+
+    async def dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection to it."""
+        return await asyncio.open_connection(self.host, self.port)
 
 
 @asynccontextmanager

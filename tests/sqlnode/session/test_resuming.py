@@ -1,6 +1,5 @@
 """Taking up a session: only an honest, fresh seal of this tenant's opens the door."""
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -190,7 +189,7 @@ def test_a_draining_pod_takes_up_nobody_but_answers_who_is_there(tmp_path: Path)
         sealed = OURS.seal(state().encode())
         with pytest.raises(Refusal, match="FATAL 57P03: the database system is shutting down"):
             await Linked.resume(pod, Link.new(5), sealed)
-        newcomer = Linked(await asyncio.open_connection(pod.host, pod.port))
+        newcomer = Linked(await pod.dial())
         with pytest.raises(Refusal, match="57P03"):
             await newcomer._log_in({}, {})
         assert await client.rows("SELECT 1") == [("1",)]
@@ -200,7 +199,7 @@ def test_a_draining_pod_takes_up_nobody_but_answers_who_is_there(tmp_path: Path)
 
 
 async def answers(pod: PodForTest, options: dict[str, str], then: bytes) -> tuple[str, str]:
-    client = Linked(await asyncio.open_connection(pod.host, pod.port))
+    client = Linked(await pod.dial())
     names = {"user": USER, "database": DATABASE}
     client.writer.write(StartupMessage(names, 0, options).build() + then)
     replies = await client.until("\0")
@@ -230,7 +229,7 @@ def test_what_is_against_the_protocol(tmp_path: Path, options: dict[str, str], t
 
 def test_a_frame_that_does_not_come_is_not_waited_for_for_ever(tmp_path: Path) -> None:
     async def body(pod: PodForTest) -> None:
-        client = Linked(await asyncio.open_connection(pod.host, pod.port))
+        client = Linked(await pod.dial())
         names = {"user": USER, "database": DATABASE}
         client.writer.write(StartupMessage(names, 0, RESUME).build() + b"M\0\0\1\0abc")
         assert await client.until("\0") == []
@@ -240,12 +239,12 @@ def test_a_frame_that_does_not_come_is_not_waited_for_for_ever(tmp_path: Path) -
 
 def test_private_options_are_no_news_and_others_are_negotiated(tmp_path: Path) -> None:
     async def body(pod: PodForTest) -> None:
-        silent = Linked(await asyncio.open_connection(pod.host, pod.port))
+        silent = Linked(await pod.dial())
         names = {"user": USER, "database": DATABASE}
         option = {link.LINK_OPTION: Link.new(6).option()}
         silent.writer.write(StartupMessage(names, 0, option).build())
         assert (await silent.next() or ("", b""))[0] == "R"
-        other = Linked(await asyncio.open_connection(pod.host, pod.port))
+        other = Linked(await pod.dial())
         other.writer.write(StartupMessage(names, 0, {**option, "_pq_.magic": "on"}).build())
         assert await other.next() == ("v", b"\0\0\0\0\0\0\0\1_pq_.magic\0")
 
