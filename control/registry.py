@@ -137,25 +137,28 @@ class Registry:
         )
         return [_tenant(row) for row in rows]
 
-    async def some(self, tenants: Sequence[TenantId]) -> list[Tenant]:
-        """Those of the tenants that live, in no order."""
+    async def find(self, tenants: Sequence[TenantId]) -> dict[TenantId, Tenant]:
+        """The living ones of those tenants."""
         rows = await self._database.read(
-            f"SELECT {_COLUMNS} FROM tenants"
-            " WHERE id IN (SELECT value FROM json_each(?)) AND deleted_ns IS NULL",
+            f"SELECT {_COLUMNS} FROM tenants WHERE id IN (SELECT value FROM json_each(?))"
+            " AND deleted_ns IS NULL",
+            # One parameter, for SQLite counts parameters and their number has a bound.
             (json.dumps(tenants),),
         )
-        return [_tenant(row) for row in rows]
+        found = map(_tenant, rows)
+        return {tenant.id: tenant for tenant in found}
 
-    async def always_awake(self) -> list[Tenant]:
-        """Living tenants that are to have pods even without a session."""
+    async def kept_awake(self, *, after: int, limit: int) -> list[Tenant]:
+        """Living tenants that have a least number of pods, by id, those above `after`."""
         rows = await self._database.read(
-            f"SELECT {_COLUMNS} FROM tenants WHERE pods_min > 0 AND deleted_ns IS NULL"
+            f"SELECT {_COLUMNS} FROM tenants WHERE deleted_ns IS NULL AND pods_min > 0 AND id > ?"
+            " ORDER BY id LIMIT ?",
+            (after, limit),
         )
         return [_tenant(row) for row in rows]
 
     async def names(self, tenants: Sequence[TenantId]) -> dict[TenantId, str]:
         """The names of those tenants, also of deleted ones."""
-        # One parameter, for SQLite counts parameters and their number has a bound.
         rows = await self._database.read(
             "SELECT id, name FROM tenants WHERE id IN (SELECT value FROM json_each(?))",
             (json.dumps(tenants),),

@@ -8,6 +8,7 @@ import grpc
 import grpc.aio
 
 from control.authority import Authority, AuthorityError
+from control.current import ASKED_MAX, current_tenants
 from control.ledger import AMOUNT_MAX, Ledger, Report
 from control.messages import settings_message, tenant_message
 from control.metrics import PODS_ISSUED
@@ -104,32 +105,15 @@ class ControlService(control_pb2_grpc.ControlServicer):
     ) -> AsyncIterator[control_pb2.TenantChange]:
         """See proto/control.proto."""
         await _check_version(request.protocol_version, context)
+        if len(request.tenant_ids) > ASKED_MAX:
+            await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, "too many tenants")
+        asked = [TenantId(number) for number in request.tenant_ids]
+        now = current_tenants(self._registry, asked, kept_awake=request.with_pods_min)
         try:
-            async for change in self._watchers.watch():
+            async for change in self._watchers.watch(now):
                 yield change
-                if not change.HasField("tenant"):
-                    # Read after the stream has begun: a change that is queued meanwhile is told
-                    # once more than needed, and none is missed.
-                    for told in await self._asked_for(request):
-                        yield told
         except WatchRefused as refused:
             await _abort(context, _REFUSALS[refused.refusal], str(refused))
-
-    async def _asked_for(
-        self, request: control_pb2.WatchTenantsRequest
-    ) -> list[control_pb2.TenantChange]:
-        """The tenants that are told first, as they are now."""
-        asked = [_tenant_id(number) for number in request.tenant_ids]
-        living = await self._registry.some(asked) if asked else []
-        gone = set(asked) - {tenant.id for tenant in living}
-        kept = await self._registry.always_awake() if request.with_pods_min else []
-        return [
-            *(control_pb2.TenantChange(tenant=tenant_message(each)) for each in (*living, *kept)),
-            *(
-                control_pb2.TenantChange(tenant=control_pb2.Tenant(tenant_id=each), deleted=True)
-                for each in gone
-            ),
-        ]
 
 
 def _tenant_id(number: int) -> TenantId:

@@ -78,5 +78,10 @@ STEPS: tuple[tuple[str, ...], ...] = (
         """,
         # Counts the changes of a tenant's settings, for those who change what they have read.
         "ALTER TABLE tenants ADD COLUMN settings_version INTEGER NOT NULL DEFAULT 1",
+        # Those that the autoscaler keeps awake, which it asks for whenever it starts.
+        """
+        CREATE INDEX tenants_kept_awake ON tenants (id)
+        WHERE deleted_ns IS NULL AND pods_min > 0
+        """,
     ),
 )

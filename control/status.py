@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from control.api.models import RetiringView, RoleView, StatusView, TenantTotals
+from control.api.models import RoleView, StatusView, TenantTotals
 
 _log = logging.getLogger(__name__)
 
@@ -25,20 +25,14 @@ class StatusFile:
 
     def view(self, totals: TenantTotals) -> StatusView:
         """The installation just now."""
-        roles, retiring = self._read()
-        return StatusView(version=self._version, roles=roles, retiring=retiring, tenants=totals)
+        return StatusView(version=self._version, roles=self._roles(), tenants=totals)
 
-    def _read(self) -> tuple[dict[str, RoleView], list[RetiringView]]:
+    def _roles(self) -> dict[str, RoleView]:
         if self._path is None:
-            return {}, []
+            return {}
         try:
             document = json.loads(self._path.read_text(encoding="utf-8"))
-            roles = {
-                name: RoleView.model_validate(each) for name, each in document["roles"].items()
-            }
-            # Only an upgrade writes these down.
-            retiring = [RetiringView.model_validate(each) for each in document.get("retiring", ())]
+            return {name: RoleView.model_validate(role) for name, role in document["roles"].items()}
         except (OSError, ValueError, KeyError, ValidationError):
             _log.exception("the status file cannot be read", extra={"path": str(self._path)})
-            return {}, []
-        return roles, retiring
+            return {}

@@ -3,6 +3,9 @@
     change ──▶ queue of watcher 1 ──▶ its stream        nothing here waits for a watcher
           └──▶ queue of watcher 2 ──▶ its stream        full: the watcher is cut, and asks anew
 
+    a stream:  empty │ some tenants as they are now │ every change from the empty message on
+                     └─ read while changes queue ───┘ (but none that is older than what was read)
+
 A watcher that was cut off, for whatever reason, trusts nothing it remembers and asks again. That is
 why a cut is harmless, and why nothing is kept for those who are away.
 """
@@ -10,15 +13,19 @@ why a cut is harmless, and why nothing is kept for those who are away.
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from enum import Enum
+from typing import Self
 
 from control.messages import tenant_message
 from control.metrics import TENANT_CHANGES, WATCHERS, WATCHERS_CUT
 from control.registry import Tenant
-from proto.control_pb2 import TenantChange
+from dormouse.base.ids import TenantId
+from proto import control_pb2
 
 QUEUE_MAX = 1024
 WATCHERS_MAX = 64
+_LAST_VERSION = 2**63
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +46,29 @@ class WatchRefused(Exception):
         self.refusal = refusal
 
 
-_Queue = asyncio.Queue[TenantChange | Refusal]
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A tenant as it is at some version of its settings; nothing comes after its deletion."""
+
+    tenant_id: TenantId
+    version: int
+    message: control_pb2.TenantChange
+
+    @classmethod
+    def of(cls, tenant: Tenant) -> Self:
+        """A tenant that lives."""
+        message = control_pb2.TenantChange(tenant=tenant_message(tenant))
+        return cls(tenant.id, tenant.settings_version, message)
+
+    @classmethod
+    def of_deleted(cls, tenant_id: TenantId, name: str) -> Self:
+        """A tenant that is no more."""
+        gone = control_pb2.Tenant(tenant_id=tenant_id, name=name)
+        message = control_pb2.TenantChange(tenant=gone, deleted=True)
+        return cls(tenant_id, _LAST_VERSION, message)
+
+
+_Queue = asyncio.Queue[Change | Refusal]
 
 
 class Watchers:
@@ -56,12 +85,12 @@ class Watchers:
         """Tell of new settings. To be called before anything else is awaited after the write, so
         that changes are told in the order in which they were made."""
         TENANT_CHANGES.labels("settings").inc()
-        self._publish(TenantChange(tenant=tenant_message(tenant)))
+        self._publish(Change.of(tenant))
 
     def deleted(self, tenant: Tenant) -> None:
         """Tell that the tenant is no more; see `changed`."""
         TENANT_CHANGES.labels("deleted").inc()
-        self._publish(TenantChange(tenant=tenant_message(tenant), deleted=True))
+        self._publish(Change.of_deleted(tenant.id, tenant.name))
 
     def close(self) -> None:
         """End every stream, and begin none any more."""
@@ -69,8 +98,28 @@ class Watchers:
         for queue in list(self._queues):
             self._cut(queue, Refusal.CLOSING)
 
-    async def watch(self) -> AsyncIterator[TenantChange]:
-        """An empty change, then every change from then on. Raises WatchRefused."""
+    async def watch(self, now: AsyncIterator[Change]) -> AsyncIterator[control_pb2.TenantChange]:
+        """An empty message, what `now` reads, then every change. Raises WatchRefused."""
+        queue = self._begin()
+        told: dict[TenantId, int] = {}
+        try:
+            yield control_pb2.TenantChange()
+            async for read in now:
+                told[read.tenant_id] = read.version
+                yield read.message
+            while True:
+                if queue.empty():
+                    told.clear()  # nothing that comes from here on is older
+                change = await queue.get()
+                if isinstance(change, Refusal):
+                    raise WatchRefused(change)
+                if change.version > told.get(change.tenant_id, 0):
+                    yield change.message
+        finally:
+            self._queues.discard(queue)
+            WATCHERS.set(len(self._queues))
+
+    def _begin(self) -> _Queue:
         if self._closing:
             raise WatchRefused(Refusal.CLOSING)
         if len(self._queues) >= WATCHERS_MAX:
@@ -79,18 +128,9 @@ class Watchers:
         queue: _Queue = asyncio.Queue(QUEUE_MAX)
         self._queues.add(queue)
         WATCHERS.set(len(self._queues))
-        try:
-            yield TenantChange()
-            while True:
-                change = await queue.get()
-                if isinstance(change, Refusal):
-                    raise WatchRefused(change)
-                yield change
-        finally:
-            self._queues.discard(queue)
-            WATCHERS.set(len(self._queues))
+        return queue
 
-    def _publish(self, change: TenantChange) -> None:
+    def _publish(self, change: Change) -> None:
         for queue in list(self._queues):
             if queue.full():
                 _log.warning("a watcher of tenants is cut", extra={"changes_unread": queue.qsize()})

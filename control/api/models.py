@@ -204,24 +204,31 @@ class LiveView(BaseModel):
     warm_pool: WarmPoolView | None = Field(description="null: the autoscaler does not tell.")
 
 
+class RetiringView(BaseModel):
+    """A process of older code that ends when its last session has moved or ended."""
+
+    pid: int
+    generation: int
+    since: datetime
+    version: str | None = None
+    metrics: str | None = None
+
+
 class RoleView(BaseModel):
     """A role of the installation."""
 
     pid: int | None = Field(description="null while it does not run.")
     state: str = Field(description="`starting`, `running`, `backoff` or `stopped`.")
-    restarts: int
+    restarts: int = Field(description="Deaths; a successor that took over is none.")
     since: datetime | None = Field(description="When it came to this state.")
+    generation: int = Field(default=0, description="Counts its successors.")
+    version: str | None = Field(default=None, description="Of its code; null until it says so.")
     metrics: str | None = Field(
         default=None, description="Its Prometheus page; null where it has none."
     )
-
-
-class RetiringView(BaseModel):
-    """A process of older code that ends when its last session has moved or ended."""
-
-    role: str
-    pid: int
-    since: datetime | None = None
+    retiring: list[RetiringView] = Field(
+        default_factory=list, description="Predecessors that have not ended yet."
+    )
 
 
 class TenantTotals(BaseModel):
@@ -236,7 +243,6 @@ class StatusView(BaseModel):
 
     version: str
     roles: dict[str, RoleView]
-    retiring: list[RetiringView] = Field(description="Old processes beside those of new code.")
     tenants: TenantTotals
 
 

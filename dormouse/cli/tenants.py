@@ -45,17 +45,20 @@ def status(options: argparse.Namespace) -> int:
     if options.json:
         print_json(document)
     else:
-        rows = [
-            (name, role["state"], role["pid"], role["restarts"], role["since"])
-            for name, role in roles.items()
-        ]
-        rows += [
-            (each["role"], "retiring", each["pid"], None, each["since"])
-            for each in document["retiring"]
-        ]
-        print(table(("ROLE", "STATE", "PID", "RESTARTS", "SINCE"), rows))
+        rows = [row for name, role in roles.items() for row in _role_rows(name, role)]
+        print(table(("ROLE", "STATE", "PID", "RESTARTS", "SINCE", "VERSION"), rows))
         print(f"\n{document['tenants']['registered']} tenants; version {document['version']}")
     return 0 if all(role["state"] == "running" for role in roles.values()) else 1
+
+
+def _role_rows(name: str, role: dict[str, Any]) -> list[tuple[object, ...]]:
+    """The role, and below it its predecessors that have not ended yet."""
+    first = (name, role["state"], role["pid"], role["restarts"], role["since"], role["version"])
+    others = (
+        (name, "retiring", each["pid"], None, each["since"], each["version"])
+        for each in role["retiring"]
+    )
+    return [first, *others]
 
 
 def _create(client: Client, target: Target, options: argparse.Namespace) -> None:

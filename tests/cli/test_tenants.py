@@ -184,18 +184,27 @@ def test_explain_tells_the_story(
 
 
 def test_status_lists_what_retires_too(capsys: pytest.CaptureFixture[str]) -> None:
-    role = {"pid": 5, "state": "running", "restarts": 0, "since": "2026-01-02", "metrics": None}
+    old = {"pid": 4, "generation": 1, "since": "2026-01-01", "version": "1", "metrics": None}
+    role = {
+        "pid": 5,
+        "state": "running",
+        "restarts": 0,
+        "since": "2026-01-02",
+        "generation": 2,
+        "version": "2",
+        "metrics": None,
+        "retiring": [old],
+    }
     document = {
-        "version": "1",
+        "version": "2",
         "roles": {"proxy": role},
-        "retiring": [{"role": "proxy", "pid": 4, "since": "2026-01-01"}],
         "tenants": {"registered": 3, "ever": 3},
     }
     with FakeApi().running() as api:
         api.answers["GET /v1/status"] = document
         assert main(["status", *api.flags]) == 0
         assert capsys.readouterr().out.splitlines()[:3] == [
-            "ROLE   STATE     PID  RESTARTS  SINCE",
-            "proxy  running     5         0  2026-01-02",
-            "proxy  retiring    4         -  2026-01-01",
+            "ROLE   STATE     PID  RESTARTS  SINCE       VERSION",
+            "proxy  running     5         0  2026-01-02  2",
+            "proxy  retiring    4         -  2026-01-01  1",
         ]

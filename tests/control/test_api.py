@@ -203,12 +203,22 @@ def test_status_is_what_the_supervisor_wrote_last(tmp_path: Path) -> None:
 
     async def body(client: httpx.AsyncClient, _peers: FakePeers) -> None:
         for pid in (10, 11):
+            old = {
+                "pid": pid - 1,
+                "generation": 1,
+                "since": "2026-01-02T03:04:05Z",
+                "version": "1",
+                "metrics": None,
+            }
             role = {
                 "pid": pid,
                 "state": "running",
                 "restarts": pid - 10,
                 "since": None,
+                "generation": 2,
+                "version": "2",
                 "metrics": None,
+                "retiring": [old],
             }
             file.write_text(json.dumps({"roles": {"storage": role}}))
             shown = (await client.get("/v1/status")).json()["roles"]["storage"]

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from control.authority import Authority
+from control.current import ASKED_MAX
 from control.database import open_database
 from control.ledger import Ledger
 from control.registry import Registry
@@ -207,13 +208,18 @@ def test_settings_are_resolved_and_every_change_is_heard(tmp_path: Path) -> None
                 )
             )
             assert await anew.read() == control_pb2.TenantChange()
-            asked, kept, deleted = [await anew.read() for _ in range(3)]
+            deleted, asked, kept = [await anew.read() for _ in range(3)]
             assert asked == kept == heard, "it was asked for, and it is never to sleep"
             assert deleted == control_pb2.TenantChange(
                 tenant=control_pb2.Tenant(tenant_id=gone), deleted=True
             )
             stale = proxy.WatchTenants(control_pb2.WatchTenantsRequest(protocol_version=2))
             assert await _code(stale.read()) is grpc.StatusCode.FAILED_PRECONDITION
+            greedy = control_pb2.WatchTenantsRequest(
+                protocol_version=1, tenant_ids=range(ASKED_MAX + 1)
+            )
+            too_many = await _code(proxy.WatchTenants(greedy).read())
+            assert too_many is grpc.StatusCode.INVALID_ARGUMENT
             service.watchers.close()
             assert await _code(stream.read()) is grpc.StatusCode.UNAVAILABLE
 
