@@ -71,8 +71,10 @@ class Policy:
     """Tenants whose pods of older code are replaced at a time."""
 
     replace_patience: float = 10.0
-    """A pod that drains for longer, or a tenant whose sessions have not parked by then, holds up
-    no other replacement and is held up by nothing."""
+    """A replaced pod that drains for longer holds up no other replacement."""
+
+    park_patience: float = 10.0
+    """A tenant whose sessions have not been parked by then is not about to sleep after all."""
 
     empty_seconds: float = 2.0
     """A pod of older code without a session for so long just goes."""

@@ -84,20 +84,22 @@ def demands(
     due: list[Demand] = list(_parking(fleet, record, now))
     if due:
         return due
-    if record.parking is Parking.IDLE:
-        stuck = record.sessions and now - record.parking_since > policy.replace_patience
-        may_replace = may_replace and bool(stuck)
-    else:
-        due = _resize(fleet, record, limits, policy, now)
+    parking = record.parking is Parking.IDLE
+    if parking and not (record.sessions and now - record.parking_since > policy.park_patience):
+        return []
+    # Sessions that cannot be parked stay, but not on more pods than they need.
+    # A tenant that waits gets its first pod before it is seen whether it needs more.
+    grow = not parking and record.id not in fleet.wakes
+    due = _resize(fleet, record, limits, policy, now, grow=grow)
     return due or list(_replace(fleet, record, limits, policy, now, may_replace=may_replace))
 
 
 def _resize(
-    fleet: Fleet, record: Tenant, limits: Limits, policy: Policy, now: float
+    fleet: Fleet, record: Tenant, limits: Limits, policy: Policy, now: float, *, grow: bool
 ) -> list[Demand]:
     wanted = _wanted(fleet, record, limits)
     there = _there(fleet, record)
-    if there < wanted:
+    if there < wanted and grow:
         return list(_grow(record, wanted - there, policy, now))
     if there > wanted:
         return list(_shrink(fleet, record, policy, now))
@@ -228,7 +230,13 @@ def _replace(
         return
     if any(pod.phase is Phase.RUNNING for pod in _stand_ins(fleet, record)):
         yield DrainPod(_least_needed(fleet, old), Cause.REPLACE, policy.drain_seconds, why)
-    elif may_replace and not record.in_phase(*COMING) and now >= record.grow_after:
+    elif (
+        may_replace
+        and not record.in_phase(*COMING)
+        and now >= record.grow_after
+        # One too many goes without a successor, and soon.
+        and _there(fleet, record) <= _wanted(fleet, record, limits)
+    ):
         yield Need(record, Cause.REPLACE, why)
 
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from autoscaler.runtimes.base import Living
 
 
-
 FORK_BACKOFF_SECONDS = 0.2
 FORK_BACKOFF_MAX_SECONDS = 10.0
 GROW_BACKOFF_SECONDS = 1.0
@@ -324,7 +323,7 @@ class Fleet:
         pod.drain_cause, pod.drain_told = cause, True
         pod.returnable = cause is Cause.SCALE_DOWN
         pod.enter(Phase.DRAINING, now)
-        if pod.tenant is not None:
+        if pod.tenant is not None and not again:
             self._note_drained(self.tenant(pod.tenant), cause, now)
 
     def _note_drained(self, record: Tenant, cause: Cause, now: float) -> None:
