@@ -53,13 +53,14 @@ for _kinds, _effect in (
 ):
     for _kind in _kinds:
         _EFFECTS[_kind] = _effect
-_NONE, _SYNC, _GOODBYE = int(_Effect.NONE), int(_Effect.SYNC), int(_Effect.GOODBYE)
+_NONE, _QUERY, _SYNC, _GOODBYE = (int(effect) for effect in list(_Effect)[1:])
 
 
 class Exchange:
     """See the module. A new one stands behind the startup message and waits for the login's Z."""
 
     __slots__ = (
+        "_client_effect",
         "_client_header",
         "_client_left",
         "_frame",
@@ -97,6 +98,7 @@ class Exchange:
         """Frames that `answered` took out of the stream; for its caller to take away."""
         self._mixed = False
         self._syncs = False
+        self._client_effect = _NONE
         self._client_header = b""
         self._client_left = 0
         self._header = b""
@@ -131,8 +133,8 @@ class Exchange:
 
     @property
     def idle(self) -> bool:
-        """Whether the last ReadyForQuery said so, and the client stands between two messages."""
-        return self.status == _IDLE and not self.goodbye and self.client_between
+        """Whether the last ReadyForQuery said so."""
+        return self.status == _IDLE and not self.goodbye
 
     def restart(self) -> None:
         """Another server has taken the session up and has said that it is ready."""
@@ -148,6 +150,7 @@ class Exchange:
             data, self._client_header = self._client_header + data, b""
         at, size = self._client_left, len(data)
         last, unpack, effects = size - _HEADER_BYTES, _HEADER.unpack_from, _EFFECTS
+        effect = self._client_effect
         while at <= last:
             kind, length = unpack(data, at)
             effect = effects[kind]
@@ -161,8 +164,27 @@ class Exchange:
         if at < size:
             self._client_header = data[at:]
             self._client_left = 0
-        else:
+        elif at > size:
             self._client_left = at - size
+            self._client_effect = effect
+        else:
+            self._client_left = 0
+
+    def cut(self, data: bytes) -> int:
+        """Behind which byte of the client's next piece the last whole request ends; -1: none."""
+        header, effects = len(self._client_header), _EFFECTS
+        data = self._client_header + data
+        at, size, found = self._client_left, len(data), -1
+        effect = self._client_effect if at else _NONE
+        while at <= size:
+            if effect in (_QUERY, _SYNC):
+                found = at - header
+            if at > size - _HEADER_BYTES:
+                break
+            kind, length = _HEADER.unpack_from(data, at)
+            at += max(length, 4) + 1
+            effect = effects[kind]
+        return found
 
     def _ask(self, effect: int) -> None:
         if effect == _GOODBYE:

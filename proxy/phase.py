@@ -93,9 +93,8 @@ def may_ask(exchange: Exchange, *, patient: bool, client_slow: bool) -> bool:
 
     The pod may be asked wherever the client stands between two messages: it decides. A moment when
     it has nothing left to do is the best, for then the client waits the shortest. Where there has
-    been none for long (not `patient`), any ReadyForQuery (idle) will do. Never while the client
-    leaves its answers unread, for the pod's would have to wait behind them.
+    been none for long (not `patient`), it will do that no transaction was open when it was ready
+    last. Never while the client leaves its answers unread: the pod's would have to wait behind.
     """
-    if client_slow or not exchange.idle or not exchange.server_between:
-        return False
-    return exchange.quiescent or not patient
+    possible = exchange.idle and exchange.client_between and not client_slow
+    return possible and (exchange.quiescent or not patient)

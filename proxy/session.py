@@ -135,7 +135,8 @@ class Session:
 
         Raises ClientGone.
         """
-        if pod.transport is None or self.phase is Phase.CLOSED:
+        if pod.transport is None or self.phase is Phase.CLOSED or self.transport.is_closing():
+            pod.close()
             raise ClientGone
         self._seat(address, pod)
         pod.session = self
@@ -193,7 +194,10 @@ class Session:
         if self.phase is Phase.RELAYING:
             if self._first_row is not None:
                 self._first_row.asked()
-            self._flow([data])
+            if self.transfer is None:
+                self._flow([data])
+            else:
+                self._ask_within(data, self.transfer)
         elif self.transfer is not None:
             self.transfer.held.append(data)
             if self.phase is Phase.PARKED:
@@ -277,13 +281,14 @@ class Session:
         if self.transfer is None or self.transfer.asked:
             return False
         self.transfer = None
-        self._watch()
+        self._flow(())
         return True
 
     def hurry(self) -> None:
         """It is asked for at the next best moment, even if its pod is at work then."""
-        if self.transfer is not None:
+        if self.transfer is not None and self.phase is Phase.RELAYING:
             self.transfer.patient = False
+            self._client.other = None  # so that its pieces come to `client_sent`
             self._ask_if_possible()
 
     def tell_when_idle(self, told: "Callable[[Session], None]") -> None:
@@ -301,6 +306,23 @@ class Session:
             transfer.begun = self.door.clock.monotonic()
             self._enter(Event.ASKED)
             pod.transport.write(self.link.give_away(transfer.purpose))
+
+    def _ask_within(self, data: bytes, transfer: Transfer) -> None:
+        """A client that never stops is asked for behind the last request in its piece."""
+        at = self.exchange.cut(data)
+        if at >= 0:
+            self._pass(data[:at])
+            self._ask_if_possible()
+            data = data[at:]
+        if not transfer.asked:
+            self._pass(data)
+        elif data:
+            transfer.held.append(data)
+
+    def _pass(self, data: bytes) -> None:
+        if isinstance(self._pod, PodEnd):
+            self.exchange.requested(data)
+            self._pod.transport.write(data)
 
     def _answered(self, frame: GivenAway | Refused) -> None:
         transfer = self.transfer
@@ -339,6 +361,8 @@ class Session:
         if pod is not None and pod.transport is not None:
             pod.transport.set_protocol(NOBODY)
             pod.transport.close()
+        if isinstance(pod, PodLogin):
+            pod.close()
         if self.pod_address is not None:
             self.door.pods.session_closed(self.pod_address)
             self.pod_address = None
@@ -389,10 +413,11 @@ class Session:
 
     def _flow(self, held: Sequence[bytes]) -> None:
         """Bytes pass again; what was held goes first."""
+        self._watch()
+        for data in held:
+            self._pass(data)
         if isinstance(self._pod, PodEnd):
             self._client.other = self._pod.transport
-            for data in held:
-                self._client.data_received(data)
 
     # Ends
 

@@ -54,7 +54,8 @@ class FirstRow:
 
     def asked(self) -> None:
         """The client's first bytes have come."""
-        self._asked_at = self._clock.monotonic()
+        if self._asked_at is None:
+            self._asked_at = self._clock.monotonic()
 
     def answered(self) -> bool:
         """The pod has sent something. True if it was the answer, and has been noted."""

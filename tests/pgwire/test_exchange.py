@@ -115,6 +115,31 @@ def test_the_state_is_readable() -> None:
     assert repr(exchange) == "<Exchange owed=0 open=True status=I>"
 
 
+@pytest.mark.parametrize(
+    ("passed", "piece", "at"),
+    [
+        (b"", message("Q", b"one") + message("Q", b"two"), 16),
+        (b"", message("Q", b"one") + message("Q", b"two")[:7], 8),
+        (b"", message("P") + message("E") + message("S") + message("P"), 15),
+        (b"", message("P") + message("E"), -1),
+        (b"", message("Q", b"one")[:7], -1),
+        (b"", b"", -1),
+        (message("Q", b"one")[:3], message("Q", b"one")[3:] + message("S")[:2], 5),
+        (message("Q", b"one")[:6], message("Q", b"one")[6:] + message("S"), 7),
+        (message("Q", b"one")[:6], message("Q", b"one")[6:], 2),
+        (message("Q", b"one")[:6], message("Q", b"one")[6:7], -1),
+        (message("E", b"one")[:6], message("E", b"one")[6:], -1),
+    ],
+)
+def test_a_piece_is_cut_behind_its_last_request(passed: bytes, piece: bytes, at: int) -> None:
+    exchange = logged_in()
+    exchange.requested(passed)
+    assert exchange.cut(piece) == at
+    if at >= 0:
+        exchange.requested(piece[:at])
+        assert exchange.client_between
+
+
 # Pieces
 
 
@@ -222,4 +247,4 @@ def test_a_client_that_breaks_the_protocol_is_left_to_the_server(split: int) -> 
     exchange.requested(bad[split:] + message("S"))
     exchange.answered(backend.READY_IDLE * 3)
     assert not exchange.quiescent
-    assert not exchange.idle
+    assert not exchange.client_between

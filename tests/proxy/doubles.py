@@ -22,6 +22,7 @@ from pgwire.framing import Frame, FrameDecoder
 from pgwire.startup import CancelRequest, StartupDecoder, StartupMessage
 from proto import autoscaler_pb2_grpc, control_pb2_grpc
 from proto.autoscaler_pb2 import (
+    SERVE,
     PodAddress,
     Pods,
     PodsChange,
@@ -66,6 +67,9 @@ class FakePod:
         """Until it is set, cancel requests are not taken."""
         self.take_cancels.set()
         self.address = ""
+        self.wish = SERVE
+        self.sessions_told = 0
+        """What the autoscaler tells of its sessions."""
         self._identity = identity or tenant
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -103,7 +107,7 @@ class FakePod:
     async def _session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         startup = StartupDecoder()
         while (packet := startup.next()) is None:
-            startup.feed(await _some(reader))
+            startup.feed(await some(reader))
         if isinstance(packet, CancelRequest):
             self.cancel_came.set()
             await self.take_cancels.wait()
@@ -117,7 +121,7 @@ class FakePod:
         frames = FrameDecoder()
         frames.feed(startup.rest())
         writer.write(backend.authentication_cleartext())
-        password = (await _frame(frames, reader)).body.rstrip(b"\0").decode()
+        password = (await next_frame(frames, reader)).body.rstrip(b"\0").decode()
         if password != PASSWORD:
             writer.write(notices.error_response(notices.Notice("FATAL", "28P01", "wrong password")))
             return
@@ -130,7 +134,7 @@ class FakePod:
             + backend.backend_key_data(*key)
             + backend.READY_IDLE
         )
-        while (frame := await _frame(frames, reader)).kind != ord("X"):
+        while (frame := await next_frame(frames, reader)).kind != ord("X"):
             if frame.kind == ord("d"):
                 self.copied += len(frame.body)
             elif frame.kind == ord("Q"):
@@ -167,16 +171,16 @@ class FakePod:
         writer.write(backend.command_complete("SELECT 1") + backend.READY_IDLE)
 
 
-async def _some(reader: asyncio.StreamReader) -> bytes:
+async def some(reader: asyncio.StreamReader) -> bytes:
     data = await reader.read(65536)
     if not data:
         raise ConnectionResetError
     return data
 
 
-async def _frame(frames: FrameDecoder, reader: asyncio.StreamReader) -> Frame:
+async def next_frame(frames: FrameDecoder, reader: asyncio.StreamReader) -> Frame:
     while (frame := frames.next()) is None:
-        frames.feed(await _some(reader))
+        frames.feed(await some(reader))
     return frame
 
 
@@ -229,7 +233,12 @@ class FakePlane(control_pb2_grpc.ControlServicer, autoscaler_pb2_grpc.Autoscaler
         return Pods(
             tenant_id=tenant,
             pods=[
-                PodAddress(pod_id=pod.id, sql_address=pod.address)
+                PodAddress(
+                    pod_id=pod.id,
+                    sql_address=pod.address,
+                    wish=pod.wish,
+                    sessions=pod.sessions_told,
+                )
                 for pod in self.running.get(tenant, [])
             ],
         )
@@ -374,12 +383,13 @@ async def proxied(
     limits: ProxyLimits | None = None,
     *,
     asleep: bool = False,
+    pod: FakePod | None = None,
     **others: Any,
 ) -> AsyncIterator[Setup]:
     """`others`: settings of the proxy."""
     write_certificates(folder)
     plane = FakePlane()
-    pod = FakePod()
+    pod = pod or FakePod()
     await pod.start()
     (plane.sleeping if asleep else plane.running)[17] = [pod]
     control, autoscaler = await plane.start()
