@@ -152,7 +152,8 @@ class PodLogin(asyncio.Protocol):
         self._fail(exc or ConnectionResetError("pod hung up"))
 
     def close(self) -> None:
-        """Close the connection, if there is one."""
+        """Close the connection, if there is one; whoever waits for the login waits no more."""
+        self._fail(ConnectionResetError("given up"))
         if self.transport is not None:
             self.transport.close()
 

@@ -187,6 +187,21 @@ def test_clients_that_leave_in_the_middle_are_no_guessers(tmp_path: Path) -> Non
     run(tmp_path, body)
 
 
+def test_who_leaves_in_the_middle_does_not_lock_the_others_out(tmp_path: Path) -> None:
+    async def body(setup: Setup) -> None:
+        for _ in range(3):
+            async with connected(setup) as client:
+                assert (await refusal(client, password="wrong")).error.sqlstate == "28P01"
+        left = False
+        while not left:
+            async with connected(setup) as client:
+                client.writer.write(StartupMessage({"user": "demo.demo-17"}).build())
+                left = (await client.reader.read(1)) == b"R"  # asked for a password: it waits
+        await in_the_end(setup)
+
+    run(tmp_path, body)
+
+
 # Limits
 
 
