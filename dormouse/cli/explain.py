@@ -27,8 +27,9 @@ def state(tenant: dict[str, Any]) -> str:
     """The state with its numbers, as the end of a sentence."""
     if tenant["pods"] is None:
         return "in a state that nobody knows now: the autoscaler does not answer"
-    if tenant["state"] == "asleep" and not tenant["parked"]:
-        return "asleep"
+    if tenant["state"] == "asleep":
+        parked = tenant["parked"]
+        return f"asleep, with {counted(parked, 'session')} parked" if parked else "asleep"
     there, wanted = tenant["pods"], tenant["pods_wanted"]
     text = f"{tenant['state']} with {counted(there, 'pod')}"
     text += "" if there == wanted else f" ({wanted} wanted)"

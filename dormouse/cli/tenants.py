@@ -80,9 +80,9 @@ def _list(client: Client, options: argparse.Namespace) -> None:
     if options.json:
         print_json(tenants)
         return
-    columns = ("id", "name", "state", "pods", "connections", "created_at")
+    columns = ("id", "name", "state", "pods", "connections", "parked", "created_at")
     rows = [tuple(tenant[column] for column in columns) for tenant in tenants]
-    print(table(("ID", "NAME", "STATE", "PODS", "CONNECTIONS", "CREATED"), rows))
+    print(table(("ID", "NAME", "STATE", "PODS", "CONNECTIONS", "PARKED", "CREATED"), rows))
 
 
 def _delete(client: Client, target: Target, options: argparse.Namespace) -> None:

@@ -181,6 +181,9 @@ def test_explain_tells_the_story(
             "shop-17 is asleep.",
             "Nothing has been decided about it of late.",
         ]
+        asleep["parked"] = 1
+        assert main(["tenant", "explain", "shop", *api.flags]) == 0
+        assert "shop-17 is asleep, with 1 session parked." in capsys.readouterr().out
 
 
 def test_status_lists_what_retires_too(capsys: pytest.CaptureFixture[str]) -> None:

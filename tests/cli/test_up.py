@@ -74,6 +74,16 @@ def test_the_commands_of_a_day(tmp_path: Path) -> None:
         assert "exists" in _dormouse(running, "tenant", "create", "shop", code=1).stderr
         answer = _dormouse(running, "sql", "shop", "--", "-Atc", "SELECT 40 + 2")
         assert answer.stdout == "42\n"
+        now = _json(
+            running, "tenant", "set", "shop", "--idle-timeout", "90s", "--allow", "10.1.2.3"
+        )
+        assert (now["idle_timeout_seconds"], now["allowed_networks"]) == (90, ["10.1.2.3/32"])
+        refused = _dormouse(running, "sql", "shop", "--", "-Atc", "SELECT 1", code=2)
+        assert "not allowed" in refused.stderr
+        assert _json(running, "tenant", "set", "shop", "--allow-any")["allowed_networks"] == []
+        explained = _json(running, "tenant", "explain", "shop")
+        assert "wake" in {each["action"] for each in explained["decisions"]}
+        assert [each["name"] for each in _json(running, "top", "--once")["tenants"]] == ["shop"]
         assert _json(running, "tenant", "suspend", "shop")["state"] == "asleep"
         assert "storage" in _dormouse(running, "status").stdout
         assert "--yes" in _dormouse(running, "tenant", "delete", "shop", code=1).stderr
