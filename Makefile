@@ -30,7 +30,7 @@ proto: $(VENV)/.installed-dev
 	$(BIN)/python -m proto.generate
 
 # NAME is one of the benchmarks that `python -m bench --help` lists.
-bench: $(VENV)/.installed-dev system
+bench: $(VENV)/.installed-bench system
 	$(BIN)/python -m bench $(or $(NAME),all)
 
 install: $(VENV)/.installed
@@ -46,6 +46,10 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-bench: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
+	touch $@ $(VENV)/.installed $(VENV)/.installed-dev
 
 # PostgreSQL 15 is the oracle of the tests, and node-postgres one of their clients.
 system:

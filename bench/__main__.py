@@ -9,12 +9,12 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import cold_start, machine, pgbench, tenants
+from bench import cold_start, machine, pgbench, simulate, tenants
 from bench.connect import ConnectFailed
 from bench.gateway import Gateway, GatewayError, own_gateway
 from bench.pgbench import PgbenchFailed
@@ -23,21 +23,49 @@ from bench.postgres import PostgresMissing
 _FAILURES = (ConnectFailed, GatewayError, PgbenchFailed, PostgresMissing)
 
 
+Start = Callable[[Path], AbstractContextManager[Gateway]]
+"""Starts a gateway with its data in a folder."""
+
+
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """A benchmark by name."""
+    """A benchmark of a running gateway."""
 
     help: str
     add_options: Callable[[argparse.ArgumentParser], None]
     run: Callable[[Gateway, argparse.Namespace], dict[str, Any]]
+    start: Start = own_gateway
+
+    def measure(self, options: argparse.Namespace) -> dict[str, Any]:
+        """The figures."""
+        with _gateway(options.ready_file, self.start) as gateway:
+            return self.run(gateway, options)
 
 
-BENCHMARKS = {
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """A benchmark that starts nothing."""
+
+    help: str
+    add_options: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], dict[str, Any]]
+
+    def measure(self, options: argparse.Namespace) -> dict[str, Any]:
+        """The figures."""
+        return self.run(options)
+
+
+BENCHMARKS: dict[str, Benchmark | Simulation] = {
     "cold_start": Benchmark(
         "first row of a sleeping tenant: p50, p90, p99", cold_start.add_options, cold_start.run
     ),
     "pgbench": Benchmark(
         "select-only and TPC-B against PostgreSQL 15", pgbench.add_options, pgbench.run
+    ),
+    "simulate": Simulation(
+        "the scaling rule and the warm pool over thousands of made-up tenants",
+        simulate.add_options,
+        simulate.run,
     ),
     "tenants": Benchmark(
         "creating tenants, and what 10,000 idle ones cost", tenants.add_options, tenants.run
@@ -54,8 +82,7 @@ def main() -> int:
     for name in names:
         print(f"\n== {name}\n", flush=True)
         try:
-            with _gateway(options.ready_file) as gateway:
-                report["results"][name] = BENCHMARKS[name].run(gateway, options)
+            report["results"][name] = BENCHMARKS[name].measure(options)
         except _FAILURES as error:
             print(f"bench {name}: {error}", file=sys.stderr)
             return 1
@@ -86,14 +113,14 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 
 @contextmanager
-def _gateway(ready_file: Path | None) -> Iterator[Gateway]:
+def _gateway(ready_file: Path | None, start: Start) -> Iterator[Gateway]:
     if ready_file is not None:
         with Gateway(json.loads(ready_file.read_text(encoding="utf-8"))) as running:
             yield running
         return
     with (
         tempfile.TemporaryDirectory(prefix="dormouse-bench-") as folder,
-        own_gateway(Path(folder)) as own,
+        start(Path(folder)) as own,
     ):
         yield own
 
