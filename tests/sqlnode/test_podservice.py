@@ -7,6 +7,7 @@ from pathlib import Path
 
 import grpc.aio
 import pytest
+import uvloop
 
 from pgwire.link import Refused
 from proto.pod_pb2 import DrainRequest, TakeBackRequest
@@ -201,4 +202,4 @@ def test_a_session_moves_between_stamped_pods() -> None:
                 assert await moved.rows("EXECUTE p") == [("7",)]
                 assert (await there.status()).sessions == 1
 
-    asyncio.run(run())
+    uvloop.run(run())

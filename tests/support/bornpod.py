@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import uvloop
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -151,13 +152,13 @@ async def pod_beside(storage: StorageForTest, folder: Path) -> AsyncIterator[Pod
     await server.start()
     caller = authority.credentials(Identity(role=Role.AUTOSCALER))
     address = f"127.0.0.1:{port}"
-    async with make_channel(address, caller, POD) as channel:
-        try:
+    try:
+        async with make_channel(address, caller, POD) as channel:
             yield Pod(service, PodStub(channel), address, storage, authority)
-        finally:
-            await hang_up()
-    await service.close()
-    await server.stop(0)
+    finally:
+        await hang_up()
+        await service.close()
+        await server.stop(0)
 
 
 def with_pod(body: Callable[[Pod], Awaitable[None]]) -> None:
@@ -168,4 +169,4 @@ def with_pod(body: Callable[[Pod], Awaitable[None]]) -> None:
             async with pod_born(Path(folder)) as pod:
                 await body(pod)
 
-    asyncio.run(run())
+    uvloop.run(run())
