@@ -54,6 +54,8 @@ class Dialer:
         self.woken = False
         self.login: Login | None = None
         """Of the last pod that was tried."""
+        self.failure: DormouseError = Unavailable("the database takes no connections right now")
+        """Why there is no pod, as long as there is none."""
         self._watch = watch or Stopwatch(door.clock)
         self._door = door
         self._tenant = tenant
@@ -113,7 +115,6 @@ class Dialer:
         patient: bool = False,
     ) -> Seat:
         pods = self._door.pods
-        failure: DormouseError = Unavailable("the database takes no connections right now")
         for attempt in range(attempts_max):
             try:
                 pod = first or pods.known(self._tenant) or await self._wake()
@@ -125,9 +126,9 @@ class Dialer:
             except DormouseError as error:
                 if not patient or not error.retryable:
                     raise
-                failure = error
+                self.failure = error
             await asyncio.sleep(min(RETRY_SECONDS * 2**attempt, RETRY_SECONDS_MAX))
-        raise failure
+        raise self.failure
 
     async def _wake(self) -> PodAddress | None:
         self.woken = True

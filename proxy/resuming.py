@@ -12,7 +12,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from dormouse.base import logs
-from dormouse.base.errors import DormouseError, Unavailable
+from dormouse.base.errors import DormouseError
 from proxy import errors, metrics
 from proxy.dialer import Dialer, Seat
 from proxy.login import ResumeRefused
@@ -41,10 +41,10 @@ async def resume(session: "Session", sealed: bytes, *, spare: Seat | None = None
 
 
 async def _resume(session: "Session", sealed: bytes, spare: Seat | None) -> str:
+    dialer = Dialer(session.door, session.tenant, session.link)
     try:
         async with asyncio.timeout(session.door.limits.resume_timeout):
             while session.phase is Phase.RESUMING:
-                dialer = Dialer(session.door, session.tenant, session.link)
                 address, pod = await dialer.resume(session.user, sealed, spare=spare)
                 if session.attach(address, pod):
                     return "taken_up"
@@ -57,7 +57,7 @@ async def _resume(session: "Session", sealed: bytes, spare: Seat | None) -> str:
         session.shut_down(errors.packet(error))
         return "unavailable"
     except TimeoutError:
-        session.shut_down(errors.packet(Unavailable("the database cannot be woken right now")))
+        session.shut_down(errors.packet(dialer.failure))
         return "unavailable"
     except BaseException:
         session.shut_down(errors.POD_GONE)

@@ -46,8 +46,9 @@ class LinkedPod(FakePod):
         self.refuses_to_give = ""
         self.dies_when = ""
         """When it loses all connections at once: asked, resumed, or ready (just behind it)."""
-        self.silent = False
-        """It answers nothing to a session that is to be taken up."""
+        self.takes_up = asyncio.Event()
+        """Until it is set, a session that is to be taken up gets no answer."""
+        self.takes_up.set()
         self.own_pids = False
         """It does not take the pid that a link asks for."""
         self.padding = 0
@@ -146,8 +147,7 @@ class LinkedSession:
     async def _resume(self) -> None:
         frame = await next_frame(self._frames, self._reader)
         assert frame.kind == KIND
-        if self.pod.silent:
-            await asyncio.sleep(60)
+        await self.pod.takes_up.wait()
         if self.pod.dies_when == "resumed":
             self.pod.die()
         state = json.loads(frame.body.rstrip(b" "))

@@ -449,7 +449,7 @@ def test_a_refusal_for_good_is_the_clients(tmp_path: Path) -> None:
 
 def test_nobody_to_take_the_session_up_is_told_in_time(tmp_path: Path) -> None:
     async def body(setup: Setup, one: LinkedPod, two: LinkedPod) -> None:
-        two.silent = True
+        two.takes_up.clear()
         async with client(setup) as connection:
             drain(setup, one, two)
             (frame,) = frames_of(await connection.rest())
@@ -460,14 +460,13 @@ def test_nobody_to_take_the_session_up_is_told_in_time(tmp_path: Path) -> None:
 
 def test_a_client_that_leaves_during_a_move_leaves_nothing_behind(tmp_path: Path) -> None:
     async def body(setup: Setup, one: LinkedPod, two: LinkedPod) -> None:
-        two.silent = True
+        two.takes_up.clear()
         async with client(setup) as connection:
             drain(setup, one, two)
             await until(lambda: two.connections)
             connection.writer.transport.abort()
-            two.silent = False
             await until(lambda: not one.connections)
-        two.hang_up()
+        two.takes_up.set()
         await until(lambda: not two.sessions and not two.connections)
 
     run(tmp_path, body)
