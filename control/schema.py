@@ -83,5 +83,6 @@ STEPS: tuple[tuple[str, ...], ...] = (
         CREATE INDEX tenants_kept_awake ON tenants (id)
         WHERE deleted_ns IS NULL AND pods_min > 0
         """,
+        "CREATE INDEX tenants_deleted ON tenants (deleted_ns) WHERE deleted_ns IS NOT NULL",
     ),
 )
