@@ -24,6 +24,7 @@ from dormouse.base.rpc import Access, make_channel, make_server
 from dormouse.base.tasks import spawn
 from dormouse.base.tls import Identity, Role
 from proto import autoscaler_pb2_grpc, control_pb2_grpc, pod_pb2_grpc
+from proto.autoscaler_pb2 import PodAddress, PodsChange, WatchPodsRequest
 from proto.control_pb2 import (
     IssuePodReply,
     IssuePodRequest,
@@ -308,9 +309,49 @@ class Harness:
         self._channels.append(channel)
         return autoscaler_pb2_grpc.AutoscalerStub(channel)
 
+    def watch(self, number: int = 0, address: str = "") -> "Watch":
+        request = WatchPodsRequest(protocol_version=1, proxy_number=number, peer_address=address)
+        return Watch(self.stub().WatchPods(request))
+
     async def close(self) -> None:
         for channel in self._channels:
             await channel.close(None)
+
+
+class Watch:
+    """A proxy's stream, read in the background: what it knows by now."""
+
+    def __init__(self, stream: Any) -> None:
+        self.number = 0
+        self.others: dict[int, str] = {}
+        self.complete = False
+        self.ended: grpc.StatusCode | None = None
+        self.changes: list[PodsChange] = []
+        self.pods: dict[int, list[PodAddress]] = {}
+        self._stream = stream
+        self._task = spawn(self._read(), name="watch")
+
+    async def _read(self) -> None:
+        try:
+            while isinstance(change := await self._stream.read(), PodsChange):
+                self._note(change)
+        except grpc.aio.AioRpcError as error:
+            self.ended = error.code()
+
+    def _note(self, change: PodsChange) -> None:
+        self.changes.append(change)
+        if change.HasField("proxies"):
+            self.number = change.proxies.your_number
+            self.others = {each.number: each.peer_address for each in change.proxies.others}
+        elif change.HasField("pods"):
+            self.pods[change.pods.tenant_id] = list(change.pods.pods)
+        self.complete = self.complete or change.complete
+
+    def wishes(self, tenant: int) -> list[int]:
+        return sorted(pod.wish for pod in self.pods.get(tenant, []))
+
+    def stop(self) -> None:
+        self._stream.cancel()
 
 
 LIMITS = WakeLimits(wake_timeout=10.0, stamp_timeout=1.0, wakes_max=100)
