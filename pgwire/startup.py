@@ -71,11 +71,6 @@ class StartupMessage:
         body = _U32.pack(PROTOCOL_3_0 + self.minor) + pairs + b"\0"
         return _U32.pack(len(body) + 4) + body
 
-    @property
-    def needs_negotiation(self) -> bool:
-        """Whether the server must answer NegotiateProtocolVersion before it goes on with 3.0."""
-        return self.minor > 0 or bool(self.protocol_options)
-
 
 StartupPacket = SslRequest | GssEncRequest | CancelRequest | StartupMessage
 

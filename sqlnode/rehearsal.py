@@ -42,6 +42,7 @@ from sqlnode.kv.client import KvClient
 from sqlnode.kv.errors import KvRefused
 from sqlnode.podservice import make_key
 from sqlnode.server import SqlServer
+from sqlnode.session.seals import KEY_BYTES, Seals
 from sqlnode.session.tenant import Tenant
 
 _SCRIPT = Path(__file__).with_suffix(".sql")
@@ -68,12 +69,14 @@ _TURNS_MAX = 10_000
 def rehearse(settings: PodSettings) -> list[str]:
     """Run the whole script; what went wrong, by statement. Takes about a second."""
     _rehearse_tls(settings.certs)
+    _rehearse_seals()
     return asyncio.run(_rehearse_sql(settings.limits, script()))
 
 
 async def rehearse_briefly(settings: PodSettings) -> list[str]:
     """In a fresh pod: the login and the commonest statements; what went wrong. Some 50 ms."""
     _rehearse_tls(settings.certs)
+    _rehearse_seals()
     return await _rehearse_sql(settings.limits, _BRIEFLY)
 
 
@@ -111,6 +114,12 @@ def _rehearse_tls(certs: Path) -> None:
             unfinished.remove(end)
     client.write(b"hello")
     server.read()
+
+
+def _rehearse_seals() -> None:
+    """What the first checkpoint of a session does."""
+    seals = Seals(secrets.token_bytes(KEY_BYTES), TenantId(TENANT_ID_MAX))
+    seals.open(seals.seal(b"state"))
 
 
 async def _rehearse_sql(limits: PodLimits, statements: Sequence[str]) -> list[str]:
