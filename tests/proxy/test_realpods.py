@@ -1,0 +1,184 @@
+"""The proxy with two real pods on real storage: psycopg's sessions move, wait and recover."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import uvloop
+
+from proto.autoscaler_pb2 import MOVE, PARK, SERVE
+from proxy import metrics, mover
+from tests.proxy.doubles import AUTHORITY, FakePod, Setup, proxied
+from tests.proxy.linkedpod import until
+from tests.support.bornpod import Pod, pod_beside
+from tests.support.cutter import cutting
+from tests.support.kv import storage_running
+from tests.support.pod import DATABASE, PASSWORD, USER
+from tests.support.tenant import TENANT
+
+
+class RealPod(FakePod):
+    """A real pod as the autoscaler tells of it."""
+
+    def __init__(self, pod: Pod, number: int, address: str) -> None:
+        super().__init__(TENANT)
+        self.pod = pod
+        self.id = number
+        self.address = address
+
+    async def sessions(self) -> int:
+        return (await self.pod.status()).sessions
+
+
+Body = Callable[[Setup, RealPod, RealPod], Coroutine[Any, Any, None]]
+
+
+@asynccontextmanager
+async def real_pod(storage: Any, folder: Path) -> AsyncIterator[RealPod]:
+    async with pod_beside(storage, folder) as pod:
+        reply = await pod.stamp(sessions_max=100)
+        yield RealPod(pod, reply.pod_id, (await pod.status()).sql_address)
+
+
+def run(folder: Path, body: Body) -> None:
+    async def main() -> None:
+        async with (
+            proxied(folder / "proxy") as setup,
+            storage_running(folder / "kv", engine="memory", authority=AUTHORITY) as storage,
+            real_pod(storage, folder / "one") as one,
+            real_pod(storage, folder / "two") as two,
+        ):
+            setup.plane.tenants[TENANT] = "den"
+            setup.plane.running[TENANT] = [one]
+            setup.plane.publish(TENANT)
+            await asyncio.sleep(0.05)
+            await body(setup, one, two)
+
+    uvloop.run(main())
+
+
+@asynccontextmanager
+async def connected(setup: Setup) -> AsyncIterator["psycopg.AsyncConnection[Any]"]:
+    conninfo = setup.conninfo(user=f"{USER}.den-{TENANT}", dbname=DATABASE, password=PASSWORD)
+    async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as connection:
+        yield connection
+
+
+async def one_row(connection: "psycopg.AsyncConnection[Any]", text: str) -> Any:
+    return await (await connection.execute(text.encode())).fetchone()
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mover, "TICK_SECONDS", 0.05)
+
+
+def told(setup: Setup, *pods: RealPod) -> None:
+    setup.plane.running[TENANT] = list(pods)
+    setup.plane.publish(TENANT)
+
+
+async def has(pod: RealPod, count: int) -> None:
+    """Wait until the pod has so many sessions."""
+    for _ in range(400):
+        if await pod.sessions() == count:
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"{await pod.sessions()} sessions")
+
+
+def test_sessions_take_all_they_have_along(tmp_path: Path) -> None:
+    async def body(setup: Setup, one: RealPod, two: RealPod) -> None:
+        async with connected(setup) as connection, connected(setup) as other:
+            await connection.execute("set work_mem = '9MB'")
+            await connection.execute("create table mice (id int primary key, name text)")
+            await connection.execute("prepare named as select name from mice where id = $1")
+            await connection.execute("insert into mice values (1, 'ada')")
+            pid = connection.info.backend_pid
+            one.wish = MOVE
+            told(setup, one, two)
+            await has(two, 2)
+            assert await one_row(connection, "execute named(1)") == ("ada",)
+            assert await one_row(connection, "show work_mem") == ("9MB",)
+            assert await one_row(connection, "select pg_backend_pid()") == (pid,)
+            assert await one_row(other, "show work_mem") != ("9MB",)
+
+    run(tmp_path, body)
+
+
+def test_a_steady_query_is_not_disturbed_by_moves(tmp_path: Path) -> None:
+    async def body(setup: Setup, one: RealPod, two: RealPod) -> None:
+        before = metrics.RESUMES.labels("move", "taken_up")._value.get()
+        stop = asyncio.Event()
+        longest = 0.0
+
+        async def ask(number: int) -> int:
+            nonlocal longest
+            count = 0
+            loop = asyncio.get_running_loop()
+            async with connected(setup) as connection:
+                while not stop.is_set():
+                    begun = loop.time()
+                    row = await (
+                        await connection.execute("select %s::int + %s", (count, number))
+                    ).fetchone()
+                    longest = max(longest, loop.time() - begun)
+                    assert row == (count + number,)
+                    count += 1
+            return count
+
+        asking = asyncio.gather(*(ask(number) for number in range(8)))
+        await asyncio.sleep(0.5)
+        pods = [one, two]
+        for _ in range(6):
+            pods[0].wish, pods[1].wish = MOVE, SERVE
+            told(setup, *pods)
+            await has(pods[1], 8)
+            pods.reverse()
+        stop.set()
+        assert min(await asking) > 5
+        assert longest < 5
+        assert metrics.RESUMES.labels("move", "taken_up")._value.get() - before >= 48
+
+    run(tmp_path, body)
+
+
+def test_a_parked_session_goes_on_in_another_pod(tmp_path: Path) -> None:
+    async def body(setup: Setup, one: RealPod, two: RealPod) -> None:
+        async with connected(setup) as connection:
+            await connection.execute("set search_path = elsewhere")
+            one.wish = PARK
+            told(setup, one)
+            await until(lambda: metrics.PARKED._value.get() == 1)
+            assert await one.sessions() == 0
+            told(setup)
+            await asyncio.sleep(0.05)
+            setup.plane.sleeping[TENANT] = [two]
+            assert await one_row(connection, "show search_path") == ("elsewhere",)
+            assert await two.sessions() == 1
+
+    run(tmp_path, body)
+
+
+def test_a_lost_pod_is_not_noticed_between_transactions(tmp_path: Path) -> None:
+    async def body(setup: Setup, one: RealPod, two: RealPod) -> None:
+        async with cutting(one.address) as cutter:
+            one.address = cutter.address
+            told(setup, one)
+            await asyncio.sleep(0.05)
+            async with connected(setup) as idle, connected(setup) as busy:
+                await idle.execute("set work_mem = '9MB'")
+                await busy.execute("begin")
+                setup.plane.sleeping[TENANT] = [two]
+                cutter.refuse_first = 100
+                cutter.cut()
+                await has(two, 1)
+                assert await one_row(idle, "show work_mem") == ("9MB",)
+                with pytest.raises(psycopg.OperationalError, match="its server ended"):
+                    await busy.execute("commit")
+
+    run(tmp_path, body)
