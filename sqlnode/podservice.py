@@ -15,7 +15,6 @@ import logging
 import os
 import secrets
 from collections.abc import Iterable
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import grpc
@@ -44,7 +43,7 @@ from sqlnode import priority
 from sqlnode.accounts import Accounts
 from sqlnode.config import PodSettings
 from sqlnode.server import SqlServer
-from sqlnode.session.moving import present_reason
+from sqlnode.session.moving import RUNNING, present_reason
 from sqlnode.session.session import Session
 from sqlnode.session.tenant import Tenant
 from sqlnode.stamping import Phases, StorageAway, open_tenant
@@ -242,7 +241,8 @@ class PodService(PodServicer):
 
 
 def holds(sessions: Iterable[Session]) -> list[Hold]:
-    """The first few sessions that could not be given away now, and why."""
-    reasons = ((each.pid, present_reason(each)) for each in sessions)
-    held = (Hold(backend_pid=pid, reason=reason) for pid, reason in reasons if reason)
-    return list(islice(held, HOLDS_MAX))
+    """A few sessions that could not be given away now, and why: before those that only run a
+    statement those that will still be there when it is over."""
+    reasons = ((present_reason(each), each.pid) for each in sessions)
+    held = sorted(((r == RUNNING, pid, r) for r, pid in reasons if r))[:HOLDS_MAX]
+    return [Hold(backend_pid=pid, reason=reason) for _, pid, reason in held]

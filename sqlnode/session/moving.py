@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 CHECKPOINT = "checkpoint"
 TOO_MUCH = "it has too much state to move"
+RUNNING = "a statement is running"
 
 LASTING: tuple[tuple[str, Callable[["Session"], object]], ...] = (
     ("a cursor WITH HOLD is open", lambda session: session.portals),
@@ -68,7 +69,7 @@ def missing_reason(session: "Session") -> str:
 def present_reason(session: "Session") -> str:
     """Why a session, seen from outside, could not be given away now; empty if it could."""
     if session.busy:
-        return "a statement is running"
+        return RUNNING
     if session.transactions.active:
         return "a transaction is open"
     return missing_reason(session) or lasting_reason(session) or too_much(session, SEALED_BYTES_MAX)

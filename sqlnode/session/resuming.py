@@ -61,6 +61,8 @@ def resumed_session(
     session.told = state.told
     session.statements = Statements(state.statements)
     _count_silence(session, state)
+    extra = {"pid": session.pid, "sealed_for": state.purpose, "statements": len(state.statements)}
+    _log.info("session resumed", extra=extra)
     return session
 
 

@@ -141,9 +141,19 @@ def test_who_holds_a_pod_and_why() -> None:
             plain.login.pid: "it has no link to a proxy",
         }
         assert free.pid not in held
+        busy = await Linked.open(pod)
+        await transaction.query("CREATE TABLE k (a int PRIMARY KEY)")
+        await transaction.query("INSERT INTO k VALUES (1); COMMIT; BEGIN; DELETE FROM k")
+        busy.send(b"Q\0\0\0\x12DELETE FROM k\0")
+        while not (await pod.status()).active:
+            pass
+        reasons = {each.backend_pid: each.reason for each in (await pod.status()).holds}
+        assert reasons[busy.pid] == "a statement is running"
         for _ in range(6):
             await (await Linked.open(pod)).query("BEGIN")
-        assert len((await pod.status()).holds) == 5
+        lasting = [each.reason for each in (await pod.status()).holds]
+        assert len(lasting) == 5
+        assert "a statement is running" not in lasting
         plain.writer.close()
 
     with_pod(body)
