@@ -106,14 +106,17 @@ def test_a_pod_that_does_not_come_back_is_replaced() -> None:
 def test_growth_that_fails_is_tried_again_with_another_pod() -> None:
     async def body() -> None:
         runtime = FakeRuntime()
-        runtime.faults = [set(), {"fail"}]
         async with autoscaler(runtime, policy=POLICY) as harness:
             await _awake(harness, 1, sessions=1)
             await until(lambda: harness.core.follower.following)
+            await until(lambda: harness.fleet.count(Phase.WARM) == 2)
+            oldest = min(harness.fleet.in_phase(Phase.WARM), key=lambda pod: pod.since)
+            runtime.pods[oldest.key].faults.add("fail")
             harness.control.change(1, TenantSettings(pods_min=2))
             await until(lambda: len(harness.fleet.of(TenantId(1), Phase.RUNNING)) == 2)
-            assert len(runtime.killed) == 1
-            assert (await _actions(harness, 1)).count("scale up") == 2
+            assert runtime.killed == [oldest.key]
+            actions = await _actions(harness, 1)
+            assert actions == ["scale up", "growth failed", "kill", "scale up", "wake"]
 
     asyncio.run(body())
 
