@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import cold_start, machine, pgbench, simulate, tenants
+from bench import cold_start, machine, move, pgbench, simulate, tenants
+from bench.breakdown import DoesNotAddUp
 from bench.connect import ConnectFailed
 from bench.gateway import Gateway, GatewayError, own_gateway
 from bench.pgbench import PgbenchFailed
 from bench.postgres import PostgresMissing
 
-_FAILURES = (ConnectFailed, GatewayError, PgbenchFailed, PostgresMissing)
+_FAILURES = (ConnectFailed, DoesNotAddUp, GatewayError, PgbenchFailed, PostgresMissing)
 
 
 Start = Callable[[Path], AbstractContextManager[Gateway]]
@@ -58,6 +59,9 @@ class Simulation:
 BENCHMARKS: dict[str, Benchmark | Simulation] = {
     "cold_start": Benchmark(
         "first row of a sleeping tenant: p50, p90, p99", cold_start.add_options, cold_start.run
+    ),
+    "move": Benchmark(
+        "sessions over drained pods, a replaced proxy and an upgrade", move.add_options, move.run
     ),
     "pgbench": Benchmark(
         "select-only and TPC-B against PostgreSQL 15", pgbench.add_options, pgbench.run

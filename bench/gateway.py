@@ -79,6 +79,10 @@ class Gateway:
         tenant: dict[str, Any] = self.call("GET", f"/v1/tenants/{tenant_id}")
         return tenant
 
+    def change(self, tenant_id: int, **settings: Any) -> None:
+        """Change settings of a tenant."""
+        self.call("PATCH", f"/v1/tenants/{tenant_id}/settings", json=settings)
+
     def suspend(self, tenant_id: int) -> None:
         """Put a tenant to sleep."""
         self.call("POST", f"/v1/tenants/{tenant_id}/suspend")
@@ -114,6 +118,24 @@ class OwnGateway(Gateway):
             return int(role["pid"]) if fresh else None
 
         return wait_for(came_back, seconds=_START_SECONDS, what=f"{name} to come back")
+
+    def upgrade(self, *roles: str, timeout: float = 300.0) -> dict[str, Any]:
+        """`dormouse upgrade` of these roles, or of those it takes by itself; what it reports.
+
+        Raises GatewayError if it fails.
+        """
+        command = [
+            *(sys.executable, "-m", "dormouse.cli.main", "upgrade", "--json"),
+            *("--data", str(self.folder), "--timeout", f"{timeout:g}"),
+            *(word for role in roles for word in ("--role", role)),
+        ]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=timeout + 30
+        )
+        if done.returncode != 0:
+            raise GatewayError(f"dormouse upgrade: {done.stdout}{done.stderr}")
+        report: dict[str, Any] = json.loads(done.stdout)
+        return report
 
     def stop(self) -> int:
         """End the gateway as Ctrl-C would; its exit code. Raises GatewayError if it hangs."""

@@ -9,7 +9,7 @@ import pwd
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,30 +32,44 @@ def binary(name: str) -> str:
 
 
 @contextmanager
-def postgres(folder: Path) -> Iterator[str]:
+def postgres(folder: Path, *, settings: Mapping[str, str] | None = None) -> Iterator[str]:
     """Run a server with its data in `folder`; yields its connection URL."""
     data = folder / "postgres"
     data.mkdir(parents=True)
     as_user = _unprivileged(data)
     _run([*as_user, binary("initdb"), "-D", str(data), "-U", _USER, "-A", "trust"], folder)
     port = _free_port()
-    options = f"-p {port} -h 127.0.0.1 -c unix_socket_directories=''"
-    control = [*as_user, binary("pg_ctl"), "-D", str(data), "-w", "-l", str(data / "log")]
-    _run([*control, "-o", options, "start"], folder)
+    more = "".join(f" -c {name}={value}" for name, value in (settings or {}).items())
+    options = f"-p {port} -h 127.0.0.1 -c unix_socket_directories=''{more}"
+    _run([*_control(data), "-o", options, "start"], folder)
     try:
         yield f"postgresql://{_USER}@127.0.0.1:{port}/postgres?sslmode=disable"
     finally:
-        _run([*control, "-m", "fast", "stop"], folder)
+        _run([*_control(data), "-m", "fast", "stop"], folder)
+
+
+def restart(folder: Path) -> None:
+    """Restart the server of `postgres(folder)` as an upgrade would."""
+    _run([*_control(folder / "postgres"), "-m", "fast", "restart"], folder)
+
+
+def _control(data: Path) -> list[str]:
+    return [*_as_user(), binary("pg_ctl"), "-D", str(data), "-w", "-l", str(data / "log")]
 
 
 def _unprivileged(data: Path) -> list[str]:
     """The server refuses root; then it runs as the user its package made."""
+    if os.geteuid() == 0:
+        user = pwd.getpwnam(_USER)
+        os.chown(data, user.pw_uid, user.pw_gid)
+        # A folder that tempfile made lets nobody pass; this one is ours to open.
+        data.parent.chmod(data.parent.stat().st_mode | 0o011)
+    return _as_user()
+
+
+def _as_user() -> list[str]:
     if os.geteuid() != 0:
         return []
-    user = pwd.getpwnam(_USER)
-    os.chown(data, user.pw_uid, user.pw_gid)
-    # A folder that tempfile made lets nobody pass; this one is ours to open.
-    data.parent.chmod(data.parent.stat().st_mode | 0o011)
     return ["setpriv", f"--reuid={_USER}", f"--regid={_USER}", "--clear-groups"]
 
 

@@ -5,18 +5,14 @@ process of it, before and after.
 """
 
 import argparse
-import gc
 import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import psutil
-
 from bench.gateway import Gateway, OwnGateway
+from bench.memory import usage
 from bench.stats import summary, table
-
-_SETTLE_SECONDS = 3.0
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -42,13 +38,13 @@ def run(gateway: Gateway, options: argparse.Namespace) -> dict[str, Any]:
         started = time.perf_counter()
         made.append(gateway.create_tenant(f"{prefix}-{number}")["id"])
         times.append((time.perf_counter() - started) * 1000)
-    before = _usage(gateway)
+    before = usage(gateway)
     started = time.perf_counter()
     with ThreadPoolExecutor(8) as pool:
         names = (f"{prefix}-{number}" for number in range(timed, options.tenants))
         made += [tenant["id"] for tenant in pool.map(gateway.create_tenant, names)]
         elapsed = time.perf_counter() - started
-    after = _usage(gateway)
+    after = usage(gateway)
     more = max(options.tenants - timed, 1)
     result = {
         "tenants": options.tenants,
@@ -67,19 +63,6 @@ def run(gateway: Gateway, options: argparse.Namespace) -> dict[str, Any]:
 
 def _both(before: dict[str, int], after: dict[str, int]) -> list[tuple[str, dict[str, int]]]:
     return [("before", before), ("after", after)]
-
-
-def _usage(gateway: Gateway) -> dict[str, int]:
-    """Processes of all roles with their children, and their unique memory in bytes."""
-    gc.collect()
-    time.sleep(_SETTLE_SECONDS)
-    processes: dict[int, psutil.Process] = {}
-    for role in gateway.roles().values():
-        process = psutil.Process(int(role["pid"]))
-        for each in (process, *process.children(recursive=True)):
-            processes[each.pid] = each
-    uss = sum(int(each.memory_full_info().uss) for each in processes.values())
-    return {"processes": len(processes), "uss": uss}
 
 
 def _print(result: dict[str, Any]) -> None:

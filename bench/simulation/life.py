@@ -16,6 +16,7 @@ many pods as sessions, each has one.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from bench.simulation.policies import STEP_SECONDS_MAX, Rule, RuleMaker
 from bench.simulation.traces import Stretch, Trace
@@ -82,6 +83,16 @@ def live(trace: Trace, make_rule: RuleMaker, sleep: Sleep, end: float) -> Life:
     return day.life
 
 
+class _Share(NamedTuple):
+    """How the work of a moment is spread; cores."""
+
+    asked: float
+    busiest: float
+    """What the busiest pod would be asked to do."""
+    held_back: float
+    used: Mapping[int, float]
+
+
 class _Day:
     def __init__(self, trace: Trace, rule: Rule, sleep: Sleep) -> None:
         self.life = Life()
@@ -99,7 +110,8 @@ class _Day:
         if self._pods:
             asleep_at = self._now + self._timeout
             while self._pods > 1 and self._now < min(until, asleep_at):
-                self._step(min(STEP_SECONDS_MAX, until - self._now, asleep_at - self._now), 0.0, 0)
+                step = min(STEP_SECONDS_MAX, until - self._now, asleep_at - self._now)
+                self._step(step, self._share(0.0, 0), 0)
             self._pay(max(min(until, asleep_at) - self._now, 0.0))
             if asleep_at < until:
                 self._pods = 0
@@ -115,35 +127,36 @@ class _Day:
             self.life.wakes += 1
             self._claim(1)
         self.life.busy_seconds += stretch.end - stretch.start
+        share = self._share(stretch.cores, stretch.sessions)
         while self._now < stretch.end:
-            busiest = self._asked(stretch.cores, stretch.sessions)[0]
+            if len(share.used) != self._pods:
+                share = self._share(stretch.cores, stretch.sessions)
             fresh = self._now - stretch.start < _NEWS_SECONDS
             step = STEP_SECONDS_MAX
-            if self._coming or busiest > (_NEAR if fresh else _CORES_PER_POD):
+            if self._coming or share.busiest > (_NEAR if fresh else _CORES_PER_POD):
                 step = 1.0
-            elif fresh and busiest > _NEAR / 2:
+            elif fresh and share.busiest > _NEAR / 2:
                 step = STEP_SECONDS_MAX / 4
             left = stretch.end - self._now
-            self._step(left if left - step < 1.0 else step, stretch.cores, stretch.sessions)
+            self._step(left if left - step < 1.0 else step, share, stretch.sessions)
 
-    def _step(self, seconds: float, cores: float, sessions: int) -> None:
+    def _share(self, cores: float, sessions: int) -> "_Share":
+        asked = spread(cores, self._pods, sessions, self._skew)
+        used = {pod: min(each, _CORES_PER_POD) for pod, each in enumerate(asked)}
+        return _Share(cores, asked[0], cores - sum(used.values()), used)
+
+    def _step(self, seconds: float, share: "_Share", sessions: int) -> None:
         life = self.life
-        asked = self._asked(cores, sessions)
-        used = [min(each, _CORES_PER_POD) for each in asked]
-        life.work += cores * seconds
-        if asked[0] > _CORES_PER_POD:
+        life.work += share.asked * seconds
+        if share.busiest > _CORES_PER_POD:
             life.saturated_seconds += seconds
-            life.held_back += (sum(asked) - sum(used)) * seconds
+            life.held_back += share.held_back * seconds
         self._pay(seconds)
-        arrived = [at for at in self._coming if at <= self._now]
-        self._coming = self._coming[len(arrived) :]
-        shares: Mapping[int, float] = dict(enumerate(used))
-        wanted = self._rule.pods(self._now, shares, len(arrived) + len(self._coming), sessions)
-        self._pods += len(arrived)
+        arrived = sum(at <= self._now for at in self._coming) if self._coming else 0
+        self._coming = self._coming[arrived:]
+        wanted = self._rule.pods(self._now, share.used, arrived + len(self._coming), sessions)
+        self._pods += arrived
         self._obey(wanted)
-
-    def _asked(self, cores: float, sessions: int) -> list[float]:
-        return spread(cores, self._pods, sessions, self._skew)
 
     def _obey(self, wanted: int) -> None:
         change = wanted - self._pods - len(self._coming)
