@@ -97,6 +97,7 @@ def make_core(
         pods=PodControl(credentials),
         control=control,
         storage_address=settings.storage_address,
+        control_address=settings.control_address,
         clock=SystemClock(),
     )
 

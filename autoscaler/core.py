@@ -42,11 +42,19 @@ class Core:
         pods: PodControl,
         control: "ControlAsyncStub",
         storage_address: str,
+        control_address: str,
         clock: Clock,
     ) -> None:
         self.controller = Controller(Fleet(policy.scale), policy, runtime, pods, clock)
         self.proxies = ProxyTable(random.Random())
-        waker = Waker(self.controller, control, storage_address, limits, defaults)
+        waker = Waker(
+            self.controller,
+            control,
+            storage_address,
+            limits,
+            defaults,
+            control_address=control_address,
+        )
         suspender = Suspender(self.controller, waker, lambda: len(self.proxies) > 0)
 
         def end_deleted(tenant: TenantId) -> Coroutine[Any, Any, int]:

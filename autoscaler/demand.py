@@ -85,6 +85,8 @@ def demands(
     if due:
         return due
     parking = record.parking is Parking.IDLE
+    if not parking and record.may_sleep(now):
+        return []  # its pods are going, one after the other
     if parking and not (record.sessions and now - record.parking_since > policy.park_patience):
         return []
     # Sessions that cannot be parked stay, but not on more pods than they need.
@@ -127,12 +129,12 @@ def _is_settled(fleet: Fleet, record: Tenant, limits: Limits, now: float) -> boo
 
 
 def _wanted(fleet: Fleet, record: Tenant, limits: Limits) -> int:
-    if record.wanted is not None:
-        return max(min(record.wanted.pods, limits.pods_max), limits.pods_min, 1)
-    if record.in_phase(*SERVING, *COMING):
-        # Nothing is known yet: what is there stays.
-        return max(limits.pods_min, _there(fleet, record))
-    return limits.pods_min
+    there = _there(fleet, record)
+    if not there:
+        return limits.pods_min  # what it needed before it fell asleep wakes nobody
+    if record.wanted is None:
+        return max(limits.pods_min, there)  # nothing is known yet: what is there stays
+    return max(min(record.wanted.pods, limits.pods_max), limits.pods_min, 1)
 
 
 def _there(fleet: Fleet, record: Tenant) -> int:

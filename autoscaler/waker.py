@@ -77,7 +77,10 @@ class Waker:
         storage_address: str,
         limits: WakeLimits,
         defaults: Defaults,
+        *,
+        control_address: str,
     ) -> None:
+        self._control_address = control_address
         self._controller = controller
         self._control = control
         self._storage_address = storage_address
@@ -262,6 +265,7 @@ class Waker:
             database=issued.database,
             sessions_max=issued.settings.connections_max,
             session_key=issued.session_key,
+            control_address=self._control_address,
         )
 
     # Pods that were stamped before this process began

@@ -429,3 +429,19 @@ def test_a_parked_tenant_is_not_replaced_but_one_that_cannot_park_is() -> None:
     fleet.tenant_parking(fleet.tenants[A], Parking.IDLE, 0.0)
     assert about(decide(fleet, POOLED, 5.0), ClaimPod) == []
     assert len(about(decide(fleet, POOLED, 11.0), ClaimPod)) == 1
+
+
+def test_what_has_just_fallen_asleep_is_not_woken_by_what_it_needed_before() -> None:
+    fleet, (first, second, *_) = fleet_of(*[Phase.RUNNING] * 2, *[Phase.WARM] * 4)
+    for pod in (first, second):
+        fleet.pod_answered(pod, report(A, idle=IDLE), 0.0)
+    want(fleet, 2)
+    assert len(about(decide(fleet, POOLED, 0.0), DrainIfIdle)) == 2
+    for pod in (first, second):
+        fleet.drain_asked(pod, 0.0)
+        assert about(decide(fleet, POOLED, 0.0), ClaimPod) == []
+    for pod in (first, second):
+        fleet.pod_drained(pod, Cause.IDLE, 0.1, 0.1)
+        assert about(decide(fleet, POOLED, 0.1), ClaimPod) == []
+    fleet.pod_ended(first.key, 0.2)
+    assert about(decide(fleet, POOLED, 0.2), ClaimPod) == []

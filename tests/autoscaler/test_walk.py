@@ -158,6 +158,7 @@ class World:
             limits = self.fleet.tenants[tenant].limits
             assert limits is not None
             assert len(there) < limits.pods_max + extra, "more than its maximum"
+            assert limits.pods_min or there, "woken although nobody asked"
 
     def check_drain(self, pod: Pod) -> None:
         """Whoever is at this pod has another one to go to."""
@@ -232,6 +233,7 @@ class World:
         calls, self.calls = self.calls, []
         for call in calls:
             call()
+            self.settle()  # as after every answer, with what was last heard of the others
         for tenant, real in self.tenants.items():
             self.spread(tenant, real, seconds)
         for key, pod in list(self.real.items()):
