@@ -37,7 +37,7 @@ class _Effect(IntEnum):
     """What a client's message does to the count."""
 
     OPENS = 0
-    """Work that a Sync has to end."""
+    """Work that a request has to end."""
     NONE = 1
     QUERY = 2
     SYNC = 3
@@ -87,7 +87,7 @@ class Exchange:
         self.owed = 1
         """ReadyForQuery messages still to come, at most."""
         self.open = False
-        """Extended messages have passed that no Sync has ended."""
+        """Extended messages have passed that no request has ended."""
         self.readies = 0
         """ReadyForQuery messages that have come."""
         self.status = 0
@@ -196,8 +196,7 @@ class Exchange:
         elif self._syncs != syncs:
             self._mixed = True
         self.owed += 1
-        if syncs:
-            self.open = False
+        self.open = False  # it ends with the ReadyForQuery of this
 
     def _give_up(self) -> int:
         """No message is that short: the server will say so. No border is found any more."""

@@ -59,6 +59,8 @@ def follow(exchange: Exchange, script: str) -> None:
         (">PBES >B <12DCZ", False),
         (">H", True),
         (">F <VZ", True),
+        (">PBEQ <12D", False),
+        (">PBEQ <12DCZ", True),
         (">S", False),
         (">X", False),
         ("<N <A <S", True),
@@ -75,6 +77,8 @@ def follow(exchange: Exchange, script: str) -> None:
         (">PBES <12G >ddcS", False),
         (">PBES <12G >ddcS <CZ", True),
         (">PBES <12G >ddfS <EZ", True),
+        (">PBESddcS <12GCZ", False),
+        (">PBESddcS <12GCZ >Q <CZ", True),
         (">PBESPBES <12CZ12G", False),
         (">PBESPBES <12CZ12G >cS <CZ", True),
         # the count is not known any more
@@ -154,7 +158,7 @@ class Twin:
     def client(self, kind: str) -> None:
         if kind in "QSF":
             self.owed += 1
-            self.open = self.open and kind != "S"
+            self.open = False
         elif kind not in "dcfHp":
             self.open = True
 
