@@ -3,7 +3,7 @@
     socket ─▶ (header) ─▶ preamble ─▶ TLS ─▶ startup ─▶ route ─▶ let in? ─▶ pod ─▶ login ─▶ session
                          └─ startup_timeout ─┘         └────── login_timeout ──────┘
 
-    let in?   known tenant, address allowed, not throttled, room left; only then is anything woken
+    let in?   not throttled, known tenant, address allowed, room left; only then is anything woken
 
 A task leads the connection through all this and then ends; what remains is the `Session`.
 """
@@ -12,13 +12,12 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import cast
 
 from dormouse.base import logs
 from dormouse.base.errors import DormouseError, Unavailable
-from dormouse.base.ids import TenantAddress, TenantId
+from dormouse.base.ids import TenantAddress
 from pgwire.errors import ProtocolViolation
 from pgwire.startup import (
     STARTUP_BYTES_MAX,
@@ -30,6 +29,7 @@ from pgwire.startup import (
 from proxy import errors, metrics
 from proxy.access import check_access
 from proxy.addresses import Address
+from proxy.attempts import Attempt
 from proxy.dialer import SHUTDOWN_SECONDS, Dialer
 from proxy.door import Door
 from proxy.guests import Guest
@@ -268,14 +268,15 @@ class Arrival:
         metrics.ROUTED.labels(routed.form.value).inc()
         self._tenant = routed.tenant
         with logs.bound(tenant=routed.tenant.id):
-            known = await self._door.tenants.check(routed.tenant)
-            # From here until the guest has asked for the tenant nothing is awaited: a change of the
-            # tenant's rules is either known already, or finds the guest.
-            check_access(known, self._guest.address)
-            with self._attempt(known.id):
+            key = (self._guest.neighbourhood, routed.tenant.id)
+            async with self._door.attempts.attempt(key) as attempt:
+                known = await self._door.tenants.check(routed.tenant)
+                # From here until the guest has asked for the tenant nothing is awaited: a change of
+                # the tenant's rules is either known already, or finds the guest.
+                check_access(known, self._guest.address)
                 self._door.guests.ask_for(self._guest, known)
                 watch.lap("resolve")
-                woken = await self._relay_login(routed, watch)
+                woken = await self._try_login(routed, watch, attempt)
             self._door.guests.settle(self._guest)
             if woken:
                 watch.observe_wake()
@@ -284,25 +285,17 @@ class Arrival:
             extra = {"form": routed.form.value, "seconds": round(seconds, 4), "woken": woken}
             _log.info("session open", extra=extra)
 
-    @contextmanager
-    def _attempt(self, tenant: TenantId) -> Iterator[None]:
-        """A password may be tried inside the block. Raises Rejected where it has to wait."""
-        throttle, clock = self._door.throttle, self._door.clock
-        key = (self._guest.neighbourhood, tenant)
-        if (wait := throttle.begin(key, clock.monotonic())) > 0:
-            raise errors.throttled(wait)
-        outcome = Outcome.NEITHER
+    async def _try_login(self, routed: Route, watch: Stopwatch, attempt: Attempt) -> bool:
         try:
-            yield
-            outcome = Outcome.SUCCEEDED
+            woken = await self._relay_login(routed, watch)
         except LoginRefused as error:
             if error.sqlstate == WRONG_PASSWORD:
-                outcome = Outcome.FAILED
+                attempt.outcome = Outcome.FAILED
                 metrics.FAILED_LOGINS.inc()
             _log.info("login refused by the pod", extra={"sqlstate": error.sqlstate})
             raise
-        finally:
-            throttle.end(key, outcome, clock.monotonic())
+        attempt.outcome = Outcome.SUCCEEDED
+        return woken
 
     async def _relay_login(self, routed: Route, watch: Stopwatch) -> bool:
         """Returns whether the tenant was woken for it."""

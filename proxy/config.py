@@ -18,9 +18,10 @@ class ProxyLimits:
     polite_timeout: float = 3.0
     """`startup_timeout` for those beyond `connections_max`."""
 
-    handshakes_per_address_max: int = 256
+    handshakes_per_address_max: int = 1000
     """Connections from one address (IPv6: one /64) that have not logged in yet; one more is hung
-    up on. As many as the largest pools open at a time, and a small part of `connections_max`."""
+    up on. Many, for all of a site's clients may share an address and come back at the same time
+    after a failure; a small part of `connections_max` all the same."""
 
     proxy_header_timeout: float = 5.0
     """From the connection until its PROXY header is there, on the listener that wants one."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dormouse.base.clock import Clock
+from proxy.attempts import Attempts
 from proxy.cancelkeys import CancelKeys
 from proxy.census import Census
 from proxy.certificates import ClientTls, PeerTls
@@ -15,7 +16,6 @@ from proxy.parking import SealedStore
 from proxy.pods import Pods
 from proxy.slots import Slots
 from proxy.tenants import Tenants
-from proxy.throttle import Throttle
 
 if TYPE_CHECKING:
     from proxy.session import Session
@@ -33,7 +33,8 @@ class Door:
     clock: Clock
     guests: Guests
     """Every client connection."""
-    throttle: Throttle = field(default_factory=Throttle)
+    attempts: Attempts = field(init=False)
+    """Logins that are being tried."""
     keys: CancelKeys = field(default_factory=CancelKeys)
     sessions: "set[Session]" = field(default_factory=set)
     """The logged-in ones."""
@@ -43,13 +44,14 @@ class Door:
     """Connections to pods that are to take up a session."""
 
     def __post_init__(self) -> None:
+        self.attempts = Attempts(self.clock)
         self.sealed = SealedStore(self.limits)
         self.slots = Slots(self.limits.resumes_max, self.limits.resumes_of_tenant_max)
 
     def __repr__(self) -> str:
         return (
             f"<Door {self.guests} sessions={len(self.sessions)} "
-            f"{self.tenants} {self.pods} {self.keys} {self.throttle}>"
+            f"{self.tenants} {self.pods} {self.keys} {self.attempts}>"
         )
 
     @property

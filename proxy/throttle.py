@@ -7,10 +7,9 @@ is refused at once, unheard, and costs nobody anything.
     failure       1   2   3     4    5    6  …   10
     wait after    0   0   0.5   1    2    4  …   60 s
 
-An attempt under way may yet fail, so it counts as if it had: after a first failure no more run at a
-time than free ones are left, and where a wait is over exactly one may try. (Without any failure
-there is no such bound, for an application opens its whole pool at once; if all of them are wrong,
-all of them count.)
+An attempt under way may yet fail. So at most AT_ONCE of them run at a time and the others stand in
+line: an application that opens its whole pool at once is served in turn, and a guesser that does so
+learns of AT_ONCE guesses before he has to wait like anybody else. After a wait exactly one may try.
 
 Failures are forgotten on success, after FORGET_SECONDS without another, and, should the table be
 full, those longest ago first. The table of attempts under way is bounded by the connections.
@@ -23,6 +22,7 @@ from enum import Enum
 from dormouse.base.ids import TenantId
 
 FREE_FAILURES = 3
+AT_ONCE = 16
 FIRST_WAIT = 0.5
 WAIT_MAX = 60.0
 FORGET_SECONDS = 900.0
@@ -71,17 +71,22 @@ class Throttle:
     def __len__(self) -> int:
         return len(self._failures)
 
-    def begin(self, key: Key, now: float) -> float:
-        """0.0: the attempt may go on, and has begun. Otherwise the seconds to wait instead."""
+    def begin(self, key: Key, now: float) -> float | None:
+        """0.0: the attempt may go on, and has begun. More: the seconds to wait instead.
+
+        None: nobody can tell before one of those under way has ended; ask again then.
+        """
         self._expire(now)
+        under_way = self._under_way.get(key, 0)
         failures = self._failures.get(key)
-        if failures is not None:
+        if failures is not None and failures.count >= FREE_FAILURES:
             wait = failures.last + wait_after(failures.count) - now
-            under_way = self._under_way[key]
-            if wait <= 0 and under_way and failures.count + under_way >= FREE_FAILURES:
+            if wait <= 0 and under_way:
                 wait = wait_after(failures.count + under_way)
             if wait > 0:
                 return wait
+        elif under_way >= AT_ONCE:
+            return None
         self._under_way[key] += 1
         return 0.0
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from dormouse.base.ids import TenantId
 from proxy.throttle import (
+    AT_ONCE,
     FIRST_WAIT,
     FORGET_SECONDS,
     FREE_FAILURES,
@@ -63,13 +64,23 @@ def test_neither_is_no_failure() -> None:
     assert repr(throttle) == "<Throttle failed=0 under_way=0>"
 
 
-def test_a_pool_opens_at_once_but_guesses_at_once_count_in_full() -> None:
+def test_a_pool_that_opens_at_once_stands_in_line_and_guesses_at_once_count_in_full() -> None:
     throttle = Throttle()
-    for _ in range(50):
+    for _ in range(AT_ONCE):
         assert throttle.begin(ANN, 0.0) == 0.0
-    for _ in range(50):
+    assert throttle.begin(ANN, 0.0) is None
+    assert throttle.begin(BOB, 0.0) == 0.0
+    throttle.end(ANN, Outcome.SUCCEEDED, 0.0)
+    assert throttle.begin(ANN, 0.0) == 0.0
+    for _ in range(AT_ONCE):
         throttle.end(ANN, Outcome.FAILED, 0.0)
     assert throttle.begin(ANN, 0.0) == WAIT_MAX
+
+
+def test_one_typing_error_does_not_keep_a_pool_out() -> None:
+    throttle = Throttle()
+    fail(throttle, ANN, 0.0)
+    assert [throttle.begin(ANN, 0.0) for _ in range(AT_ONCE)] == [0.0] * AT_ONCE
 
 
 def test_when_a_wait_is_over_one_may_try() -> None:
@@ -110,45 +121,46 @@ class Twin:
                 found = [*(found if not found or at - found[-1] < FORGET_SECONDS else []), at]
         return found if found and now - found[-1] < FORGET_SECONDS else []
 
-    def may_begin(self, key: Key, now: float) -> bool:
+    def verdict(self, key: Key, now: float) -> str:
         failed, running = self.failures(key, now), self.running.count(key)
-        if not failed:
-            return True
         if len(failed) < FREE_FAILURES:
-            return len(failed) + running < FREE_FAILURES or not running
+            return "go" if running < AT_ONCE else "stand in line"
         wait = min(FIRST_WAIT * 2.0 ** (len(failed) - FREE_FAILURES), WAIT_MAX)
-        return not running and now >= failed[-1] + wait
+        return "wait" if running or now < failed[-1] + wait else "go"
 
 
 _STEP = st.tuples(
     st.sampled_from([ANN, BOB]),
     st.sampled_from([None, None, *Outcome, Outcome.FAILED, Outcome.FAILED]),
+    st.sampled_from([1, 1, 1, 2, AT_ONCE]),
     # In eighths of a second, so that sums are exact.
     st.sampled_from([0, 0, 0, 1, 4, 8, 16, 200, 480, 6000, 7200]),
 )
 
 
 @given(st.lists(_STEP, max_size=80))
-def test_the_dumb_twin_agrees(steps: list[tuple[Key, Outcome | None, int]]) -> None:
+def test_the_dumb_twin_agrees(steps: list[tuple[Key, Outcome | None, int, int]]) -> None:
     throttle, twin, now = Throttle(), Twin(), 0.0
-    for key, outcome, eighths in steps:
+    for key, outcome, count, eighths in steps:
         now += eighths / 8
         if outcome is None:
-            began = throttle.begin(key, now) == 0.0
-            assert began == twin.may_begin(key, now)
-            if began:
-                twin.running.append(key)
-        elif key in twin.running:
-            twin.running.remove(key)
-            twin.ends.append((key, outcome, now))
-            throttle.end(key, outcome, now)
+            for _ in range(count):
+                wait = throttle.begin(key, now)
+                told = "stand in line" if wait is None else "wait" if wait else "go"
+                assert told == twin.verdict(key, now)
+                if told == "go":
+                    twin.running.append(key)
+        else:
+            for _ in range(min(count, twin.running.count(key))):
+                twin.running.remove(key)
+                twin.ends.append((key, outcome, now))
+                throttle.end(key, outcome, now)
 
 
-@pytest.mark.parametrize("at_once", [1, 2, 5])
+@pytest.mark.parametrize("at_once", [1, 5, 100])
 def test_a_guesser_gets_few_guesses_an_hour(at_once: int) -> None:
-    heard = _guess(at_once, lambda now: now + 0.125)
-    # Six to wait up to a minute for, then one a minute; the first moment's all at once.
-    assert heard <= 70 + at_once
+    # The first moment's all at once; ten until the wait is a minute; then one a minute.
+    assert _guess(at_once, lambda now: now + 0.25) <= AT_ONCE + 10 + 60
 
 
 def _guess(at_once: int, later: Callable[[float], float]) -> int:
