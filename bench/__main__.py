@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import cold_start, machine, move, pgbench, simulate, tenants
+from bench import cold_start, density, idle, machine, move, pgbench, simulate, step, tenants
 from bench.breakdown import DoesNotAddUp
 from bench.connect import ConnectFailed
 from bench.gateway import Gateway, GatewayError, own_gateway
@@ -60,6 +60,15 @@ BENCHMARKS: dict[str, Benchmark | Simulation] = {
     "cold_start": Benchmark(
         "first row of a sleeping tenant: p50, p90, p99", cold_start.add_options, cold_start.run
     ),
+    "density": Benchmark(
+        "memory of tenants asleep and awake, and crowds that wake", density.add_options, density.run
+    ),
+    "idle": Benchmark(
+        "ten thousand idle clients of one proxy: memory of each",
+        idle.add_options,
+        idle.run,
+        start=idle.start,
+    ),
     "move": Benchmark(
         "sessions over drained pods, a replaced proxy and an upgrade", move.add_options, move.run
     ),
@@ -70,6 +79,9 @@ BENCHMARKS: dict[str, Benchmark | Simulation] = {
         "the scaling rule and the warm pool over thousands of made-up tenants",
         simulate.add_options,
         simulate.run,
+    ),
+    "step": Benchmark(
+        "from 1 to 60 busy clients and back: pods and throughput", step.add_options, step.run
     ),
     "tenants": Benchmark(
         "creating tenants, and what 10,000 idle ones cost", tenants.add_options, tenants.run
@@ -111,6 +123,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here, too")
+    parser.add_argument(
+        "--pictures", type=Path, metavar="FOLDER", help="draw traces there (needs matplotlib)"
+    )
     parser.add_argument(
         "--ready-file", type=Path, metavar="FILE", help="measure the running gateway that wrote it"
     )

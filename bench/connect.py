@@ -18,6 +18,8 @@ _PHASE_AT = {
     pq.ConnStatus.AUTH_OK: 3,
 }
 
+_EVENTS = {pq.PollingStatus.READING: select.POLLIN, pq.PollingStatus.WRITING: select.POLLOUT}
+
 
 class ConnectFailed(Exception):
     """The connection was refused, or took too long."""
@@ -31,20 +33,24 @@ class Timing:
     phases_ms: dict[str, float]
 
 
+def connected(url: str) -> PGconn:
+    """A connection that takes queries. Raises ConnectFailed."""
+    connection = pq.PGconn.connect_start(url.encode())
+    try:
+        _establish(connection, [0.0] * len(PHASES), time.perf_counter())
+    except BaseException:
+        connection.finish()
+        raise
+    return connection
+
+
 def connect_and_select(url: str) -> Timing:
     """Connect, `SELECT 1`, read its row, disconnect. Raises ConnectFailed."""
     marks = [0.0] * len(PHASES)
-    started = last = time.perf_counter()
+    started = time.perf_counter()
     connection = pq.PGconn.connect_start(url.encode())
     try:
-        phase, polling = 0, pq.PollingStatus.WRITING
-        while polling is not pq.PollingStatus.OK:
-            _wait(connection, polling, started)
-            phase = max(phase, _PHASE_AT.get(pq.ConnStatus(connection.status), phase))
-            polling = pq.PollingStatus(connection.connect_poll())
-            now = time.perf_counter()
-            marks[phase] += now - last
-            last = now
+        last = _establish(connection, marks, started)
         result = connection.exec_(b"SELECT 1")
         if result.status != pq.ExecStatus.TUPLES_OK or result.get_value(0, 0) != b"1":
             raise ConnectFailed(result.error_message.decode(errors="replace"))
@@ -56,12 +62,25 @@ def connect_and_select(url: str) -> Timing:
     return Timing(total * 1000, phases)
 
 
+def _establish(connection: PGconn, marks: list[float], started: float) -> float:
+    """Take the connection through its phases, adding their seconds to `marks`; when it was done."""
+    phase, polling, last = 0, pq.PollingStatus.WRITING, started
+    while polling is not pq.PollingStatus.OK:
+        _wait(connection, polling, started)
+        phase = max(phase, _PHASE_AT.get(pq.ConnStatus(connection.status), phase))
+        polling = pq.PollingStatus(connection.connect_poll())
+        now = time.perf_counter()
+        marks[phase] += now - last
+        last = now
+    return last
+
+
 def _wait(connection: PGconn, polling: pq.PollingStatus, started: float) -> None:
     if polling is pq.PollingStatus.FAILED:
         raise ConnectFailed(connection.error_message.decode(errors="replace"))
     left = _SECONDS_MAX - (time.perf_counter() - started)
     if left <= 0:
         raise ConnectFailed(f"no answer in {_SECONDS_MAX:g} s")
-    reading = [connection.socket] if polling is pq.PollingStatus.READING else []
-    writing = [connection.socket] if polling is pq.PollingStatus.WRITING else []
-    select.select(reading, writing, [], left)
+    poll = select.poll()  # select() knows no descriptor beyond 1023
+    poll.register(connection.socket, _EVENTS[polling])
+    poll.poll(left * 1000)

@@ -7,7 +7,6 @@ constant of the rule turned by itself.
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from bench.simulation import constants, report, warmpool
@@ -39,9 +38,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=100,
         metavar="N",
         help="tenants for turning constants; 0 leaves that out (default: 100)",
-    )
-    parser.add_argument(
-        "--pictures", type=Path, metavar="FOLDER", help="draw them there (needs matplotlib)"
     )
 
 

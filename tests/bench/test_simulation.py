@@ -209,6 +209,7 @@ def test_the_command_prints_its_tables(capsys: pytest.CaptureFixture[str]) -> No
     parser = argparse.ArgumentParser()
     simulate.add_options(parser)
     options = parser.parse_args(["--fleet", "12", "--days", "0.1", "--sweep-fleet", "6"])
+    options.pictures = None
     result = simulate.run(options)
     printed = capsys.readouterr().out
     assert set(result["rules"]) == set(constants.RULES)
