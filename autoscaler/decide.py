@@ -109,6 +109,8 @@ def _demand(fleet: Fleet, policy: Policy, now: float) -> tuple[list[Action], lis
     actions: list[Action] = []
     needs: list[Need] = []
     slots = policy.replacements_max - replacing(fleet, policy, now)
+    if now < fleet.replace_after:
+        slots = 0
     for record in fleet.tenants.values():
         for due in demands(fleet, record, policy, now, may_replace=slots > 0):
             if isinstance(due, Need):

@@ -49,6 +49,8 @@ class Fleet:
         self._forking: dict[PodKey, float] = {}
         """When pods that are not warm yet were asked for."""
         self._fork_failures = 0
+        self.replace_after = 0.0
+        self._replace_failures = 0
         self._scale = scale or ScalePolicy()
         self._naps: OrderedDict[TenantId, TenantLoad] = OrderedDict()
 
@@ -174,12 +176,15 @@ class Fleet:
         """Its sessions are to be parked from now on, or no longer."""
         record.parking, record.parking_since = parking, now
 
-    def grow_failed(self, tenant: TenantId, now: float) -> None:
-        """A pod that nobody waited for could not be had; the next try waits a while."""
+    def grow_failed(self, tenant: TenantId, cause: Cause, now: float) -> None:
+        """A pod that nobody waited for could not be had; the next try waits a while. Where newer
+        code is at fault, so does every tenant's."""
         if (record := self.tenants.get(tenant)) is not None:
-            delay = GROW_BACKOFF_SECONDS * 2 ** min(record.grow_failures, 10)
+            record.grow_after = now + _grow_delay(record.grow_failures)
             record.grow_failures += 1
-            record.grow_after = now + min(delay, GROW_BACKOFF_MAX_SECONDS)
+        if cause is Cause.REPLACE:
+            self.replace_after = now + _grow_delay(self._replace_failures)
+            self._replace_failures += 1
 
     def _forget_if_done(self, record: Tenant, now: float) -> None:
         kept = record.limits is not None and record.limits.pods_min > 0
@@ -301,6 +306,8 @@ class Fleet:
         if pod.tenant is not None:
             record = self.tenant(pod.tenant)
             record.limits, record.grow_failures = limits, 0
+            if pod.claimed_for is Cause.REPLACE:
+                self._replace_failures = 0
 
     # Ends
 
@@ -347,3 +354,7 @@ class Fleet:
     def pod_killed(self, pod: Pod, now: float) -> None:
         """The runtime was told to kill it."""
         pod.phase, pod.since = Phase.KILLED, now
+
+
+def _grow_delay(failures: int) -> float:
+    return min(GROW_BACKOFF_SECONDS * 2.0 ** min(failures, 10), GROW_BACKOFF_MAX_SECONDS)

@@ -151,10 +151,13 @@ class Waker:
         if pod.phase is Phase.RUNNING:
             return None  # it was asked to sleep, and had a session
         metrics.WAKE_SECONDS.labels("claim").observe(clock.monotonic() - begun)
-        return await self._equip(tenant, pod)
+        failure = await self._equip(tenant, pod)
+        if failure is not None:
+            self._controller.step(tenant)
+        return failure
 
     async def _equip(self, tenant: TenantId, pod: Pod) -> WakeFailed | None:
-        """Make a claimed pod its tenant's."""
+        """Make a claimed pod its tenant's; the caller steps where that fails."""
         clock = self._controller.clock
         claimed = clock.monotonic()
         issued = await self._issue(tenant, pod)
@@ -197,11 +200,13 @@ class Waker:
         metrics.GROWTHS.labels(outcome).inc()
         if failure is not None:
             controller = self._controller
-            controller.fleet.grow_failed(tenant, controller.clock.monotonic())
+            now = controller.clock.monotonic()
+            controller.fleet.grow_failed(tenant, pod.claimed_for, now)
             if failure.code is grpc.StatusCode.NOT_FOUND:
-                controller.fleet.tenant_deleted(tenant, controller.clock.monotonic())
+                controller.fleet.tenant_deleted(tenant, now)
             controller.history.note(tenant, "growth failed", failure.reason)
             _log.warning("growth failed", extra={"tenant": tenant, "reason": failure.reason})
+            controller.step(tenant)
 
     def _release(self, pod: Pod) -> None:
         self._controller.fleet.pod_released(pod, self._controller.clock.monotonic())
@@ -211,7 +216,6 @@ class Waker:
             return await self._ask_control(tenant, pod, self._limits.wake_timeout)
         except grpc.aio.AioRpcError as error:
             self._release(pod)
-            self._controller.step()
             if error.code() in _FINAL:
                 return WakeFailed(error.code(), error.details() or "refused by control")
             return WakeFailed(grpc.StatusCode.UNAVAILABLE, f"control: {error.code().name}")
@@ -243,7 +247,6 @@ class Waker:
         finally:
             if not usable:
                 controller.kill(pod, "stamp failed")
-                controller.step()
         now = controller.clock.monotonic()
         if controller.fleet.pods.get(pod.key) is not pod or pod.phase is not Phase.STAMPING:
             return WakeFailed(grpc.StatusCode.UNAVAILABLE, "the pod ended at once")

@@ -385,6 +385,7 @@ async def autoscaler(
         pods=PodControl(credentials),
         control=control_pb2_grpc.ControlStub(channel),
         storage_address="127.0.0.1:7",
+        control_address="127.0.0.1:8",
         clock=SystemClock(),
     )
     harness = Harness(core, used, fake)

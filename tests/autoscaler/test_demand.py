@@ -209,10 +209,10 @@ def test_failing_growth_backs_off_and_a_wake_does_not_care() -> None:
     fleet, (pod, *_) = fleet_of(Phase.RUNNING, *[Phase.WARM] * 3)
     busy(fleet, pod)
     want(fleet, 2)
-    fleet.grow_failed(A, 0.0)
+    fleet.grow_failed(A, Cause.SCALE_UP, 0.0)
     assert about(decide(fleet, POOLED, 0.9), ClaimPod) == []
     assert len(about(decide(fleet, POOLED, 1.0), ClaimPod)) == 1
-    fleet.grow_failed(A, 1.0)
+    fleet.grow_failed(A, Cause.SCALE_UP, 1.0)
     assert about(decide(fleet, POOLED, 2.9), ClaimPod) == []
 
 
@@ -410,6 +410,16 @@ def test_only_so_many_tenants_are_replaced_at_a_time() -> None:
     # Drains that drag hold nobody up.
     assert len(about(decide(fleet, policy, 12.0), ClaimPod)) == 4
     assert pods[0].phase is Phase.DRAINING
+
+
+def test_newer_code_that_cannot_be_stamped_is_not_tried_on_every_tenant() -> None:
+    fleet, pods = upgraded(Phase.RUNNING)
+    busy(fleet, *pods[:1])
+    fleet.grow_failed(TenantId(77), Cause.REPLACE, 0.0)
+    assert about(decide(fleet, POOLED, 0.9), ClaimPod) == []
+    assert len(about(decide(fleet, POOLED, 1.0), ClaimPod)) == 1
+    fleet.grow_failed(TenantId(78), Cause.REPLACE, 1.0)
+    assert about(decide(fleet, POOLED, 2.9), ClaimPod) == []
 
 
 def test_a_stand_in_whose_old_pod_died_is_a_pod_like_any_other() -> None:

@@ -193,7 +193,7 @@ class World:
             fleet.pod_stamped(pod, PodId(1), "host:2", limits, self.now)
             return
         if pod.claimed_for is not Cause.WAKE:
-            fleet.grow_failed(tenant, self.now)
+            fleet.grow_failed(tenant, pod.claimed_for, self.now)
 
     def taken_back(self, fleet: Fleet, pod: Pod) -> None:
         real = self.real.get(pod.key)
