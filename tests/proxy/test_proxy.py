@@ -22,6 +22,7 @@ from pgwire.startup import (
     CancelRequest,
     StartupMessage,
 )
+from proxy import metrics
 from proxy.config import ProxyLimits
 from tests.proxy.doubles import PASSWORD, FakePod, Setup, proxied
 
@@ -79,16 +80,17 @@ def test_every_inherited_socket_is_served(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "overrides",
+    ("form", "overrides"),
     [
-        {"user": "demo", "options": "--tenant=demo-17"},
-        {"user": "demo", "dbname": "demo-17.demo"},
-        {"user": "demo", "host": "demo-17.localhost", "hostaddr": "127.0.0.1"},
-        {"dbname": ""},
+        ("options", {"user": "demo", "options": "--tenant=demo-17"}),
+        ("database", {"user": "demo", "dbname": "demo-17.demo"}),
+        ("sni", {"user": "demo", "host": "demo-17.localhost", "hostaddr": "127.0.0.1"}),
+        ("user", {"dbname": ""}),
     ],
 )
-def test_every_form_reaches_the_pod(tmp_path: Path, overrides: dict[str, str]) -> None:
+def test_every_form_reaches_the_pod(tmp_path: Path, form: str, overrides: dict[str, str]) -> None:
     async def body(setup: Setup) -> None:
+        before = metrics.ROUTED.labels(form)._value.get()
         async with await connect(setup, **overrides) as connection:
             assert await query(connection, "select 1") == [("1",)]
         parameters = setup.pod.startups[0].parameters
@@ -96,6 +98,7 @@ def test_every_form_reaches_the_pod(tmp_path: Path, overrides: dict[str, str]) -
         assert parameters.get("database", "demo") == "demo"
         assert "tenant" not in parameters.get("options", "")
         assert setup.plane.wakes == 0
+        assert metrics.ROUTED.labels(form)._value.get() == before + 1
 
     run(tmp_path, body)
 
