@@ -91,6 +91,11 @@ class KvClient:
         """What storage has done for this client."""
         return self._calls.usage
 
+    @property
+    def system_usage(self) -> KvUsage:
+        """Likewise for calls of `system_work`."""
+        return self._calls.system_usage
+
     def start(self) -> None:
         """Open the stream in the background; requests may be made at once."""
         self._task = tasks.spawn(self._run(), name=f"storage stream of tenant {self.tenant}")

@@ -15,6 +15,7 @@ from pgwire.scram import Verifier, mock_verifier
 from sqlnode.catalog import store
 from sqlnode.config import PodLimits
 from sqlnode.kv.client import KvClient
+from sqlnode.kv.usage import system_work
 from sqlnode.session.literals import RefusedTemplates
 from sqlnode.session.pipeline import PlanCache
 from sqlnode.session.seals import Seals
@@ -109,7 +110,8 @@ class Tenant:
         return await asyncio.shield(self._reloading)
 
     async def _read_catalog(self) -> "Catalog":
-        catalog = await store.load(self.kv, owner=self.owner, database=self.database)
+        with system_work():
+            catalog = await store.load(self.kv, owner=self.owner, database=self.database)
         if catalog.version >= self.catalog.version:
             self.catalog = catalog
         _log.info("catalog read", extra={"version": catalog.version})
