@@ -1,20 +1,20 @@
 """The internal gRPC service of proto/control.proto."""
 
 from collections.abc import AsyncIterator
-from dataclasses import fields
 from typing import Any, NoReturn
 
 import grpc
 import grpc.aio
 
+from control.amounts import AMOUNT_NAMES, Amounts
 from control.authority import Authority, AuthorityError
 from control.current import ASKED_MAX, current_tenants
-from control.ledger import AMOUNT_MAX, Ledger, Report
+from control.ledger import AMOUNT_MAX, Ledger, LedgerBusy, Report
 from control.messages import settings_message, tenant_message
 from control.metrics import PODS_ISSUED
 from control.registry import Registry
 from control.watchers import Refusal, Watchers, WatchRefused
-from dormouse.base.ids import TenantId
+from dormouse.base.ids import TENANT_ID_MAX, TenantId
 from dormouse.base.rpc import Access
 from dormouse.base.tls import Role
 from proto import control_pb2, control_pb2_grpc
@@ -94,11 +94,21 @@ class ControlService(control_pb2_grpc.ControlServicer):
         self, request: control_pb2.UsageReport, context: _Context
     ) -> control_pb2.UsageAck:
         """See proto/control.proto."""
-        values = {field.name: int(getattr(request, field.name)) for field in fields(Report)}
-        amounts = [value for name, value in values.items() if name != "pod_id"]
-        if values["tenant_id"] == 0 or max(amounts) > AMOUNT_MAX:
+        amounts = [int(getattr(request, name)) for name in AMOUNT_NAMES]
+        numbers = (request.tenant_id, request.sequence, request.at_unix_ms, *amounts)
+        if not request.tenant_id or max(numbers) > AMOUNT_MAX:
             await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, "an amount is out of range")
-        return control_pb2.UsageAck(sequence=await self._ledger.add(Report(**values)))
+        report = Report(
+            tenant_id=request.tenant_id,
+            pod_id=request.pod_id,
+            sequence=request.sequence,
+            at_ms=request.at_unix_ms,
+            total=Amounts(*amounts),
+        )
+        try:
+            return control_pb2.UsageAck(sequence=await self._ledger.add(report))
+        except LedgerBusy as error:
+            await _abort(context, grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
 
     async def WatchTenants(  # noqa: N802
         self, request: control_pb2.WatchTenantsRequest, context: _Context
@@ -118,7 +128,7 @@ class ControlService(control_pb2_grpc.ControlServicer):
 
 def _tenant_id(number: int) -> TenantId:
     # SQLite knows no larger integer, and no tenant has one.
-    return TenantId(min(number, AMOUNT_MAX))
+    return TenantId(min(number, TENANT_ID_MAX))
 
 
 async def _check_version(version: int, context: _Context) -> None:

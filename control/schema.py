@@ -9,6 +9,29 @@ instead of being random: an id alone opens nothing (the proxy wants the name wit
 password), while a short one keeps host names short and is exact in every JSON parser.
 """
 
+_USAGE_AMOUNTS = ", ".join(
+    f"{name} INTEGER NOT NULL DEFAULT 0"
+    for name in (
+        "sql_cpu_micros",
+        "read_batches",
+        "read_requests",
+        "read_bytes",
+        "write_batches",
+        "write_requests",
+        "write_bytes",
+        "egress_bytes",
+        "pod_millis",
+        "system_cpu_micros",
+        "system_read_batches",
+        "system_read_requests",
+        "system_read_bytes",
+        "system_write_batches",
+        "system_write_requests",
+        "system_write_bytes",
+    )
+)
+"""Of the third step: as immutable as the step."""
+
 STEPS: tuple[tuple[str, ...], ...] = (
     (
         """
@@ -84,5 +107,54 @@ STEPS: tuple[tuple[str, ...], ...] = (
         WHERE deleted_ns IS NULL AND pods_min > 0
         """,
         "CREATE INDEX tenants_deleted ON tenants (deleted_ns) WHERE deleted_ns IS NOT NULL",
+    ),
+    (
+        # Nothing has ever been reported in the old form, which held differences.
+        "DROP TABLE usage",
+        # The newest report of every pod: what the next one is compared with.
+        f"""
+        CREATE TABLE usage_pods (
+            tenant_id INTEGER NOT NULL,
+            pod_id INTEGER NOT NULL,
+            sequence INTEGER NOT NULL,
+            at_ms INTEGER NOT NULL,
+            heard_ms INTEGER NOT NULL,
+            {_USAGE_AMOUNTS},
+            PRIMARY KEY (tenant_id, pod_id)
+        ) STRICT, WITHOUT ROWID
+        """,
+        "CREATE INDEX usage_pods_by_age ON usage_pods (heard_ms)",
+        # What each report added to the one before it.
+        f"""
+        CREATE TABLE usage_entries (
+            id INTEGER PRIMARY KEY,
+            tenant_id INTEGER NOT NULL,
+            pod_id INTEGER NOT NULL,
+            sequence INTEGER NOT NULL,
+            at_ms INTEGER NOT NULL,
+            heard_ms INTEGER NOT NULL,
+            {_USAGE_AMOUNTS}
+        ) STRICT
+        """,
+        # Sums of the entries, and of storage, by UTC hour, day and month; `start` in unix seconds.
+        f"""
+        CREATE TABLE usage_rollups (
+            tenant_id INTEGER NOT NULL,
+            span TEXT NOT NULL CHECK (span IN ('hour', 'day', 'month')),
+            start INTEGER NOT NULL,
+            {_USAGE_AMOUNTS},
+            storage_kib_seconds INTEGER NOT NULL DEFAULT 0,
+            PRIMARY KEY (tenant_id, span, start)
+        ) STRICT, WITHOUT ROWID
+        """,
+        "CREATE INDEX usage_rollups_by_time ON usage_rollups (span, start)",
+        # What a tenant has stored, for as long as it has not changed; booked up to `booked`.
+        """
+        CREATE TABLE storage_levels (
+            tenant_id INTEGER PRIMARY KEY,
+            bytes INTEGER NOT NULL,
+            booked INTEGER NOT NULL
+        ) STRICT
+        """,
     ),
 )

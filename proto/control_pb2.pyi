@@ -234,8 +234,10 @@ Global___IssuePodReply: _TypeAlias = IssuePodReply  # noqa: Y015
 
 @_typing.final
 class UsageReport(_message.Message):
-    """What one pod used since its previous report. (tenant, pod, sequence) names a report for good; the
-    same report may arrive many times and counts once.
+    """What one pod has used since its stamp, by its own count. Every amount only grows, and so does
+    `sequence`, so a report contains all that came before it: (tenant, pod, sequence) names it for good,
+    and one that arrives again, or after a later one, changes nothing. Any report of a pod may come from
+    the pod itself or from whoever it told the same (pod.proto, Usage).
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -252,6 +254,14 @@ class UsageReport(_message.Message):
     WRITE_BYTES_FIELD_NUMBER: _builtins.int
     EGRESS_BYTES_FIELD_NUMBER: _builtins.int
     POD_MILLIS_FIELD_NUMBER: _builtins.int
+    SYSTEM_CPU_MICROS_FIELD_NUMBER: _builtins.int
+    SYSTEM_READ_BATCHES_FIELD_NUMBER: _builtins.int
+    SYSTEM_READ_REQUESTS_FIELD_NUMBER: _builtins.int
+    SYSTEM_READ_BYTES_FIELD_NUMBER: _builtins.int
+    SYSTEM_WRITE_BATCHES_FIELD_NUMBER: _builtins.int
+    SYSTEM_WRITE_REQUESTS_FIELD_NUMBER: _builtins.int
+    SYSTEM_WRITE_BYTES_FIELD_NUMBER: _builtins.int
+    AT_UNIX_MS_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.int
     pod_id: _builtins.int
     sequence: _builtins.int
@@ -264,6 +274,16 @@ class UsageReport(_message.Message):
     write_bytes: _builtins.int
     egress_bytes: _builtins.int
     pod_millis: _builtins.int
+    system_cpu_micros: _builtins.int
+    """Work of the system itself, in none of the above: shown, and not billed."""
+    system_read_batches: _builtins.int
+    system_read_requests: _builtins.int
+    system_read_bytes: _builtins.int
+    system_write_batches: _builtins.int
+    system_write_requests: _builtins.int
+    system_write_bytes: _builtins.int
+    at_unix_ms: _builtins.int
+    """when it was counted; 0: just now"""
     def __init__(
         self,
         *,
@@ -279,10 +299,18 @@ class UsageReport(_message.Message):
         write_bytes: _builtins.int = ...,
         egress_bytes: _builtins.int = ...,
         pod_millis: _builtins.int = ...,
+        system_cpu_micros: _builtins.int = ...,
+        system_read_batches: _builtins.int = ...,
+        system_read_requests: _builtins.int = ...,
+        system_read_bytes: _builtins.int = ...,
+        system_write_batches: _builtins.int = ...,
+        system_write_requests: _builtins.int = ...,
+        system_write_bytes: _builtins.int = ...,
+        at_unix_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["egress_bytes", b"egress_bytes", "pod_id", b"pod_id", "pod_millis", b"pod_millis", "read_batches", b"read_batches", "read_bytes", b"read_bytes", "read_requests", b"read_requests", "sequence", b"sequence", "sql_cpu_micros", b"sql_cpu_micros", "tenant_id", b"tenant_id", "write_batches", b"write_batches", "write_bytes", b"write_bytes", "write_requests", b"write_requests"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ms", b"at_unix_ms", "egress_bytes", b"egress_bytes", "pod_id", b"pod_id", "pod_millis", b"pod_millis", "read_batches", b"read_batches", "read_bytes", b"read_bytes", "read_requests", b"read_requests", "sequence", b"sequence", "sql_cpu_micros", b"sql_cpu_micros", "system_cpu_micros", b"system_cpu_micros", "system_read_batches", b"system_read_batches", "system_read_bytes", b"system_read_bytes", "system_read_requests", b"system_read_requests", "system_write_batches", b"system_write_batches", "system_write_bytes", b"system_write_bytes", "system_write_requests", b"system_write_requests", "tenant_id", b"tenant_id", "write_batches", b"write_batches", "write_bytes", b"write_bytes", "write_requests", b"write_requests"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

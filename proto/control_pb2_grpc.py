@@ -74,7 +74,7 @@ class ControlServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReportUsage(self, request, context):
-        """Adds a report to the ledger; acknowledged once it is durable.
+        """Brings the ledger up to a report; acknowledged once it is durable.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

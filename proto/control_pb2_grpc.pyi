@@ -36,7 +36,7 @@ class ControlStub:
     IssuePod: _grpc.UnaryUnaryMultiCallable[_control_pb2.IssuePodRequest, _control_pb2.IssuePodReply]
     """What a pod of the tenant is stamped with: a fresh certificate for the pod's key, and settings."""
     ReportUsage: _grpc.UnaryUnaryMultiCallable[_control_pb2.UsageReport, _control_pb2.UsageAck]
-    """Adds a report to the ledger; acknowledged once it is durable."""
+    """Brings the ledger up to a report; acknowledged once it is durable."""
     WatchTenants: _grpc.UnaryStreamMultiCallable[_control_pb2.WatchTenantsRequest, _control_pb2.TenantChange]
     """Every change of a tenant from now on. Whoever was cut off asks again for what it remembers."""
 
@@ -48,7 +48,7 @@ class ControlAsyncStub(ControlStub):
     IssuePod: _aio.UnaryUnaryMultiCallable[_control_pb2.IssuePodRequest, _control_pb2.IssuePodReply]  # type: ignore[assignment]
     """What a pod of the tenant is stamped with: a fresh certificate for the pod's key, and settings."""
     ReportUsage: _aio.UnaryUnaryMultiCallable[_control_pb2.UsageReport, _control_pb2.UsageAck]  # type: ignore[assignment]
-    """Adds a report to the ledger; acknowledged once it is durable."""
+    """Brings the ledger up to a report; acknowledged once it is durable."""
     WatchTenants: _aio.UnaryStreamMultiCallable[_control_pb2.WatchTenantsRequest, _control_pb2.TenantChange]  # type: ignore[assignment]
     """Every change of a tenant from now on. Whoever was cut off asks again for what it remembers."""
 
@@ -75,7 +75,7 @@ class ControlServicer(metaclass=_abc_1.ABCMeta):
         request: _control_pb2.UsageReport,
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.UsageAck, _abc.Awaitable[_control_pb2.UsageAck]]:
-        """Adds a report to the ledger; acknowledged once it is durable."""
+        """Brings the ledger up to a report; acknowledged once it is durable."""
 
     @_abc_1.abstractmethod
     def WatchTenants(

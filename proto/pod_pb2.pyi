@@ -56,6 +56,7 @@ class StampRequest(_message.Message):
     SETTINGS_FIELD_NUMBER: _builtins.int
     SESSIONS_MAX_FIELD_NUMBER: _builtins.int
     SESSION_KEY_FIELD_NUMBER: _builtins.int
+    CONTROL_ADDRESS_FIELD_NUMBER: _builtins.int
     protocol_version: _builtins.int
     """1"""
     tenant_id: _builtins.int
@@ -68,6 +69,8 @@ class StampRequest(_message.Message):
     sessions_max: _builtins.int
     session_key: _builtins.bytes
     """32 bytes; seals the sessions that move between the tenant's pods"""
+    control_address: _builtins.str
+    """where the pod reports what it uses; empty: it does not"""
     @_builtins.property
     def owner(self) -> Global___Owner: ...
     @_builtins.property
@@ -87,10 +90,11 @@ class StampRequest(_message.Message):
         settings: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         sessions_max: _builtins.int = ...,
         session_key: _builtins.bytes = ...,
+        control_address: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "certificate", b"certificate", "database", b"database", "owner", b"owner", "protocol_version", b"protocol_version", "session_key", b"session_key", "sessions_max", b"sessions_max", "settings", b"settings", "storage_address", b"storage_address", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "certificate", b"certificate", "control_address", b"control_address", "database", b"database", "owner", b"owner", "protocol_version", b"protocol_version", "session_key", b"session_key", "sessions_max", b"sessions_max", "settings", b"settings", "storage_address", b"storage_address", "tenant_id", b"tenant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -373,6 +377,16 @@ class Usage(_message.Message):
     WRITE_REQUESTS_FIELD_NUMBER: _builtins.int
     WRITE_BYTES_FIELD_NUMBER: _builtins.int
     EGRESS_BYTES_FIELD_NUMBER: _builtins.int
+    POD_MILLIS_FIELD_NUMBER: _builtins.int
+    SYSTEM_CPU_MICROS_FIELD_NUMBER: _builtins.int
+    SYSTEM_READ_BATCHES_FIELD_NUMBER: _builtins.int
+    SYSTEM_READ_REQUESTS_FIELD_NUMBER: _builtins.int
+    SYSTEM_READ_BYTES_FIELD_NUMBER: _builtins.int
+    SYSTEM_WRITE_BATCHES_FIELD_NUMBER: _builtins.int
+    SYSTEM_WRITE_REQUESTS_FIELD_NUMBER: _builtins.int
+    SYSTEM_WRITE_BYTES_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    AT_UNIX_MS_FIELD_NUMBER: _builtins.int
     sql_cpu_micros: _builtins.int
     read_batches: _builtins.int
     read_requests: _builtins.int
@@ -381,6 +395,19 @@ class Usage(_message.Message):
     write_requests: _builtins.int
     write_bytes: _builtins.int
     egress_bytes: _builtins.int
+    pod_millis: _builtins.int
+    system_cpu_micros: _builtins.int
+    """Work of the system itself, in none of the above."""
+    system_read_batches: _builtins.int
+    system_read_requests: _builtins.int
+    system_read_bytes: _builtins.int
+    system_write_batches: _builtins.int
+    system_write_requests: _builtins.int
+    system_write_bytes: _builtins.int
+    sequence: _builtins.int
+    """counts what was said of this pod's use, here and in its own reports"""
+    at_unix_ms: _builtins.int
+    """when it was counted"""
     def __init__(
         self,
         *,
@@ -392,10 +419,20 @@ class Usage(_message.Message):
         write_requests: _builtins.int = ...,
         write_bytes: _builtins.int = ...,
         egress_bytes: _builtins.int = ...,
+        pod_millis: _builtins.int = ...,
+        system_cpu_micros: _builtins.int = ...,
+        system_read_batches: _builtins.int = ...,
+        system_read_requests: _builtins.int = ...,
+        system_read_bytes: _builtins.int = ...,
+        system_write_batches: _builtins.int = ...,
+        system_write_requests: _builtins.int = ...,
+        system_write_bytes: _builtins.int = ...,
+        sequence: _builtins.int = ...,
+        at_unix_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["egress_bytes", b"egress_bytes", "read_batches", b"read_batches", "read_bytes", b"read_bytes", "read_requests", b"read_requests", "sql_cpu_micros", b"sql_cpu_micros", "write_batches", b"write_batches", "write_bytes", b"write_bytes", "write_requests", b"write_requests"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ms", b"at_unix_ms", "egress_bytes", b"egress_bytes", "pod_millis", b"pod_millis", "read_batches", b"read_batches", "read_bytes", b"read_bytes", "read_requests", b"read_requests", "sequence", b"sequence", "sql_cpu_micros", b"sql_cpu_micros", "system_cpu_micros", b"system_cpu_micros", "system_read_batches", b"system_read_batches", "system_read_bytes", b"system_read_bytes", "system_read_requests", b"system_read_requests", "system_write_batches", b"system_write_batches", "system_write_bytes", b"system_write_bytes", "system_write_requests", b"system_write_requests", "write_batches", b"write_batches", "write_bytes", b"write_bytes", "write_requests", b"write_requests"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

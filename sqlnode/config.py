@@ -50,6 +50,8 @@ class PodSettings:
     """Address the control and SQL listeners bind, and the one that is told to others."""
     stop_seconds: float = 2.0
     """How long open calls may finish when the pod ends."""
+    report_seconds: float = 4.0
+    """How long a pod that ends tries to tell control what was used of it."""
     storage_seconds: float = 1.5
     """How long a stamp waits for storage to answer; then the pod is unstamped as before."""
     limits: PodLimits = field(default_factory=PodLimits)

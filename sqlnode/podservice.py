@@ -23,10 +23,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from dormouse.base.clock import Clock
-from dormouse.base.ids import PodId
+from dormouse.base.ids import PodId, TenantId
+from dormouse.base.rpc import make_channel
 from dormouse.base.tasks import cancel, spawn
-from dormouse.base.tls import Credentials
+from dormouse.base.tls import Credentials, Identity, Role
 from pgwire.scram import Verifier
+from proto.control_pb2_grpc import ControlStub
 from proto.pod_pb2 import (
     DrainReply,
     DrainRequest,
@@ -40,8 +42,9 @@ from proto.pod_pb2 import (
 )
 from proto.pod_pb2_grpc import PodServicer
 from sqlnode import priority
-from sqlnode.accounts import Accounts
+from sqlnode.accounts import Accounts, PodCounters
 from sqlnode.config import PodSettings
+from sqlnode.metering import Metering
 from sqlnode.server import SqlServer
 from sqlnode.session.moving import RUNNING, present_reason
 from sqlnode.session.session import Session
@@ -79,6 +82,8 @@ class PodService(PodServicer):
         self._tenant: Tenant | None = None
         self._server: SqlServer | None = None
         self._accounts: Accounts | None = None
+        self._metering: Metering | None = None
+        self._control: grpc.aio.Channel | None = None
         self._sql_address = ""
         self._deadline: asyncio.Task[None] | None = None
         self._born = clock.monotonic()
@@ -142,8 +147,24 @@ class PodService(PodServicer):
         self._server = SqlServer(tenant, context=tls, on_gone=self._connection_gone)
         port = await self._server.start(self._settings.host)
         self._sql_address = f"{self._settings.host}:{port}"
-        self._accounts = Accounts(tenant, self._server)
+        self._accounts = Accounts(PodCounters(tenant, self._server), self._clock)
+        if request.control_address:
+            self._meter(request, credentials, self._accounts)
         phases.end("listener")
+
+    def _meter(self, request: StampRequest, credentials: Credentials, accounts: Accounts) -> None:
+        # Connected by the first report: the first client does not wait for it.
+        control = Identity(role=Role.CONTROL)
+        self._control = make_channel(request.control_address, credentials, control)
+        stub = ControlStub(self._control)
+        self._metering = Metering(
+            accounts,
+            stub.ReportUsage,
+            self._clock,
+            tenant=TenantId(request.tenant_id),
+            pod=self._pod_id,
+        )
+        self._metering.start()
 
     # --- Drain -------------------------------------------------------------------------------
 
@@ -208,6 +229,11 @@ class PodService(PodServicer):
             await self._server.close()
         if self._tenant is not None:
             await self._tenant.kv.close()
+        metering, self._metering = self._metering, None
+        if metering is not None:
+            await metering.close(self._settings.report_seconds)
+        if self._control is not None:
+            await self._control.close(None)
 
     # --- Status ------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from proto import kv_pb2 as kv
 from sqlnode.kv.errors import KvRefused, StreamLost
-from sqlnode.kv.usage import KvUsage
+from sqlnode.kv.usage import IS_SYSTEM_WORK, KvUsage
 
 WAITING_MAX = 65_536
 """Requests that may wait for a place on the stream; more are refused as BUSY."""
@@ -42,6 +42,8 @@ class Call:
     """May be sent again on the next stream though it may have been carried out."""
     size: int
     is_lock: bool
+    is_system: bool = field(default_factory=IS_SYSTEM_WORK.get)
+    """Work that nobody pays for; a call remembers it from where it was made."""
 
     def fail(self, error: Exception) -> None:
         """Tell who waits, if anybody still does."""
@@ -60,6 +62,7 @@ class Calls:
 
     limits: Limits = field(default_factory=Limits)
     usage: KvUsage = field(default_factory=KvUsage)
+    system_usage: KvUsage = field(default_factory=KvUsage)
     _outbox: deque[Call] = field(default_factory=deque)
     _locks: deque[Call] = field(default_factory=deque)
     _in_flight: dict[int, Call] = field(default_factory=dict)
@@ -122,7 +125,7 @@ class Calls:
         if call.is_lock:
             self._locks_in_flight -= 1
         if not reply.HasField("error"):
-            self.usage.count(call.request, reply)
+            (self.system_usage if call.is_system else self.usage).count(call.request, reply)
         future = call.future
         if future is None or future.done():
             return

@@ -6,13 +6,32 @@
 
 Only what storage has carried out counts, when its answer comes; a lock that answers values is a
 read. Counting takes the lengths of blocks and the count at their beginning, and unpacks nothing.
+
+What the system does for itself is counted apart, because nobody pays for it: a call belongs to it
+if it was made inside `system_work`, by whatever task.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from proto import kv_pb2 as kv
 
 _U32_BYTES = 4
+
+IS_SYSTEM_WORK: ContextVar[bool] = ContextVar("system work", default=False)
+"""Whether the calls made now are the system's own."""
+
+
+@contextmanager
+def system_work() -> Iterator[None]:
+    """Calls made inside the block, and by tasks it starts, are the system's own."""
+    token = IS_SYSTEM_WORK.set(True)
+    try:
+        yield
+    finally:
+        IS_SYSTEM_WORK.reset(token)
 
 
 @dataclass(slots=True)

@@ -1,0 +1,93 @@
+"""Sums over hours, days and months, kept up while the ledger grows.
+
+An addition reaches all three sums in the transaction that makes it, so they never disagree with
+the entries, and whoever reads a month reads a handful of rows.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import aiosqlite
+
+from control.amounts import AMOUNT_NAMES, Amounts
+from control.database import Database, Row
+from control.periods import Span, start_of
+
+_COLUMNS = (*AMOUNT_NAMES, "storage_kib_seconds")
+_ADD = (
+    f"INSERT INTO usage_rollups (tenant_id, span, start, {', '.join(_COLUMNS)})"
+    f" VALUES ({', '.join('?' * (3 + len(_COLUMNS)))}) ON CONFLICT DO UPDATE SET "
+    + ", ".join(f"{name} = {name} + excluded.{name}" for name in _COLUMNS)
+)
+_SUMS = ", ".join(f"sum({name})" for name in _COLUMNS)
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What was used in a period: of pods, and of storage in KiB × seconds."""
+
+    amounts: Amounts = field(default_factory=Amounts)
+    storage_kib_seconds: int = 0
+
+    def __add__(self, other: "Used") -> "Used":
+        return Used(
+            self.amounts + other.amounts, self.storage_kib_seconds + other.storage_kib_seconds
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.amounts) or bool(self.storage_kib_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """What a tenant used at a moment, in unix seconds."""
+
+    tenant_id: int
+    second: int
+    used: Used
+
+
+async def add(
+    connection: aiosqlite.Connection,
+    additions: Sequence[Addition],
+    spans: Iterable[Span] = tuple(Span),
+) -> None:
+    """Add to the sums, inside the transaction that is open on `connection`."""
+    sums: dict[tuple[int, Span, int], Used] = {}
+    spans = tuple(spans)
+    for each in additions:
+        for span in spans:
+            key = (each.tenant_id, span, start_of(span, each.second))
+            sums[key] = sums[key] + each.used if key in sums else each.used
+    rows = [(*key, *used.amounts.row, used.storage_kib_seconds) for key, used in sums.items()]
+    await connection.executemany(_ADD, rows)
+
+
+async def read(
+    database: Database, span: Span, start: int, end: int, *, tenant_id: int | None = None
+) -> dict[int, Used]:
+    """The sums of the periods that begin from `start` to before `end`, by their beginning; of one
+    tenant, or of all together. Periods without use are left out."""
+    one = "tenant_id = ? AND " if tenant_id is not None else ""
+    rows = await database.read(
+        f"SELECT start, {_SUMS} FROM usage_rollups"
+        f" WHERE {one}span = ? AND start >= ? AND start < ? GROUP BY start ORDER BY start",
+        (*(() if tenant_id is None else (tenant_id,)), span, start, end),
+    )
+    return {row[0]: _used(row[1:]) for row in rows}
+
+
+async def read_by_tenant(
+    database: Database, span: Span, start: int, *, after: int, limit: int
+) -> list[tuple[int, Used]]:
+    """The sums of the period that begins at `start`, by tenant id, a page at a time."""
+    rows = await database.read(
+        f"SELECT tenant_id, {', '.join(_COLUMNS)} FROM usage_rollups"
+        " WHERE span = ? AND start = ? AND tenant_id > ? ORDER BY tenant_id LIMIT ?",
+        (span, start, after, limit),
+    )
+    return [(row[0], _used(row[1:])) for row in rows]
+
+
+def _used(row: Row) -> Used:
+    return Used(Amounts.from_row(row[:-1]), row[-1])
