@@ -17,8 +17,6 @@ import random
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-import grpc.aio
-
 from autoscaler import metrics
 from autoscaler.actions import (
     Action,
@@ -36,6 +34,7 @@ from autoscaler.actions import (
 )
 from autoscaler.decide import decide
 from autoscaler.demand import weigh
+from autoscaler.errands import Errands
 from autoscaler.fleet import Fleet
 from autoscaler.history import History
 from autoscaler.podcontrol import PodControl
@@ -64,7 +63,6 @@ LOADS_SECONDS = 3.0
 """How often the loads of tenants with several pods are told."""
 ADOPTED_SECONDS = 2.0
 """Until a pod is called adopted whose tenant's settings control has not told by itself."""
-DRAIN_CALL_SECONDS = 3.0
 DECISIONS_IN_A_ROW_MAX = 4
 
 _log = logging.getLogger(__name__)
@@ -95,6 +93,7 @@ class Controller:
             answered=self._pod_answered,
             unreachable=self._pod_unreachable,
         )
+        self.errands = Errands(fleet, pods, clock, self.history, policy.ask_timeout, self.step)
         self.on_claim: Callable[[TenantId, Pod, Cause], None] = _nobody_waits
         self.on_adopted: Callable[[Pod], None] = _nobody_asks
         """Called for every running pod whose tenant's limits are not known."""
@@ -174,7 +173,7 @@ class Controller:
                 self._runtime.start(ticket, urgent=bool(self.fleet.wakes))
             case ClaimPod(tenant, pod, cause, why):
                 self.fleet.pod_claimed(pod, tenant, cause, now)
-                self._explain(tenant, cause.value, why, pod)
+                self.history.explain(tenant, cause.value, why, pod)
                 self.on_claim(tenant, pod, cause)
                 loop = asyncio.get_running_loop()
                 loop.call_later(self.policy.refill_delay, self.step)
@@ -182,13 +181,13 @@ class Controller:
                 self.fleet.wake_settled(tenant, now)
                 self.on_claim(tenant, self.fleet.of(tenant, Phase.RUNNING)[0], Cause.WAKE)
             case ParkTenant(tenant, why):
-                self._explain(tenant, "park", why)
+                self.history.explain(tenant, "park", why)
                 self.fleet.tenant_parking(self.fleet.tenant(tenant), Parking.IDLE, now)
                 for pod in self.fleet.of(tenant, Phase.RUNNING):
                     self.poller.hurry(pod)
                 return {tenant}
             case StayAwake(tenant, why):
-                self._explain(tenant, "stay awake", why)
+                self.history.explain(tenant, "stay awake", why)
                 self.fleet.tenant_parking(self.fleet.tenant(tenant), Parking.NO, now)
                 return {tenant}
             case _:
@@ -201,30 +200,23 @@ class Controller:
         match action:
             case TakeBack(_, why):
                 self.fleet.return_asked(pod, now)
-                self._explain(pod.tenant, "take back", why, pod)
-                self._call(self._take_back(pod), f"take-back-{pod.key}")
+                self.history.explain(pod.tenant, "take back", why, pod)
+                self._call(self.errands.take_back(pod), f"take-back-{pod.key}")
             case DrainIfIdle(_, cause, why):
                 self.fleet.drain_asked(pod, now)
-                self._call(self._drain_if_idle(pod, cause, why), f"drain-{pod.key}")
+                self._call(self.errands.drain_if_idle(pod, cause, why), f"drain-{pod.key}")
             case DrainPod(_, cause, seconds, why):
-                self._explain(pod.tenant, cause.value, why, pod)
+                self.history.explain(pod.tenant, cause.value, why, pod)
                 self.drain(pod, cause, seconds)
             case KillPod(_, reason):
                 self.kill(pod, reason)
         return {pod.tenant} if pod.tenant is not None else set()
 
-    def _explain(
-        self, tenant: TenantId | None, action: str, why: Why, pod: Pod | None = None
-    ) -> None:
-        if tenant is not None:
-            inputs = {**why.inputs, "pod": pod.key} if pod is not None else why.inputs
-            self.history.note(tenant, action, why.reason, inputs)
-
     def kill(self, pod: Pod, reason: str) -> None:
         """End a pod at once; the caller steps with its tenant afterwards."""
         _log.warning("pod killed", extra={"pod": pod.key, "tenant": pod.tenant, "reason": reason})
         metrics.KILLS.labels(reason).inc()
-        self._explain(pod.tenant, "kill", Why(reason), pod)
+        self.history.explain(pod.tenant, "kill", Why(reason), pod)
         self.fleet.pod_killed(pod, self.clock.monotonic())
         self._runtime.kill(pod.key)
 
@@ -233,7 +225,7 @@ class Controller:
         ends when the pod has been told, or could not be."""
         now = self.clock.monotonic()
         self.fleet.pod_drained(pod, cause, now + seconds, now)
-        return self._call(self._drain(pod), f"drain-{pod.key}")
+        return self._call(self.errands.drain(pod), f"drain-{pod.key}")
 
     def unstamped(self, pod: Pod) -> None:
         """A claimed pod says that it is nobody's; it is warm again once it has told its new key."""
@@ -335,45 +327,6 @@ class Controller:
         if not self.fleet.connected and self.fleet.pods.get(pod.key) is pod:
             self.fleet.pod_vanished(pod, self.clock.monotonic())
             self._pod_ended(pod, None)
-            self.step(pod.tenant)
-
-    async def _drain_if_idle(self, pod: Pod, cause: Cause, why: Why) -> None:
-        timeout = self.policy.ask_timeout
-        try:
-            drained = await self.pods.drain(pod, timeout, if_idle=True, deadline_ms=0)
-        except grpc.aio.AioRpcError as error:
-            # It may have drained or not: its next report says, or its end does.
-            _log.info("drain not answered", extra={"pod": pod.key, "code": error.code().name})
-            drained = False
-        now = self.clock.monotonic()
-        if drained:
-            self._explain(pod.tenant, "sleep" if cause is Cause.IDLE else cause.value, why, pod)
-            metrics.SUSPENDS.labels(cause.value).inc()
-            self.fleet.pod_drained(pod, cause, now, now)
-        else:
-            self.fleet.drain_refused(pod, now)
-        self.step(pod.tenant)
-
-    async def _drain(self, pod: Pod) -> None:
-        left = max(pod.drain_until - self.clock.monotonic(), 0.0)
-        try:
-            await self.pods.drain(
-                pod, DRAIN_CALL_SECONDS, if_idle=False, deadline_ms=round(1000 * left)
-            )
-        except grpc.aio.AioRpcError as error:
-            # Ended before it could answer, or hung: then it is told again, and killed in the end.
-            _log.info("drain not answered", extra={"pod": pod.key, "code": error.code().name})
-
-    async def _take_back(self, pod: Pod) -> None:
-        try:
-            taken = await self.pods.take_back(pod, self.policy.ask_timeout)
-            outcome = "taken back" if taken else "too late"
-        except grpc.aio.AioRpcError as error:
-            _log.info("take back not answered", extra={"pod": pod.key, "code": error.code().name})
-            taken, outcome = False, "no answer"
-        metrics.TAKE_BACKS.labels(outcome).inc()
-        if self.fleet.pods.get(pod.key) is pod:
-            self.fleet.return_answered(pod, taken, self.clock.monotonic())
             self.step(pod.tenant)
 
     def _call(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:

@@ -9,7 +9,9 @@ from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from autoscaler.actions import Why
 from autoscaler.metrics import DECISIONS
+from autoscaler.pods import Pod
 from dormouse.base.clock import Clock
 from dormouse.base.ids import TenantId
 
@@ -58,6 +60,14 @@ class History:
         DECISIONS.labels(action).inc()
         fields = {"tenant": tenant, "action": action, "reason": reason, "inputs": known}
         _log.info("decision", extra=fields)
+
+    def explain(
+        self, tenant: TenantId | None, action: str, why: Why, pod: Pod | None = None
+    ) -> None:
+        """Note a decision about a tenant's pod, or all of them; nobody's pods have no history."""
+        if tenant is not None:
+            inputs = {**why.inputs, "pod": pod.key} if pod is not None else why.inputs
+            self.note(tenant, action, why.reason, inputs)
 
     def of(self, tenant: TenantId, most: int = 0) -> list[Decision]:
         """The tenant's decisions, newest first; `most` of them, or all for 0."""

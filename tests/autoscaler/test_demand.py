@@ -182,6 +182,17 @@ def test_wakes_go_before_growth() -> None:
     assert (claim.tenant, claim.pod) == (TenantId(2), warm)
 
 
+def test_a_tenant_that_waits_gets_one_pod_first() -> None:
+    fleet, _ = fleet_of(*[Phase.WARM] * 6)
+    fleet.limits_told(A, replace(LIMITS, pods_min=2, pods_max=2), 0.0)
+    fleet.wake_asked(A, 0.0)
+    (claim,) = [each for each in decide(fleet, POOLED, 0.0) if isinstance(each, ClaimPod)]
+    assert claim.cause is Cause.WAKE
+    fleet.pod_claimed(claim.pod, A, Cause.WAKE, 0.0)
+    (claim,) = [each for each in decide(fleet, POOLED, 0.0) if isinstance(each, ClaimPod)]
+    assert claim.cause is Cause.SCALE_UP
+
+
 def test_growth_leaves_room_for_wakes() -> None:
     fleet, (pod, *_) = fleet_of(Phase.RUNNING, *[Phase.WARM] * 9)
     busy(fleet, pod)
@@ -349,6 +360,20 @@ def test_a_new_pod_comes_before_the_old_one_goes() -> None:
     assert pods_due(fleet, record) == 1
     fleet.pod_ended(old.key, 4.0)
     assert about(decide(fleet, POOLED, 4.0), DrainPod) == []
+
+
+def test_a_drain_that_is_told_twice_frees_one_stand_in() -> None:
+    fleet, (first, second, new, *_) = upgraded(Phase.RUNNING, Phase.RUNNING)
+    fleet.pod_claimed(new, A, Cause.REPLACE, 0.0)
+    fleet.pod_stamped(new, PodId(2), "host:2", LIMITS, 0.0)
+    fleet.pod_drained(first, Cause.REPLACE, 600.0, 0.0)
+    another = fleet.pod_started(0, PodKey("another"), "host:1", 2, 0.0)
+    fleet.pod_answered(another, report(), 0.0)
+    fleet.pod_claimed(another, A, Cause.REPLACE, 0.0)
+    fleet.pod_drained(first, Cause.REPLACE, 600.0, 5.0)
+    assert another.stands_in
+    assert not new.stands_in
+    assert second.phase is Phase.RUNNING
 
 
 def test_old_pods_without_a_session_just_go() -> None:
