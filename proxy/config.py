@@ -38,8 +38,9 @@ class ProxyLimits:
     buffer_bytes: int = 256 << 10
     """What may wait for a slow reader, each way, before the other side is no longer read."""
 
-    moves_max: int = 16
-    """Sessions that are moved or parked at a time."""
+    moves_max: int = 4
+    """Sessions that are moved or parked at a time. Few, for each move is two TLS handshakes' work
+    for this proxy and a pod, and those whose clients wait just then wait behind it."""
 
     resumes_max: int = 64
     """Sessions that are being taken up by a pod at a time, waking not included."""

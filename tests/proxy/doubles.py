@@ -199,7 +199,7 @@ class FakePlane(control_pb2_grpc.ControlServicer, autoscaler_pb2_grpc.Autoscaler
         self.wake_fails: grpc.StatusCode | None = None
         self.proxies: dict[int, str] = {}
         """Proxy number → peer address."""
-        self._watchers: dict[int, asyncio.Queue[PodsChange]] = {}
+        self._watchers: dict[int, asyncio.Queue[PodsChange | None]] = {}
         self._tenant_watchers: set[asyncio.Queue[TenantChange | None]] = set()
         self._servers: list[Any] = []
 
@@ -246,6 +246,10 @@ class FakePlane(control_pb2_grpc.ControlServicer, autoscaler_pb2_grpc.Autoscaler
     def publish(self, tenant: int) -> None:
         for queue in self._watchers.values():
             queue.put_nowait(PodsChange(pods=self.pods(tenant)))
+
+    def cut_pod_streams(self) -> None:
+        for queue in self._watchers.values():
+            queue.put_nowait(None)
 
     async def ResolveTenant(self, request: ResolveTenantRequest, context: Any) -> Tenant:  # noqa: N802
         self.resolves += 1
@@ -298,18 +302,19 @@ class FakePlane(control_pb2_grpc.ControlServicer, autoscaler_pb2_grpc.Autoscaler
     async def WatchPods(  # noqa: N802
         self, request: WatchPodsRequest, context: Any
     ) -> AsyncIterator[PodsChange]:
-        queue: asyncio.Queue[PodsChange] = asyncio.Queue()
+        queue: asyncio.Queue[PodsChange | None] = asyncio.Queue()
         number = request.proxy_number or next(_ids)
         self.proxies[number] = request.peer_address
         self._watchers[number] = queue
         self._publish_proxies()
         try:
-            yield await queue.get()
+            change = await queue.get()  # the number, first of all
             for tenant in self.running:
-                yield PodsChange(pods=self.pods(tenant))
-            yield PodsChange(complete=True)
-            while True:
-                yield await queue.get()
+                queue.put_nowait(PodsChange(pods=self.pods(tenant)))
+            queue.put_nowait(PodsChange(complete=True))
+            while change is not None:
+                yield change
+                change = await queue.get()
         finally:
             if self._watchers.get(number) is queue:
                 del self._watchers[number], self.proxies[number]

@@ -502,23 +502,3 @@ def test_new_sessions_even_out(tmp_path: Path) -> None:
             assert (len(one.sessions), len(two.sessions)) == (2, 6)
 
     run(tmp_path, body)
-
-
-# The report
-
-
-def test_the_autoscaler_is_told_of_sessions(tmp_path: Path) -> None:
-    async def body(setup: Setup, one: LinkedPod, two: LinkedPod) -> None:
-        def told() -> list[tuple[int, int, int]]:
-            if not setup.plane.reports:
-                return []
-            report = setup.plane.reports[-1]
-            assert report.proxy_number
-            return [(each.tenant_id, each.sessions, each.parked) for each in report.tenants]
-
-        async with client(setup), client(setup):
-            await until(lambda: told() == [(17, 2, 0)])
-        await until(lambda: told() == [])
-        assert len(setup.plane.reports) < 6
-
-    run(tmp_path, body)
