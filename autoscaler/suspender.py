@@ -21,6 +21,8 @@ from dormouse.base.tasks import spawn
 
 GRACE_SECONDS = 2.0
 """How long sessions are given to be parked."""
+COME_BACK_SECONDS = 3.0
+"""How long proxies may take to watch again after a restart of this process."""
 LOOK_SECONDS = 0.1
 
 _log = logging.getLogger(__name__)
@@ -76,10 +78,14 @@ class Suspender:
 
     async def _let_park(self, tenant: TenantId, grace: float) -> None:
         controller = self._controller
-        until = controller.clock.monotonic() + grace
-        while self._proxies_watch() and controller.clock.monotonic() < until:
+        begun = controller.clock.monotonic()
+        until = begun + grace
+        while (now := controller.clock.monotonic()) < until:
+            if not self._proxies_watch():  # sessions have a proxy: it will be back
+                until = min(now, begun + COME_BACK_SECONDS) + grace
             pods = controller.fleet.of(tenant, *SERVING)
-            if not sum(pod.sessions for pod in pods):
+            # What a pod said before it was asked to sleep knows nothing of those who came since.
+            if all(pod.answered_at > begun and not pod.sessions for pod in pods):
                 return
             for pod in pods:
                 controller.poller.poll(pod)
