@@ -230,6 +230,7 @@ def test_an_idle_tenant_sleeps_and_one_with_a_session_does_not() -> None:
             idle.idle_ms = 61_000
             busy.sessions = 1
             await until(lambda: not harness.runtime.stamped(1))
+            await until(lambda: harness.fleet.of(TenantId(2))[0].sessions == 1)
             assert harness.runtime.stamped(2) == [busy]
             described = await harness.stub(Role.CONTROL).DescribeTenants(DescribeTenantsRequest())
             tenants = {each.tenant_id: each for each in described.tenants}
