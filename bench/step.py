@@ -1,6 +1,7 @@
 """A load that steps from one busy client to many and back, and the pods that follow it.
 
 pgbench is the load: one client for the whole time, and many more for a while, all of one tenant.
+Their queries compute, which is work for the pod and for nobody else.
 Once a second the tenant's pods are looked up through the API. The same step on a tenant that may
 have one pod only shows what the pods are worth.
 """
@@ -9,6 +10,7 @@ import argparse
 import re
 import secrets
 import subprocess
+import tempfile
 import threading
 import time
 from collections import defaultdict
@@ -18,13 +20,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.connect import connect_and_select
 from bench.gateway import Gateway, GatewayError
 from bench.pgbench import PgbenchFailed
 from bench.postgres import binary
 from bench.stats import percentile, table
 
 _PROGRESS = re.compile(r"^progress: ([0-9.]+) s, ([0-9.]+) tps", re.MULTILINE)
-_SCALE = 1
+_SCRIPT = "SELECT count(*), sum(n * n) FROM generate_series(1, {rows}) AS n WHERE n % 7 <> 3;\n"
 _CALM_SECONDS = 10.0
 _LOOK_SECONDS = 1.0
 
@@ -38,6 +41,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--busy-seconds", type=int, default=60, metavar="N", help="at the top (default: 60)"
     )
     parser.add_argument(
+        "--rows", type=int, default=2000, metavar="N", help="that a query adds up (default: 2000)"
+    )
+    parser.add_argument(
         "--after-seconds",
         type=int,
         default=480,
@@ -48,18 +54,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(gateway: Gateway, options: argparse.Namespace) -> dict[str, Any]:
     """Measure; returns the trace and what it shows."""
-    tenants = []
-    try:
-        for name, pods_max in (("scaled", None), ("one-pod", 1)):
-            tenant = gateway.create_tenant(f"step-{name}-{secrets.token_hex(4)}")
-            tenants.append(tenant)
-            gateway.change(tenant["id"], pods_max=pods_max, connections_max=options.busy + 20)
-            _pgbench(tenant["connection_url"], "-i", "-q", "-s", str(_SCALE))
-        single = _step(gateway, tenants[1], options, after_seconds=0)
-        scaled = _step(gateway, tenants[0], options, after_seconds=options.after_seconds)
-    finally:
-        for tenant in tenants:
-            gateway.delete(tenant["id"])
+    with tempfile.TemporaryDirectory(prefix="dormouse-bench-") as folder:
+        script = Path(folder) / "sums.sql"
+        script.write_text(_SCRIPT.format(rows=options.rows), encoding="ascii")
+        single = _step(gateway, script, options, pods_max=1, after_seconds=0)
+        scaled = _step(gateway, script, options, pods_max=None, after_seconds=options.after_seconds)
     result = {
         "clients": options.busy,
         "scaled": scaled.figures(),
@@ -123,20 +122,28 @@ def _median(values: list[float]) -> float:
 
 
 def _step(
-    gateway: Gateway, tenant: dict[str, Any], options: argparse.Namespace, *, after_seconds: int
+    gateway: Gateway,
+    script: Path,
+    options: argparse.Namespace,
+    *,
+    pods_max: int | None,
+    after_seconds: int,
 ) -> Trace:
-    """One client, then many more for a while, then one."""
+    """One client of a tenant of its own, then many more for a while, then one."""
+    tenant = gateway.create_tenant(f"step-{secrets.token_hex(4)}")
+    gateway.change(tenant["id"], pods_max=pods_max, connections_max=options.busy + 20)
     url, trace = tenant["connection_url"], Trace()
+    connect_and_select(url)  # awake when the clocks start
     started = time.monotonic()
     end = threading.Event()
     longest = int(2 * _CALM_SECONDS + options.busy_seconds + after_seconds + 30)
     with (
         _watched(gateway, int(tenant["id"]), trace, started, end),
-        _load(url, 1, longest, trace, started, end),
+        _load(url, script, 1, longest, trace, started, end),
     ):
         time.sleep(_CALM_SECONDS)
         trace.up_at = time.monotonic() - started
-        with _load(url, options.busy - 1, options.busy_seconds, trace, started, None):
+        with _load(url, script, options.busy - 1, options.busy_seconds, trace, started, None):
             pass
         trace.down_at = time.monotonic() - started
         until = time.monotonic() + after_seconds
@@ -144,6 +151,7 @@ def _step(
             time.sleep(_LOOK_SECONDS)
         time.sleep(_CALM_SECONDS)
         end.set()
+    gateway.delete(tenant["id"])
     return trace
 
 
@@ -172,6 +180,7 @@ def _watched(
 @contextmanager
 def _load(
     url: str,
+    script: Path,
     clients: int,
     seconds: int,
     trace: Trace,
@@ -180,7 +189,7 @@ def _load(
 ) -> Iterator[None]:
     """pgbench with so many clients for `seconds`, or until `end`; it has ended after the block."""
     command = [
-        *(binary("pgbench"), "-n", "-S", "-M", "prepared", "-P", "1", "-j", "1"),
+        *(binary("pgbench"), "-n", "-f", str(script), "-M", "prepared", "-P", "1", "-j", "1"),
         *("-c", str(clients), "-T", str(seconds), url),
     ]
     process = subprocess.Popen(
@@ -210,18 +219,6 @@ def _read(
             trace.tps[int(time.monotonic() - started)] += float(found[2])
         elif "ERROR" in line or "error" in line:
             errors.append(line.strip())
-
-
-def _pgbench(url: str, *arguments: str) -> None:
-    done = subprocess.run(
-        [binary("pgbench"), *arguments, url],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    if done.returncode != 0:
-        raise PgbenchFailed(done.stderr)
 
 
 def _draw(path: Path, trace: Trace, clients: int) -> None:
