@@ -19,6 +19,14 @@ _CONNECTING_MAX = 16
 """Logins under way at once."""
 _QUERY = "SELECT $1::int + 1"
 _TIMEOUT_SECONDS = 60.0
+_ENDS = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection that is cut at the wrong moment
+    OSError,
+    TimeoutError,
+)
+"""How a session ends that nobody here has ended."""
 
 
 @dataclass(slots=True)
@@ -104,7 +112,7 @@ class Steady:
                 answer = await connection.fetchval(_QUERY, question, timeout=_TIMEOUT_SECONDS)
                 self._note(number, (time.perf_counter() - started) * 1000, answer == question + 1)
                 await asyncio.sleep(self._interval * dice.uniform(0.9, 1.1))
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except _ENDS as error:
             self._window.dropped.append(f"{type(error).__name__}: {error}")
         finally:
             connection.terminate()
