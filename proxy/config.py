@@ -33,7 +33,7 @@ class ProxyLimits:
     """From the startup message until the session is ready, waking included."""
 
     dial_timeout: float = 5.0
-    """One connection to a pod, TLS included."""
+    """One connection to a pod, TLS included; likewise, until it has taken up a session."""
 
     buffer_bytes: int = 256 << 10
     """What may wait for a slow reader, each way, before the other side is no longer read."""

@@ -20,12 +20,15 @@ from proto.autoscaler_pb2 import PodAddress
 from proxy import metrics
 from proxy.cancelkeys import Target
 from proxy.door import Door, tune
+from proxy.errors import pod_gone
 from proxy.login import Login, PodRefused
 from proxy.relay import PodLogin
 from proxy.stopwatch import Stopwatch
 
 LOGIN_ATTEMPTS_MAX = 6
 RESUME_ATTEMPTS_MAX = 40
+LOST_MAX = 3
+"""So many pods may die over taking up one session."""
 RETRY_SECONDS = 0.05
 RETRY_SECONDS_MAX = 1.6
 SHUTDOWN_SECONDS = 5.0
@@ -56,6 +59,7 @@ class Dialer:
         """Of the last pod that was tried."""
         self.failure: DormouseError = Unavailable("the database takes no connections right now")
         """Why there is no pod, as long as there is none."""
+        self._lost = 0
         self._watch = watch or Stopwatch(door.clock)
         self._door = door
         self._tenant = tenant
@@ -83,9 +87,9 @@ class Dialer:
             nonlocal spare
             if spare is not None:
                 end, spare = spare[1], None
-                return await self._send(end, packet, resumes=True)
+                return await self._take_up(end, packet)
             async with slots.one_of(self._tenant):
-                return await self._send(await self.connect(pod, resumes=True), packet, resumes=True)
+                return await self._take_up(await self.connect(pod, resumes=True), packet)
 
         first = None if spare is None else spare[0]
         return await self._find(begin, RESUME_ATTEMPTS_MAX, first=first, patient=True)
@@ -148,6 +152,20 @@ class Dialer:
             self._watch.lap("dial")  # it was in vain
             self.not_taken(pod, error)
             raise PodUnfit from error
+
+    async def _take_up(self, end: PodLogin, packet: bytes) -> PodLogin:
+        try:
+            async with asyncio.timeout(self._door.limits.dial_timeout):
+                return await self._send(end, packet, resumes=True)
+        except OSError as error:  # a timeout is one
+            self.lose(error)
+            raise
+
+    def lose(self, error: Exception | None = None) -> None:
+        """A pod has died over the session, or fallen silent. Raises Rejected when it is enough."""
+        self._lost += 1
+        if self._lost >= LOST_MAX:
+            raise pod_gone() from error
 
     async def _send(self, end: PodLogin, packet: bytes, *, resumes: bool) -> PodLogin:
         """Say the first words and wait for the first answer, of a resumed session for the last."""

@@ -142,6 +142,17 @@ def administrator_ended(hint: str | None = None) -> Rejected:
     )
 
 
+def pod_gone() -> Rejected:
+    """The pod has died, and with it what the session was doing."""
+    return Rejected(
+        "terminating connection because its server ended",
+        reason=Reason.ENDED,
+        sqlstate="57P01",
+        blame=Blame.POD,
+        hint="Connect again and repeat the transaction.",
+    )
+
+
 def packet(error: DormouseError) -> bytes:
     """The error as a FATAL ErrorResponse."""
     return error_response(
@@ -150,11 +161,4 @@ def packet(error: DormouseError) -> bytes:
 
 
 SHUTDOWN = packet(administrator_ended("Connect again: it will be served at once."))
-POD_GONE = error_response(
-    Notice(
-        "FATAL",
-        "57P01",
-        "terminating connection because its server ended",
-        hint="Connect again and repeat the transaction.",
-    )
-)
+POD_GONE = packet(pod_gone())

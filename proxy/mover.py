@@ -19,11 +19,11 @@ from dormouse.base import logs
 from dormouse.base.ids import PodId, TenantId
 from dormouse.base.tasks import cancel, spawn
 from pgwire.link import Purpose
-from proto.autoscaler_pb2 import MOVE, PARK
+from proto.autoscaler_pb2 import MOVE, PARK, SERVE
 from proxy import metrics
 from proxy.balance import Shift, plan
 from proxy.door import Door
-from proxy.moving import Errand
+from proxy.moving import RETRY_SECONDS, Errand, Outcome
 from proxy.phase import Phase
 from proxy.session import Session
 
@@ -51,6 +51,8 @@ class Mover:
         self._places = 0
         self._wishes: dict[PodId, int] = {}
         self._shifted_at: dict[TenantId, float] = {}
+        self._no_pod_at: dict[TenantId, float] = {}
+        """When no other pod was found for a session of the tenant."""
 
     def __repr__(self) -> str:
         return (
@@ -85,6 +87,9 @@ class Mover:
 
     def _follow_wishes(self) -> None:
         now = self._door.clock.monotonic()
+        self._no_pod_at = {
+            tenant: at for tenant, at in self._no_pod_at.items() if at + RETRY_SECONDS > now
+        }
         for session in list(self._door.sessions):
             pod = session.pod_id
             wish = self._wishes.get(pod) if pod is not None else None
@@ -96,21 +101,31 @@ class Mover:
                 continue
             if wish == PARK:
                 if session.exchange.idle and not stirred and session.checkpoint is not None:
-                    self._add(Errand(session, Purpose.PARK, self._wish_is(pod, PARK)))
+                    self._add(Errand(session, Purpose.PARK, self._wish_is(PARK, pod, session)))
+            elif session.tenant in self._no_pod_at:
+                continue
             elif session.exchange.quiescent:
-                self._add(Errand(session, Purpose.MOVE, self._wish_is(pod, MOVE)))
+                self._move_away(session, pod)
             elif session.on_idle is None:
                 session.tell_when_idle(self._fell_idle)
             elif session.exchange.idle:  # it was not idle for a moment since the last time
-                self._add(Errand(session, Purpose.MOVE, self._wish_is(pod, MOVE)))
+                self._move_away(session, pod)
 
     def _fell_idle(self, session: Session) -> None:
         pod = session.pod_id
         if pod is not None and self._wishes.get(pod) == MOVE and _free(session):
-            self._add(Errand(session, Purpose.MOVE, self._wish_is(pod, MOVE)), first=True)
+            self._move_away(session, pod, first=True)
 
-    def _wish_is(self, pod: PodId, wish: int) -> Callable[[], bool]:
-        return lambda: self._wishes.get(pod) == wish
+    def _move_away(self, session: Session, pod: PodId, *, first: bool = False) -> None:
+        errand = Errand(session, Purpose.MOVE, self._wish_is(MOVE, pod, session))
+        self._add(errand, first=first)
+
+    def _wish_is(self, wish: int, pod: PodId, session: Session) -> Callable[[], bool]:
+        return lambda: (
+            self._wishes.get(pod) == wish
+            and session.pod_id == pod
+            and session.tenant not in self._no_pod_at
+        )
 
     def _balance(self, tenants: list[TenantId], joined: set[TenantId]) -> None:
         pods, now = self._door.pods, self._door.clock.monotonic()
@@ -119,7 +134,7 @@ class Mover:
         }
         shifts: list[Shift] = []
         for tenant in tenants:
-            loads = pods.loads(pods.of(tenant))
+            loads = pods.loads(pod for pod in pods.of(tenant) if pod.wish == SERVE)
             if len(loads) < 2 or (tenant in self._shifted_at and tenant not in joined):
                 continue
             left = SHIFTS_MAX - sum(shift.sessions for shift in shifts)
@@ -173,7 +188,9 @@ class Mover:
         session = errand.session
         try:
             with logs.bound(session=session.name, tenant=session.tenant):
-                await errand.run()
+                outcome = await errand.run()
+            if outcome is Outcome.NO_POD:  # nor will the next session of the tenant find one
+                self._no_pod_at[session.tenant] = self._door.clock.monotonic()
         finally:
             session.claimed = False
             errand.leave_place()

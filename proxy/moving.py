@@ -19,7 +19,7 @@ from enum import StrEnum
 from dormouse.base.errors import DormouseError
 from dormouse.base.ids import PodId
 from pgwire.link import GivenAway, Purpose, Refused
-from proto.autoscaler_pb2 import PodAddress
+from proto.autoscaler_pb2 import MOVE, PodAddress
 from proxy import metrics
 from proxy.dialer import Dialer, Seat
 from proxy.phase import Phase
@@ -32,7 +32,8 @@ ANSWER_SECONDS = 3.0
 """How long a connection waits for a session that was asked for; and a place among those that are
 moved at a time."""
 RETRY_SECONDS = 2.0
-RETRY_SECONDS_MAX = 60.0
+RETRY_SECONDS_MAX = 20.0
+"""How long a session is left alone that its pod did not give away; twice as long each time."""
 
 _BUSY_WORDS = ("transaction", "pipeline", "COPY", "messages wait", "statement")
 
@@ -83,7 +84,7 @@ class Errand:
             self._drop_spare()
         if outcome in (Outcome.MOVED, Outcome.PARKED):
             session.retry_wait = 0.0
-        else:
+        elif outcome in (Outcome.BUSY, Outcome.HELD, Outcome.NO_ROOM):
             _leave_alone(session)
         metrics.MOVES.labels(self.purpose.name.lower(), outcome.value).inc()
         extra = {"purpose": self.purpose.name, "outcome": outcome.value, "source": before}
@@ -137,7 +138,8 @@ class Errand:
         if self.target is None:
             return await dialer.other_than(self.session.pod_id)
         pods = self.session.door.pods.of(self.session.tenant)
-        return next((pod for pod in pods if pod.pod_id == self.target), None)
+        usable = (pod for pod in pods if pod.pod_id == self.target and pod.wish != MOVE)
+        return next(usable, None)
 
     async def _ask(self) -> GivenAway | Outcome:
         """The session's state, and no pod has it any more; or what came of it instead."""
@@ -173,6 +175,5 @@ class Errand:
 
 
 def _leave_alone(session: Session) -> None:
-    """For a while, longer each time."""
     session.retry_wait = min(max(session.retry_wait * 2, RETRY_SECONDS), RETRY_SECONDS_MAX)
     session.retry_at = session.door.clock.monotonic() + session.retry_wait

@@ -4,7 +4,8 @@
                  ▲                                               │
                  └──── cannot be reached, or 57P01, 57P03 ───────┘     any other error: the client's
 
-Nothing is lost by trying: until a pod has said that it is ready, the state is here.
+Nothing is lost by trying: until a pod has said that it is ready, the state is here. Only if several
+pods in a row die over it the session is given up, lest it takes down one after the other.
 """
 
 import asyncio
@@ -48,8 +49,10 @@ async def _resume(session: "Session", sealed: bytes, spare: Seat | None) -> str:
                 address, pod = await dialer.resume(session.user, sealed, spare=spare)
                 if session.attach(address, pod):
                     return "taken_up"
-                pod.close()  # it has died at once, or the session is over
+                pod.close()
                 spare = None
+                if pod.lost:
+                    dialer.lose()
     except ResumeRefused as refused:
         session.shut_down(refused.answer)
         return "refused"

@@ -41,7 +41,6 @@ class Session:
     """See the module."""
 
     __slots__ = (
-        "__weakref__",
         "_client",
         "_client_slow",
         "_first_row",

@@ -418,6 +418,41 @@ def test_a_pod_that_dies_when_it_takes_a_session_up_is_replaced(tmp_path: Path, 
     run(tmp_path, body)
 
 
+def test_a_session_does_not_take_down_one_pod_after_the_other(tmp_path: Path) -> None:
+    async def body(setup: Setup, one: LinkedPod, two: LinkedPod) -> None:
+        more = [LinkedPod() for _ in range(4)]
+        for pod in (two, *more):
+            pod.dies_when = "resumed"
+        for pod in more:
+            await pod.start()
+        setup.plane.sleeping[17] = list(more)
+        async with client(setup) as connection:
+            drain(setup, one, two)
+            (frame,) = frames_of(await connection.rest())
+            assert b"57P01" in frame[1]
+        assert sum(len(pod.startups) for pod in (two, *more)) == 3
+        for pod in more:
+            pod.stop()
+
+    run(tmp_path, body)
+
+
+def test_a_pod_that_falls_silent_is_replaced(tmp_path: Path) -> None:
+    async def body(setup: Setup, one: LinkedPod, two: LinkedPod) -> None:
+        three = LinkedPod()
+        await three.start()
+        two.takes_up.clear()
+        async with client(setup) as connection:
+            setup.plane.sleeping[17] = [three]
+            drain(setup, one, two)
+            await until(lambda: three.sessions)
+            assert await connection.ask("a") == "1:a"
+        two.takes_up.set()
+        three.stop()
+
+    run(tmp_path, body, ProxyLimits(dial_timeout=1.0))
+
+
 def test_a_pod_that_takes_nobody_is_passed_over(tmp_path: Path) -> None:
     async def body(setup: Setup, one: LinkedPod, two: LinkedPod) -> None:
         three = LinkedPod()
