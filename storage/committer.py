@@ -21,6 +21,7 @@ from dormouse.base.tasks import spawn
 from storage.engines.interface import Engine, EngineError, Write
 from storage.layout import LAST_COMMIT, TIME, record_age_key, record_list
 from storage.metrics import APPLIES, APPLY_SECONDS
+from storage.sizes import Sizes
 
 _log = logging.getLogger(__name__)
 
@@ -44,8 +45,11 @@ class Submission:
 class Committer:
     """The queue to the engine and the one task that empties it."""
 
-    def __init__(self, engine: Engine, *, group_bytes_max: int, queue_bytes_max: int) -> None:
+    def __init__(
+        self, engine: Engine, sizes: Sizes, *, group_bytes_max: int, queue_bytes_max: int
+    ) -> None:
         self._engine = engine
+        self._sizes = sizes
         self._group_bytes_max = group_bytes_max
         self._queue_bytes_max = queue_bytes_max
         self._queue: deque[Submission] = deque()
@@ -132,6 +136,10 @@ class Committer:
             self._fail([*group, *self._queue], error)
         else:
             for submission in group:
+                if submission.record:
+                    self._sizes.committed(submission.record)
+                else:
+                    self._sizes.wrote(submission.writes)
                 submission.done(None)
 
     def _fail(self, submissions: list[Submission], error: EngineError) -> None:

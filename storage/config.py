@@ -64,6 +64,8 @@ class StorageSettings:
     record_seconds: float = 3600.0
     """How long it can be asked what became of a transaction."""
     collect_seconds: float = 1.0
+    measure_seconds: float = 30.0
+    """Between the measurements of what tenants store, for those that changed."""
     """Pause between two runs of the garbage collection."""
     handshake_seconds: float = 5.0
     """A connection of which no call came within this counts as refused."""

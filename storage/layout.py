@@ -42,6 +42,7 @@ HISTORY_SPAN = (b"h", b"i")
 RETIRED_SPAN = (b"r", b"s")
 FENCE_SPAN = (b"f", b"g")
 RECORD_AGE_SPAN = (b"y", b"z")
+CATALOG_SPAN = (b"v", b"w")
 
 Span = tuple[bytes, bytes]
 
@@ -160,6 +161,12 @@ def tenant_spans(tenant: TenantId) -> list[Span]:
     return [
         (letter + low, letter + high) for letter in (b"t", b"h", b"s", b"x", b"f", b"v", b"c", b"r")
     ]
+
+
+def stored_spans(tenant: TenantId) -> list[Span]:
+    """What counts as a tenant's storage: current and superseded versions."""
+    low, high = _BIG.pack(tenant), _BIG.pack(tenant + 1)
+    return [(letter + low, letter + high) for letter in (b"t", b"h")]
 
 
 def tenant_of(key: bytes) -> TenantId:

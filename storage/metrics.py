@@ -42,3 +42,8 @@ HANDSHAKES = Counter(
     "Connections begun. One without a certificate of the installation ends in the handshake.",
     registry=REGISTRY,
 )
+SIZES_MEASURED = Counter(
+    "dormouse_storage_sizes_measured_total",
+    "Walks over a tenant's data to see how much it stores.",
+    registry=REGISTRY,
+)

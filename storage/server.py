@@ -40,6 +40,7 @@ async def serve(settings: StorageSettings) -> AsyncIterator[Ready]:
                 history_seconds=settings.history_seconds,
                 record_seconds=settings.record_seconds,
                 collect_seconds=settings.collect_seconds,
+                measure_seconds=settings.measure_seconds,
             ),
         )
         try:

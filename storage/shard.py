@@ -26,6 +26,7 @@ from storage.layout import (
 )
 from storage.locks import LockTable
 from storage.refusals import Refusal, transaction_ended
+from storage.sizes import Sizes
 from storage.tenants import Session, Tenant, Tenants, Transaction
 from storage.versions import Versions
 
@@ -44,6 +45,8 @@ class Retention:
     history_seconds: float = 0.0
     record_seconds: float = 3600.0
     collect_seconds: float = 1.0
+    measure_seconds: float = 30.0
+    """Between the measurements of what tenants store, for those that changed."""
 
 
 class Shard:
@@ -64,8 +67,10 @@ class Shard:
         self.locks = LockTable()
         self.tenants = Tenants(last_commit=last_commit)
         self.versions = Versions(engine, self.cache, self.locks, visible=last_commit)
+        self.sizes = Sizes(engine)
         self.committer = Committer(
             engine,
+            self.sizes,
             group_bytes_max=limits.group_bytes_max,
             queue_bytes_max=limits.queue_bytes_max,
         )
@@ -84,6 +89,7 @@ class Shard:
         self._collecting = spawn(
             self.collector.run(retention.collect_seconds), name="garbage collection"
         )
+        self._measuring = spawn(self.sizes.run(retention.measure_seconds), name="tenants' sizes")
 
     @classmethod
     async def open(
@@ -104,7 +110,7 @@ class Shard:
 
     async def close(self) -> None:
         """Make durable what is on its way, then stop."""
-        await cancel(self._collecting)
+        await cancel(self._collecting, self._measuring)
         await self.committer.close()
 
     async def enter(self, number: TenantId, session: Session) -> Tenant:
