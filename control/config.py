@@ -56,6 +56,18 @@ class ControlSettings:
     tenant_connections_max: int = 1_000
     """Client connections of one tenant that the proxy lets in at a time."""
 
+    price_book: Path | None = None
+    """A JSON file with the versions of the prices (docs/usage.md). None: the built-in prices."""
+
+    storage_sample_seconds: float = 60.0
+    """Between two samples of what tenants store."""
+
+    usage_entries_days: float = 3.0
+    """How long single entries of the usage ledger are kept; their sums stay."""
+
+    usage_hours_days: float = 100.0
+    """How long sums over hours are kept; those over days and months stay."""
+
     peer_timeout_seconds: float = 2.0
     """How long the API waits for the autoscaler's live picture; then states read `unknown`."""
 

@@ -62,3 +62,22 @@ SETTINGS_CHANGES = Counter(
     ["setting"],
     registry=REGISTRY,
 )
+
+STORAGE_SAMPLES = Counter(
+    "dormouse_control_storage_samples_total",
+    "Samples of what tenants store, by outcome: taken, unavailable.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+
+STORED_BYTES = Gauge(
+    "dormouse_control_stored_bytes",
+    "What all tenants store, as of the last sample.",
+    registry=REGISTRY,
+)
+
+USAGE_COMPACTED = Counter(
+    "dormouse_control_usage_compacted_total",
+    "Rows of the usage ledger that were deleted because of their age.",
+    registry=REGISTRY,
+)

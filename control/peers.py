@@ -21,6 +21,7 @@ from proto import autoscaler_pb2, autoscaler_pb2_grpc, kv_pb2, kv_pb2_grpc
 
 _SUSPEND_SECONDS = 20.0
 _DROP_SECONDS = 60.0
+_SIZES_SECONDS = 10.0
 _AUTOSCALER_AWAY = "the autoscaler does not answer"
 
 
@@ -85,6 +86,15 @@ class Peers:
         except grpc.aio.AioRpcError as error:
             if error.code() != grpc.StatusCode.NOT_FOUND:
                 raise Unavailable(_AUTOSCALER_AWAY) from error
+
+    async def sizes(self, *, after: int, limit: int) -> dict[int, int]:
+        """Bytes stored by tenant id, of ids above `after`, by id. Raises Unavailable."""
+        request = kv_pb2.TenantSizesRequest(after=after, limit=limit)
+        try:
+            reply = await self._storage.TenantSizes(request, timeout=_SIZES_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            raise Unavailable("storage does not answer") from error
+        return {each.tenant_id: each.bytes for each in reply.sizes}
 
     async def drop(self, tenant: TenantId) -> None:
         """Remove the tenant's data; it is gone on return. Raises Unavailable."""

@@ -1,7 +1,8 @@
 """Sums over hours, days and months, kept up while the ledger grows.
 
 An addition reaches all three sums in the transaction that makes it, so they never disagree with
-the entries, and whoever reads a month reads a handful of rows.
+the entries, and whoever reads a month reads a handful of rows. The sums of all tenants together are
+kept the same way, under a tenant id that nobody has.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,7 +20,9 @@ _ADD = (
     f" VALUES ({', '.join('?' * (3 + len(_COLUMNS)))}) ON CONFLICT DO UPDATE SET "
     + ", ".join(f"{name} = {name} + excluded.{name}" for name in _COLUMNS)
 )
-_SUMS = ", ".join(f"sum({name})" for name in _COLUMNS)
+
+EVERYONE = 0
+"""The tenant id of the sums over all tenants."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,36 +60,43 @@ async def add(
     spans = tuple(spans)
     for each in additions:
         for span in spans:
-            key = (each.tenant_id, span, start_of(span, each.second))
-            sums[key] = sums[key] + each.used if key in sums else each.used
+            for tenant_id in (each.tenant_id, EVERYONE):
+                key = (tenant_id, span, start_of(span, each.second))
+                sums[key] = sums[key] + each.used if key in sums else each.used
     rows = [(*key, *used.amounts.row, used.storage_kib_seconds) for key, used in sums.items()]
     await connection.executemany(_ADD, rows)
 
 
 async def read(
-    database: Database, span: Span, start: int, end: int, *, tenant_id: int | None = None
+    database: Database, span: Span, start: int, end: int, *, tenant_id: int = EVERYONE
 ) -> dict[int, Used]:
-    """The sums of the periods that begin from `start` to before `end`, by their beginning; of one
-    tenant, or of all together. Periods without use are left out."""
-    one = "tenant_id = ? AND " if tenant_id is not None else ""
+    """The sums of the periods that begin from `start` to before `end`, by their beginning. Periods
+    without use are left out."""
     rows = await database.read(
-        f"SELECT start, {_SUMS} FROM usage_rollups"
-        f" WHERE {one}span = ? AND start >= ? AND start < ? GROUP BY start ORDER BY start",
-        (*(() if tenant_id is None else (tenant_id,)), span, start, end),
+        f"SELECT start, {', '.join(_COLUMNS)} FROM usage_rollups"
+        " WHERE tenant_id = ? AND span = ? AND start >= ? AND start < ? ORDER BY start",
+        (tenant_id, span, start, end),
     )
     return {row[0]: _used(row[1:]) for row in rows}
 
 
-async def read_by_tenant(
-    database: Database, span: Span, start: int, *, after: int, limit: int
-) -> list[tuple[int, Used]]:
-    """The sums of the period that begins at `start`, by tenant id, a page at a time."""
+async def users(database: Database, month: int, *, after: int, limit: int) -> list[int]:
+    """Ids of tenants that used anything in a month, by id, a page at a time."""
     rows = await database.read(
-        f"SELECT tenant_id, {', '.join(_COLUMNS)} FROM usage_rollups"
-        " WHERE span = ? AND start = ? AND tenant_id > ? ORDER BY tenant_id LIMIT ?",
-        (span, start, after, limit),
+        "SELECT tenant_id FROM usage_rollups WHERE span = ? AND start = ? AND tenant_id > ?"
+        " ORDER BY tenant_id LIMIT ?",
+        (Span.MONTH, month, max(after, EVERYONE), limit),
     )
-    return [(row[0], _used(row[1:])) for row in rows]
+    return [row[0] for row in rows]
+
+
+async def count_users(database: Database, month: int) -> int:
+    """How many tenants used anything in a month."""
+    row = await database.read_one(
+        "SELECT count(*) FROM usage_rollups WHERE span = ? AND start = ? AND tenant_id > ?",
+        (Span.MONTH, month, EVERYONE),
+    )
+    return int(row[0]) if row is not None else 0
 
 
 def _used(row: Row) -> Used:

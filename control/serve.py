@@ -13,13 +13,17 @@ from control.api.routes import make_router
 from control.authority import Authority
 from control.config import ControlSettings
 from control.database import Database, open_database
+from control.housekeeping import compact_forever
 from control.ledger import Ledger
 from control.peers import Peers
+from control.prices import read_book
 from control.registry import Registry
 from control.rpc import ACCESS, ControlService
 from control.status import StatusFile
+from control.storage_sampling import StorageLevels, sample_forever
 from control.tenants import Tenants
 from control.urls import Endpoint
+from control.usage import UsageReader
 from control.watchers import Watchers
 from dormouse.base import metrics, rpc, tasks
 from dormouse.base.clock import SystemClock
@@ -40,13 +44,16 @@ async def serve(settings: ControlSettings) -> AsyncIterator[Ready]:
     async with contextlib.AsyncExitStack() as stack:
         database = await stack.enter_async_context(open_database(settings.registry))
         registry = Registry(database, clock)
+        ledger = Ledger(database, clock)
+        levels = StorageLevels(database, clock)
+        book = read_book(settings.price_book)
         if settings.admin_key_hash:
             key_hash = bytes.fromhex(settings.admin_key_hash)
             await registry.add_key_hash(key_hash, scope="admin", label="operator")
         watchers = Watchers()
         service = ControlService(
             registry=registry,
-            ledger=Ledger(database, clock),
+            ledger=ledger,
             authority=Authority.open(settings.authority, clock),
             watchers=watchers,
             pod_certificate_days=settings.pod_certificate_days,
@@ -63,6 +70,18 @@ async def serve(settings: ControlSettings) -> AsyncIterator[Ready]:
         )
         purging = tasks.spawn(tenants.purge_forever(), name="purge deleted tenants")
         stack.push_async_callback(tasks.cancel, purging)
+        sampling = tasks.spawn(
+            sample_forever(levels, peers, settings.storage_sample_seconds), name="storage samples"
+        )
+        compacting = tasks.spawn(
+            compact_forever(
+                ledger,
+                entries_days=settings.usage_entries_days,
+                hours_days=settings.usage_hours_days,
+            ),
+            name="compact the ledger",
+        )
+        stack.push_async_callback(tasks.cancel, sampling, compacting)
         app = make_app(
             settings,
             router=make_router(
@@ -71,6 +90,7 @@ async def serve(settings: ControlSettings) -> AsyncIterator[Ready]:
                 endpoint=await _endpoint(settings),
                 status_file=StatusFile(settings.status_file),
                 clock=clock,
+                usage=UsageReader(database, levels, book, clock),
             ),
             registry=registry,
             clock=clock,

@@ -19,12 +19,14 @@ from control.api.models import (
 from control.api.paths import no_tenant, parse_tenant_id
 from control.api.problems import Problem, documented
 from control.api.settings import add_settings_routes
+from control.api.usage import add_usage_routes
 from control.api.views import created_view, tenant_view
 from control.pictures import ASLEEP
 from control.registry import NameTaken, Registry
 from control.status import StatusFile
 from control.tenants import Described, NoSuchTenant, Tenants
 from control.urls import Endpoint
+from control.usage import UsageReader
 from dormouse.base.clock import Clock
 from dormouse.base.ids import TENANT_ID_MAX
 
@@ -38,6 +40,7 @@ def make_router(
     endpoint: Endpoint,
     status_file: StatusFile,
     clock: Clock,
+    usage: UsageReader,
 ) -> APIRouter:
     """The routes, over what they need."""
     router = APIRouter(prefix="/v1", responses=documented(HTTPStatus.UNAUTHORIZED))
@@ -46,6 +49,7 @@ def make_router(
     add_settings_routes(router, tenants)
     add_explain_route(router, tenants, endpoint)
     add_live_route(router, tenants=tenants, registry=registry, clock=clock)
+    add_usage_routes(router, usage=usage, registry=registry)
 
     @router.get("/status", tags=["installation"])
     async def read_status() -> StatusView:

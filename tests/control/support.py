@@ -13,10 +13,13 @@ from control.config import ControlSettings
 from control.database import open_database
 from control.peers import Peers
 from control.pictures import ASLEEP, UNKNOWN, Awake, Decision, Picture, WarmPool
+from control.prices import PriceBook
 from control.registry import Registry, hash_key
 from control.status import StatusFile
+from control.storage_sampling import StorageLevels
 from control.tenants import Tenants
 from control.urls import Endpoint
+from control.usage import UsageReader
 from control.watchers import Watchers
 from dormouse.base.clock import ManualClock
 from dormouse.base.errors import Unavailable
@@ -88,8 +91,11 @@ async def api_at(
     requests_max: int = 256,
     key: str | None = KEY,
     watchers: Watchers | None = None,
+    clock: ManualClock | None = None,
+    book: PriceBook | None = None,
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the application, without a network between; `key` None sends none."""
+    clock = clock or ManualClock()
     settings = ControlSettings(
         registry=folder / "registry.sqlite",
         authority=folder,
@@ -100,7 +106,9 @@ async def api_at(
         requests_max=requests_max,
         body_bytes_max=1000,
     )
-    async with registry_at(folder) as registry:
+    async with open_database(folder / "registry.sqlite") as database:
+        registry = Registry(database, clock)
+        levels = StorageLevels(database, clock)
         await registry.add_key_hash(hash_key(KEY), scope="admin", label="ann")
 
         async def is_ready() -> bool:
@@ -115,10 +123,11 @@ async def api_at(
                 registry=registry,
                 endpoint=ENDPOINT,
                 status_file=StatusFile(folder / "status.json"),
-                clock=ManualClock(),
+                clock=clock,
+                usage=UsageReader(database, levels, book or PriceBook(), clock),
             ),
             registry=registry,
-            clock=ManualClock(),
+            clock=clock,
             is_ready=is_ready,
         )
         headers = {"Authorization": f"Bearer {key}"} if key is not None else {}

@@ -1,0 +1,284 @@
+"""The routes and documents of usage: one tenant's and everybody's."""
+
+from dataclasses import asdict
+from datetime import UTC, date, datetime, timedelta
+from http import HTTPStatus
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
+
+from control import rollups
+from control.api.paths import no_tenant, parse_tenant_id
+from control.api.problems import Problem, documented
+from control.periods import Span, start_of
+from control.prices import KIB_SECONDS_PER_GIB_HOUR, Cost
+from control.registry import Registry
+from control.tenants import NoSuchTenant
+from control.units import MICRO, Units
+from control.usage import Part, Usage, UsageReader
+from dormouse.base.ids import TENANT_ID_MAX, TenantId
+
+DAYS_MAX = 366
+_TENANTS_MAX = 100
+_FIRST_DAY = date(2000, 1, 1)
+_LAST_DAY = date(2200, 1, 1)
+
+_From = Annotated[
+    date | None, Query(alias="from", description="First day (UTC); default: of this month.")
+]
+_To = Annotated[
+    date | None,
+    Query(description="The day after the last (UTC); default: after the month of `from`."),
+]
+
+
+class CausesView(BaseModel):
+    """Request units by what they went to; they add up to `request_units`."""
+
+    sql_cpu: float
+    reads: float
+    writes: float
+    egress: float
+
+
+class CostView(BaseModel):
+    """Lines in millionths of the currency; they add up to `cost_micros`."""
+
+    request_units: int
+    pod_time: int
+    storage: int
+    egress: int
+    fee: int
+
+
+class MeasuresView(BaseModel):
+    """What was counted."""
+
+    sql_cpu_seconds: float
+    read_batches: int
+    read_requests: int
+    read_bytes: int
+    write_batches: int
+    write_requests: int
+    write_bytes: int
+    egress_bytes: int
+    pod_seconds: float
+    storage_gib_hours: float
+
+
+class SystemView(BaseModel):
+    """Work of the system itself: shown, in no sum, not billed."""
+
+    request_units: float
+    cpu_seconds: float
+    read_requests: int
+    write_requests: int
+
+
+class DayView(BaseModel):
+    """One day, in UTC."""
+
+    day: date
+    request_units: float
+    cost_micros: int
+    by_cause: CausesView
+    storage_gib_hours: float
+    pod_seconds: float
+
+
+class ForecastView(BaseModel):
+    """What the month will have come to if it goes on as in the last week."""
+
+    month_end: datetime
+    request_units: float
+    cost_micros: int
+
+
+class UsageView(BaseModel):
+    """Use and cost of a period."""
+
+    period_start: datetime
+    period_end: datetime
+    as_of: datetime
+    currency: str
+    request_units: float = Field(description="Exact to a millionth.")
+    by_cause: CausesView
+    storage_bytes: int = Field(description="Stored now.")
+    cost_micros: int = Field(
+        description="Beyond the free allowance, in millionths of the currency."
+    )
+    cost: CostView
+    measures: MeasuresView
+    system: SystemView
+    days: list[DayView] | None = Field(description="With `by=day`: the days with any use.")
+    forecast: ForecastView | None = Field(description="Of the current month only.")
+
+
+class TenantUsageView(UsageView):
+    """Of one tenant."""
+
+    tenant_id: int
+
+
+class TenantLine(BaseModel):
+    """One tenant in the list."""
+
+    id: int
+    name: str = Field(description="Its last one, if it is deleted.")
+    request_units: float
+    storage_bytes: int
+    cost_micros: int
+
+
+class AllUsageView(UsageView):
+    """Of all tenants together, with a page of them."""
+
+    tenants: list[TenantLine] = Field(description="Those with use in the month of `from`, by id.")
+    next: int | None = Field(description="`after` of the next page.")
+
+
+def add_usage_routes(router: APIRouter, *, usage: UsageReader, registry: Registry) -> None:
+    """One tenant's use, and everybody's."""
+
+    @router.get(
+        "/tenants/{id}/usage",
+        tags=["usage"],
+        responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY),
+    )
+    async def read_tenant_usage(
+        id: str,  # noqa: A002 - the path's name
+        first: _From = None,
+        to: _To = None,
+        by: Annotated[Literal["cause", "day"], Query(description="`day`: days as well.")] = "cause",
+    ) -> TenantUsageView:
+        """What a tenant used and what it costs. Reading wakes nobody."""
+        try:
+            tenant_id = parse_tenant_id(id)
+        except NoSuchTenant:
+            raise no_tenant(id) from None
+        if await registry.get(tenant_id) is None:
+            raise no_tenant(id)
+        start, end = _period(usage, first, to)
+        found = await usage.read(start, end, tenant_id=tenant_id, by_day=by == "day")
+        return TenantUsageView(tenant_id=tenant_id, **_fields(found, by_day=by == "day"))
+
+    @router.get("/usage", tags=["usage"], responses=documented(HTTPStatus.UNPROCESSABLE_ENTITY))
+    async def read_usage(
+        first: _From = None,
+        to: _To = None,
+        by: Annotated[Literal["cause", "day"], Query(description="`day`: days as well.")] = "cause",
+        after: Annotated[int, Query(ge=0, le=TENANT_ID_MAX)] = 0,
+        limit: Annotated[int, Query(ge=1, le=_TENANTS_MAX)] = _TENANTS_MAX,
+    ) -> AllUsageView:
+        """What all tenants used together, and a page of them with theirs."""
+        start, end = _period(usage, first, to)
+        found = await usage.read(start, end, by_day=by == "day")
+        month = start_of(Span.MONTH, start)
+        ids = await rollups.users(usage.database, month, after=after, limit=limit + 1)
+        names = await registry.names([TenantId(each) for each in ids[:limit]])
+        lines = []
+        for each in ids[:limit]:
+            own = await usage.read(start, end, tenant_id=each)
+            lines.append(_line(own, names.get(TenantId(each), "")))
+        following = ids[limit - 1] if len(ids) > limit else None
+        return AllUsageView(tenants=lines, next=following, **_fields(found, by_day=by == "day"))
+
+
+def _period(usage: UsageReader, first: date | None, to: date | None) -> tuple[int, int]:
+    """The period as unix seconds; a Problem where it is none."""
+    if first is None:
+        first = datetime.fromtimestamp(usage.clock.wall_ns() // 10**9, UTC).date().replace(day=1)
+    if to is None:
+        to = (first.replace(day=1) + timedelta(days=32)).replace(day=1)
+    if not _FIRST_DAY <= first < to <= _LAST_DAY or (to - first).days > DAYS_MAX:
+        detail = f"`to` must be 1 to {DAYS_MAX} days after `from`"
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request", detail)
+    return _second(first), _second(to)
+
+
+def _second(day: date) -> int:
+    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
+
+
+def _moment(second: int) -> datetime:
+    return datetime.fromtimestamp(second, UTC)
+
+
+def _fields(usage: Usage, *, by_day: bool) -> dict[str, Any]:
+    """Of UsageView."""
+    whole, amounts = usage.whole, usage.whole.used.amounts
+    return {
+        "period_start": _moment(whole.start),
+        "period_end": _moment(whole.end),
+        "as_of": _moment(usage.as_of),
+        "currency": usage.currency,
+        "request_units": whole.units.total / MICRO,
+        "by_cause": _causes(whole.units),
+        "storage_bytes": usage.stored_bytes,
+        "cost_micros": whole.cost.total,
+        "cost": _cost(whole.cost),
+        "measures": MeasuresView(
+            sql_cpu_seconds=amounts.sql_cpu_micros / MICRO,
+            read_batches=amounts.read_batches,
+            read_requests=amounts.read_requests,
+            read_bytes=amounts.read_bytes,
+            write_batches=amounts.write_batches,
+            write_requests=amounts.write_requests,
+            write_bytes=amounts.write_bytes,
+            egress_bytes=amounts.egress_bytes,
+            pod_seconds=amounts.pod_millis / 1000,
+            storage_gib_hours=_gib_hours(whole),
+        ),
+        "system": SystemView(
+            request_units=whole.system / MICRO,
+            cpu_seconds=amounts.system_cpu_micros / MICRO,
+            read_requests=amounts.system_read_requests,
+            write_requests=amounts.system_write_requests,
+        ),
+        "days": [_day(each) for each in usage.days] if by_day else None,
+        "forecast": _forecast(usage),
+    }
+
+
+def _day(part: Part) -> DayView:
+    return DayView(
+        day=_moment(part.start).date(),
+        request_units=part.units.total / MICRO,
+        cost_micros=part.cost.total,
+        by_cause=_causes(part.units),
+        storage_gib_hours=_gib_hours(part),
+        pod_seconds=part.used.amounts.pod_millis / 1000,
+    )
+
+
+def _line(usage: Usage, name: str) -> TenantLine:
+    return TenantLine(
+        id=usage.tenant_id,
+        name=name,
+        request_units=usage.whole.units.total / MICRO,
+        storage_bytes=usage.stored_bytes,
+        cost_micros=usage.whole.cost.total,
+    )
+
+
+def _forecast(usage: Usage) -> ForecastView | None:
+    if usage.forecast is None:
+        return None
+    return ForecastView(
+        month_end=_moment(usage.forecast.month_end),
+        request_units=usage.forecast.micro_units / MICRO,
+        cost_micros=usage.forecast.cost.total,
+    )
+
+
+def _causes(units: Units) -> CausesView:
+    return CausesView(**{cause: micro / MICRO for cause, micro in asdict(units).items()})
+
+
+def _cost(cost: Cost) -> CostView:
+    return CostView(**asdict(cost))
+
+
+def _gib_hours(part: Part) -> float:
+    return part.used.storage_kib_seconds / KIB_SECONDS_PER_GIB_HOUR

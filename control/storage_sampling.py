@@ -1,0 +1,150 @@
+"""Storage over time: what storage says of every tenant every few minutes, as KiB × seconds.
+
+    sample      12:00     12:05              12:10     control away     14:00
+    level       40 KiB    40 KiB             64 KiB                     64 KiB
+    booked      ├─────────┼── nothing: the ──┤ 40 KiB × 600 s           │
+                            level stands     ├──────── 64 KiB × … ──────┤
+
+A level holds from the sample that found it to the sample that finds another. Then it is booked, by
+its day and month, for exactly the seconds it stood; a level that stands for days is booked once a
+day. What is not booked yet is added whenever somebody asks. Bytes are rounded up to whole KiB.
+
+The levels and how far they are booked are in the registry, changed in the same transaction as the
+sums, so a restart loses nothing and books nothing twice; and while control is away the last level
+it saw stands. A tenant storage does not speak of keeps its level: storage may just have started. A
+deleted tenant's level ends when its data is gone.
+
+Nothing here asks a tenant anything: a sample wakes nobody.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from control import rollups
+from control.database import Database
+from control.metrics import STORAGE_SAMPLES, STORED_BYTES
+from control.periods import DAY_SECONDS, Span, cut
+from control.rollups import Addition, Used
+from dormouse.base.clock import Clock
+from dormouse.base.errors import Unavailable
+
+SPANS = (Span.DAY, Span.MONTH)
+"""An hour's storage is not kept: it would be a row an hour for every tenant that sleeps."""
+PAGE = 5_000
+_log = logging.getLogger(__name__)
+
+
+def kib(size: int) -> int:
+    """Bytes as KiB, a begun one counted whole."""
+    return -(-size // 1024)
+
+
+def booked(tenant_id: int, size: int, start: int, end: int) -> list[Addition]:
+    """A level that stood from `start` to `end`, by day."""
+    return [
+        Addition(tenant_id, day, Used(storage_kib_seconds=kib(size) * seconds))
+        for day, seconds in cut(Span.DAY, start, end)
+        if size
+    ]
+
+
+class StorageLevels:
+    """The table `storage_levels` and, of storage, `usage_rollups`."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def take(self, sizes: Mapping[int, int]) -> int:
+        """Note what tenants store now, in bytes; how many levels were booked."""
+        now = self._clock.wall_ns() // 1_000_000_000
+        known = await self._known(list(sizes))
+        changes, additions = [], []
+        for tenant_id, size in sizes.items():
+            before, since = known.get(tenant_id, (0, now))
+            since = min(since, now)  # the clock may have been put back
+            if size == before and (not size or now - since < DAY_SECONDS):
+                continue
+            additions += booked(tenant_id, before, since, now)
+            changes.append((tenant_id, size, now))
+        if changes:
+            async with self._database.transaction() as connection:
+                await rollups.add(connection, additions, SPANS)
+                await connection.executemany(
+                    "INSERT OR REPLACE INTO storage_levels (tenant_id, bytes, booked)"
+                    " VALUES (?, ?, ?)",
+                    changes,
+                )
+        return len(changes)
+
+    async def end_purged(self) -> int:
+        """End the levels of tenants whose data is gone; how many that were."""
+        rows = await self._database.read(
+            "SELECT tenant_id FROM storage_levels JOIN tenants ON id = tenant_id"
+            " WHERE purged_ns IS NOT NULL AND bytes > 0 LIMIT ?",
+            (PAGE,),
+        )
+        return await self.take({row[0]: 0 for row in rows}) if rows else 0
+
+    async def now(self, tenant_id: int | None = None) -> tuple[int, list[Addition]]:
+        """Bytes stored now by a tenant, or by all, and what is not booked of it yet."""
+        second = self._clock.wall_ns() // 1_000_000_000
+        one = "" if tenant_id is None else " AND tenant_id = ?"
+        # Of all tenants, those that were booked at the same moment count as one.
+        rows = await self._database.read(
+            "SELECT sum(bytes), sum((bytes + 1023) / 1024), booked FROM storage_levels"
+            f" WHERE bytes > 0{one} GROUP BY booked",
+            () if tenant_id is None else (tenant_id,),
+        )
+        open_levels = [
+            addition
+            for _, whole_kib, since in rows
+            for addition in booked(tenant_id or 0, whole_kib * 1024, since, second)
+        ]
+        return sum(row[0] for row in rows), open_levels
+
+    async def _known(self, tenants: Sequence[int]) -> dict[int, tuple[int, int]]:
+        if not tenants:
+            return {}
+        rows = await self._database.read(
+            "SELECT tenant_id, bytes, booked FROM storage_levels WHERE tenant_id BETWEEN ? AND ?",
+            (min(tenants), max(tenants)),
+        )
+        return {row[0]: (row[1], row[2]) for row in rows}
+
+
+class Sizes(Protocol):
+    """Where sizes come from: storage (control.peers)."""
+
+    async def sizes(self, *, after: int, limit: int) -> dict[int, int]:
+        """Bytes by tenant id, of ids above `after`, by id. Raises Unavailable."""
+        ...
+
+
+async def sample(levels: StorageLevels, source: Sizes) -> None:
+    """Ask storage for all sizes and note them. Raises Unavailable."""
+    after = total = 0
+    while True:
+        sizes = await source.sizes(after=after, limit=PAGE)
+        await levels.take(sizes)
+        total += sum(sizes.values())
+        if len(sizes) < PAGE:
+            break
+        after = max(sizes)
+    await levels.end_purged()
+    STORED_BYTES.set(total)
+
+
+async def sample_forever(levels: StorageLevels, source: Sizes, seconds: float) -> None:
+    """Sample every `seconds`; an absent storage is asked again next time."""
+    while True:
+        try:
+            await sample(levels, source)
+        except Unavailable:
+            STORAGE_SAMPLES.labels("unavailable").inc()
+            _log.warning("storage does not say what tenants store")
+        else:
+            STORAGE_SAMPLES.labels("taken").inc()
+        await asyncio.sleep(seconds)

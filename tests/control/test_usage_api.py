@@ -1,0 +1,232 @@
+"""Usage as it is read: periods, causes, days, costs, forecasts."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from control.amounts import Amounts
+from control.database import open_database
+from control.ledger import Ledger, Report
+from control.prices import KIB_SECONDS_PER_GIB_HOUR, PriceBook, Version
+from control.storage_sampling import StorageLevels
+from dormouse.base.clock import ManualClock
+from tests.control.support import FakePeers, api_at
+
+_DAY = 86_400
+_BOOK = PriceBook(
+    "EUR",
+    (
+        Version(
+            effective_from=date(1970, 1, 1),
+            per_million_units=1_000_000,
+            free_units=100,
+            free_gib_hours=0,
+            per_thousand_gib_hours=1_000_000,
+        ),
+    ),
+)
+_MEBIBYTE = 1 << 20
+
+
+class _World:
+    """Control's API beside a ledger on the same file; it is 2026-03-10, noon."""
+
+    def __init__(self, client: httpx.AsyncClient, ledger: Ledger, levels: StorageLevels) -> None:
+        self.client = client
+        self.ledger = ledger
+        self.levels = levels
+        self.clock = ManualClock()
+        self._sequence = 0
+        self._total: dict[int, Amounts] = {}
+
+    async def tenant(self, name: str) -> int:
+        made = await self.client.post("/v1/tenants", json={"name": name})
+        return int(made.json()["id"])
+
+    async def use(self, tenant: int, **amounts: int) -> None:
+        self._sequence += 1
+        total = self._total.get(tenant, Amounts()) + Amounts(**amounts)
+        self._total[tenant] = total
+        await self.ledger.add(
+            Report(tenant_id=tenant, pod_id=5, sequence=self._sequence, total=total)
+        )
+
+    async def read(self, path: str, **parameters: str) -> Any:
+        found = await self.client.get(f"/v1{path}", params=parameters)
+        assert found.status_code == 200, found.text
+        return found.json()
+
+
+def _with_world(folder: Path, body: Callable[[_World], Awaitable[None]]) -> None:
+    async def run() -> None:
+        clock = ManualClock(wall_ns=1_773_144_000 * 10**9)
+        async with (
+            api_at(folder, FakePeers(), clock=clock, book=_BOOK) as client,
+            open_database(folder / "registry.sqlite") as database,
+        ):
+            world = _World(client, Ledger(database, clock), StorageLevels(database, clock))
+            world.clock = clock
+            await body(world)
+
+    asyncio.run(run())
+
+
+def test_a_tenant_that_used_nothing(tmp_path: Path) -> None:
+    async def body(world: _World) -> None:
+        shop = await world.tenant("shop")
+        usage = await world.read(f"/tenants/{shop}/usage")
+        assert usage["period_start"] == "2026-03-01T00:00:00Z"
+        assert usage["period_end"] == "2026-04-01T00:00:00Z"
+        assert (usage["request_units"], usage["storage_bytes"], usage["cost_micros"]) == (0, 0, 0)
+        assert usage["by_cause"] == {"sql_cpu": 0, "reads": 0, "writes": 0, "egress": 0}
+        assert usage["days"] is None
+        assert usage["forecast"]["cost_micros"] == 0
+        assert (await world.read("/usage"))["tenants"] == []
+
+    _with_world(tmp_path, body)
+
+
+def test_use_is_seen_at_once_by_cause(tmp_path: Path) -> None:
+    async def body(world: _World) -> None:
+        shop = await world.tenant("shop")
+        await world.use(
+            shop,
+            sql_cpu_micros=3000,
+            read_batches=2,
+            read_requests=8,
+            write_batches=1,
+            egress_bytes=1024,
+            pod_millis=1500,
+            system_read_requests=16,
+            system_cpu_micros=6000,
+        )
+        usage = await world.read(f"/tenants/{shop}/usage")
+        assert usage["by_cause"] == {"sql_cpu": 1, "reads": 2, "writes": 1, "egress": 1}
+        assert usage["request_units"] == 5
+        assert usage["cost_micros"] == 0  # within the allowance
+        assert usage["measures"]["read_requests"] == 8
+        assert usage["measures"]["pod_seconds"] == 1.5
+        assert usage["system"]["request_units"] == 4
+        assert usage["currency"] == "EUR"
+
+    _with_world(tmp_path, body)
+
+
+def test_days_add_up_to_their_period_and_the_allowance_runs_out(tmp_path: Path) -> None:
+    async def body(world: _World) -> None:
+        shop = await world.tenant("shop")
+        for units in (60, 60, 60):
+            await world.use(shop, write_requests=units)
+            world.clock.advance(_DAY)
+        usage = await world.read(f"/tenants/{shop}/usage", by="day")
+        assert [
+            (day["day"], day["request_units"], day["cost_micros"]) for day in usage["days"]
+        ] == [
+            ("2026-03-10", 60, 0),
+            ("2026-03-11", 60, 20),
+            ("2026-03-12", 60, 60),
+        ]
+        assert usage["cost_micros"] == 80
+        assert usage["cost"]["request_units"] == 80
+        part = await world.read(
+            f"/tenants/{shop}/usage", **{"from": "2026-03-11", "to": "2026-03-12"}
+        )
+        assert (part["request_units"], part["cost_micros"]) == (60, 20)
+        assert part["forecast"] is None
+        past = await world.read(f"/tenants/{shop}/usage", **{"from": "2026-02-01"})
+        assert (past["period_end"], past["request_units"]) == ("2026-03-01T00:00:00Z", 0)
+        both = await world.read(
+            f"/tenants/{shop}/usage", **{"from": "2026-02-15", "to": "2026-04-15"}
+        )
+        assert both["cost_micros"] == 80
+
+    _with_world(tmp_path, body)
+
+
+def test_storage_is_booked_while_a_tenant_sleeps(tmp_path: Path) -> None:
+    async def body(world: _World) -> None:
+        shop = await world.tenant("shop")
+        await world.levels.take({shop: 1 << 30})
+        world.clock.advance(10 * 3600)
+        usage = await world.read(f"/tenants/{shop}/usage", by="day")
+        assert usage["storage_bytes"] == 1 << 30
+        assert usage["measures"]["storage_gib_hours"] == 10
+        assert usage["cost"]["storage"] == usage["cost_micros"] == 10_000
+        assert [day["cost_micros"] for day in usage["days"]] == [10_000]
+        world.clock.advance(10 * 3600)
+        usage = await world.read(f"/tenants/{shop}/usage", by="day")
+        assert [day["storage_gib_hours"] for day in usage["days"]] == [12, 8]
+        await world.levels.take({shop: 0})
+        again = await world.read(f"/tenants/{shop}/usage")
+        assert (again["storage_bytes"], again["cost_micros"]) == (0, 20_000)
+        # ten days and a half of a GiB to come, as long as nobody knows better
+        assert usage["forecast"]["cost_micros"] > usage["cost_micros"]
+
+    _with_world(tmp_path, body)
+
+
+def test_the_allowance_is_shared_by_use(tmp_path: Path) -> None:
+    async def body(world: _World) -> None:
+        shop, blog, idle = [await world.tenant(name) for name in ("shop", "blog", "idle")]
+        await world.use(shop, write_requests=300)
+        await world.use(blog, write_requests=100)
+        everyone = await world.read("/usage")
+        assert everyone["request_units"] == 400
+        assert everyone["cost_micros"] == 300
+        lines = [(each["name"], each["cost_micros"]) for each in everyone["tenants"]]
+        assert lines == [("shop", 225), ("blog", 75)]
+        page = await world.read("/usage", limit="1")
+        assert ([each["id"] for each in page["tenants"]], page["next"]) == ([shop], shop)
+        page = await world.read("/usage", limit="1", after=str(shop))
+        assert ([each["id"] for each in page["tenants"]], page["next"]) == ([blog], None)
+        assert (await world.read(f"/tenants/{idle}/usage"))["cost_micros"] == 0
+
+    _with_world(tmp_path, body)
+
+
+def test_the_forecast_goes_on_as_the_last_week_was(tmp_path: Path) -> None:
+    async def body(world: _World) -> None:
+        shop = await world.tenant("shop")
+        for _ in range(10):
+            await world.use(shop, write_requests=240)
+            world.clock.advance(_DAY)
+        # 10 a.m. and noon count alike: the first of the seven days began 7.5 days ago
+        usage = await world.read(f"/tenants/{shop}/usage")
+        rest_days = 11.5  # from the 20th, noon
+        expected = 2400 + 7 * 240 / 7.5 * rest_days
+        assert abs(usage["forecast"]["request_units"] - expected) <= 240
+        assert usage["forecast"]["month_end"] == "2026-04-01T00:00:00Z"
+        forecast = usage["forecast"]
+        assert abs(forecast["cost_micros"] - (forecast["request_units"] - 100)) <= 1
+        everyone = (await world.read("/usage"))["forecast"]
+        assert everyone == forecast
+
+    _with_world(tmp_path, body)
+
+
+def test_what_is_no_period_or_no_tenant(tmp_path: Path) -> None:
+    async def body(world: _World) -> None:
+        shop = await world.tenant("shop")
+        for wrong in (
+            {"from": "2026-03-02", "to": "2026-03-02"},
+            {"from": "2026-03-02", "to": "2027-03-04"},
+            {"from": "1990-01-01"},
+            {"from": "soon"},
+            {"by": "hour"},
+        ):
+            for path in (f"/v1/tenants/{shop}/usage", "/v1/usage"):
+                answer = await world.client.get(path, params=wrong)
+                assert answer.status_code == 422, wrong
+                assert answer.json()["code"] == "invalid_request"
+        for nobody in ("99", "shop"):
+            assert (await world.client.get(f"/v1/tenants/{nobody}/usage")).status_code == 404
+
+    _with_world(tmp_path, body)
+
+
+def test_units_of_the_book_are_the_ledgers() -> None:
+    assert KIB_SECONDS_PER_GIB_HOUR == 3600 * _MEBIBYTE
