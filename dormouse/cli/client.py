@@ -113,6 +113,19 @@ class Client:
         """GET /v1/live: as many of the tenants that are awake as it gives at a time."""
         return self._call("GET", f"/v1/live?sort={sort}&limit={_PAGE}")
 
+    def usage(self, tenant_id: int | None, parameters: dict[str, str]) -> dict[str, Any]:
+        """GET /v1/tenants/{id}/usage, or /v1/usage without an id; all pages of tenants in one."""
+        if tenant_id is not None:
+            return self._call("GET", f"/v1/tenants/{tenant_id}/usage?{urlencode(parameters)}")
+        whole = self._call("GET", f"/v1/usage?{urlencode(parameters)}")
+        following = whole["next"]
+        while following is not None:
+            query = urlencode({**parameters, "after": following})
+            page = self._call("GET", f"/v1/usage?{query}")
+            whole["tenants"] += page["tenants"]
+            following = page["next"]
+        return {**whole, "next": None}
+
     def status(self) -> dict[str, Any]:
         """GET /v1/status."""
         return self._call("GET", "/v1/status")

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from dormouse.cli.folder import CommandError
 from dormouse.cli.settings import add_settings_flags
+from dormouse.cli.usageflags import add_usage_flags
 
 _DESCRIPTION = """\
 A multi-tenant serverless SQL gateway: every tenant a PostgreSQL-compatible database that costs
@@ -26,6 +27,7 @@ examples:
   dormouse status                     the roles and the tenants
   dormouse upgrade                    take up newly installed code; no session is dropped
   dormouse top                        what is awake just now, live
+  dormouse usage shop --by day        what it used this month, and what that costs
 
 A gateway is found by its data folder (--data, $DORMOUSE_DATA, ./.dormouse), or by URL with
 --api and --api-key ($DORMOUSE_API, $DORMOUSE_API_KEY)."""
@@ -74,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_tenant(commands)
     _add_sql(commands)
     _add_top(commands)
+    _add_usage(commands)
     status = commands.add_parser("status", help="show the roles and how many tenants there are")
     _add_target(status)
     status.set_defaults(run=_status)
@@ -231,6 +234,18 @@ def _add_top(commands: _Commands) -> None:
     top.set_defaults(run=_top)
 
 
+def _add_usage(commands: _Commands) -> None:
+    usage = commands.add_parser(
+        "usage",
+        help="show what was used, and what it costs",
+        description="Show what a tenant, or all of them, used in a period and what it costs; "
+        "without dates, this month with a forecast. Asking wakes nobody.",
+    )
+    _add_target(usage)
+    add_usage_flags(usage)
+    usage.set_defaults(run=_usage)
+
+
 def _add_sql(commands: _Commands) -> None:
     sql = commands.add_parser(
         "sql",
@@ -359,6 +374,12 @@ def _top(options: argparse.Namespace) -> int:
     from dormouse.cli import top
 
     return top.run(options)
+
+
+def _usage(options: argparse.Namespace) -> int:
+    from dormouse.cli import usage
+
+    return usage.run(options)
 
 
 def _upgrade(options: argparse.Namespace) -> int:
