@@ -33,17 +33,51 @@ def test_an_idle_tenant_sleeps_and_its_rows_wait(tmp_path: Path) -> None:
                 assert rows == [(1, "one"), (2, "two")]
 
 
-def test_suspending_ends_open_sessions_with_57p01(shared_gateway: OwnGateway) -> None:
+def test_a_client_stays_connected_while_its_tenant_sleeps(tmp_path: Path) -> None:
+    with gateway(tmp_path, idle_timeout=1, warm_pods=1) as running:
+        tenant = running.create_tenant("dreamer")
+        with psycopg.connect(tenant["connection_url"], autocommit=True) as connection:
+            connection.execute("SET application_name = 'dream'")
+            connection.execute("PREPARE answer AS SELECT 42")
+            for _ in range(2):
+                wait_for(lambda: _asleep(running, tenant["id"]), seconds=30, what="sleep")
+                assert running.tenant(tenant["id"])["parked"] == 1
+                assert connection.execute("EXECUTE answer").fetchone() == (42,)
+                assert connection.execute("SHOW application_name").fetchone() == ("dream",)
+                assert running.tenant(tenant["id"])["state"] == "running"
+
+
+def test_an_open_transaction_keeps_its_tenant_awake_and_is_named(tmp_path: Path) -> None:
+    with gateway(tmp_path, idle_timeout=1, warm_pods=1) as running:
+        tenant = running.create_tenant("insomniac")
+        with psycopg.connect(tenant["connection_url"]) as connection:
+            connection.execute("SELECT 1")
+            pid = connection.info.backend_pid
+
+            def named() -> bool:
+                because = running.tenant(tenant["id"])["awake_because"]
+                return str(pid) in because and "transaction" in because
+
+            wait_for(named, seconds=30, what="the session to be named")
+            assert running.tenant(tenant["id"])["state"] == "running"
+            connection.rollback()
+            wait_for(lambda: _asleep(running, tenant["id"]), seconds=30, what="sleep")
+
+
+def test_suspending_parks_sessions_and_ends_open_transactions_with_57p01(
+    shared_gateway: OwnGateway,
+) -> None:
     tenant = shared_gateway.create_tenant("suspended")
-    with psycopg.connect(tenant["connection_url"], autocommit=True) as connection:
-        connection.execute("SELECT 1")
+    url = tenant["connection_url"]
+    with psycopg.connect(url, autocommit=True) as quiet, psycopg.connect(url) as inside:
+        quiet.execute("SELECT 1")
+        inside.execute("SELECT 1")
         shared_gateway.suspend(tenant["id"])
         assert _asleep(shared_gateway, tenant["id"])
         with pytest.raises(psycopg.OperationalError) as caught:
-            connection.execute("SELECT 1")
+            inside.execute("SELECT 1")
         assert caught.value.sqlstate == "57P01"
-    with psycopg.connect(tenant["connection_url"]) as connection:
-        assert connection.execute("SELECT 1").fetchone() == (1,)
+        assert quiet.execute("SELECT 1").fetchone() == (1,)
 
 
 def test_a_deleted_tenant_is_gone(shared_gateway: OwnGateway) -> None:
