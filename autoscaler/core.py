@@ -11,6 +11,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from autoscaler.actions import Policy
+from autoscaler.closing import Closing
 from autoscaler.controller import Controller
 from autoscaler.fleet import Fleet
 from autoscaler.follower import TenantFollower
@@ -46,6 +47,8 @@ class Core:
         clock: Clock,
     ) -> None:
         self.controller = Controller(Fleet(policy.scale), policy, runtime, pods, clock)
+        self.closing = Closing(control)
+        pods.on_status, pods.on_forget = self.closing.said, self.closing.ended
         self.proxies = ProxyTable(random.Random())
         waker = Waker(
             self.controller,
@@ -80,5 +83,6 @@ class Core:
     async def close(self) -> None:
         """Stop; the pods live on."""
         await cancel(self._following)
+        await self.closing.close()
         await self._waker.close()
         await cancel(self.running)

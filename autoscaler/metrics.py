@@ -23,6 +23,12 @@ WAKE_SECONDS = Histogram(
     buckets=_SECONDS,
     registry=REGISTRY,
 )
+ACCOUNTS_CLOSED = Counter(
+    "dormouse_pod_accounts_closed_total",
+    "Pods that ended and whose last words were told to control: closed, refused, lost.",
+    ["outcome"],
+    registry=REGISTRY,
+)
 PODS = Gauge("dormouse_pods", "Living pods by phase.", ["phase"], registry=REGISTRY)
 POOL_WANTED = Gauge("dormouse_warm_pods_wanted", "Size of the warm pool.", registry=REGISTRY)
 STARTING = Gauge("dormouse_pods_starting", "Forks under way.", registry=REGISTRY)

@@ -3,6 +3,7 @@
 The channel is opened by the first Status call, so that a stamp finds it connected.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import grpc.aio
@@ -34,6 +35,10 @@ class PodControl:
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
+        self.on_status: Callable[[PodKey, StatusReply], None] = lambda key, reply: None
+        """Called with every answer to `status`."""
+        self.on_forget: Callable[[PodKey], None] = lambda key: None
+        """Called when a pod is no more."""
         self._channels: dict[PodKey, tuple[grpc.aio.Channel, PodAsyncStub]] = {}
 
     async def status(self, pod: Pod, timeout: float, *, patient: bool = False) -> Report:
@@ -41,6 +46,7 @@ class PodControl:
         reply = await self._stub(pod).Status(
             StatusRequest(), timeout=timeout, wait_for_ready=patient
         )
+        self.on_status(pod.key, reply)
         return _report(reply)
 
     async def stamp(self, pod: Pod, request: StampRequest, timeout: float) -> StampReply:
@@ -61,6 +67,7 @@ class PodControl:
 
         A call that is open when its channel closes is cancelled, and takes its caller along.
         """
+        self.on_forget(key)
         entry = self._channels.pop(key, None)
         if entry is not None:
             await entry[0].close(grace)
