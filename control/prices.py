@@ -24,8 +24,8 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from control.rollups import Used
-from control.units import MICRO, rounded, units_of
 from dormouse.base.config import ConfigError
+from dormouse.base.units import MICRO, rounded, units_of
 
 KIB_SECONDS_PER_GIB_HOUR = (1 << 20) * 3600
 _GIB = 1 << 30

@@ -21,8 +21,9 @@ from control.periods import DAY_SECONDS, HOUR_SECONDS, Span, next_start, start_o
 from control.prices import Cost, Measured, Piece, PriceBook, cost_of_month
 from control.rollups import EVERYONE, Used
 from control.storage_sampling import StorageLevels
-from control.units import Units, system_units, units_of
+from control.units import system_units
 from dormouse.base.clock import Clock
+from dormouse.base.units import Units, units_of
 
 FORECAST_DAYS = 7
 Days = Mapping[int, Used]

@@ -15,9 +15,9 @@ from control.periods import Span, start_of
 from control.prices import KIB_SECONDS_PER_GIB_HOUR, Cost
 from control.registry import Registry
 from control.tenants import NoSuchTenant
-from control.units import MICRO, Units
 from control.usage import Part, Usage, UsageReader
 from dormouse.base.ids import TENANT_ID_MAX, TenantId
+from dormouse.base.units import MICRO, Units
 
 DAYS_MAX = 366
 _TENANTS_MAX = 100

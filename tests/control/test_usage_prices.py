@@ -23,8 +23,9 @@ from control.prices import (
     read_book,
 )
 from control.rollups import Used
-from control.units import MICRO, Units, system_units, units_of
+from control.units import system_units
 from dormouse.base.config import ConfigError
+from dormouse.base.units import MICRO, Units, units_of
 
 _MIB, _GIB = 1 << 20, 1 << 30
 _DAY = date(2026, 1, 1)
