@@ -120,6 +120,12 @@ class Transaction(Protocol):
         read takes a new snapshot under every isolation level."""
         ...
 
+    @property
+    def statement_writes(self) -> tuple[int, int]:
+        """Keys the current statement has written and not staged yet, and their bytes with those of
+        the values: what a commit will send for it."""
+        ...
+
     async def flush(self) -> None:
         """Stage buffered writes if they have grown large; call between batches of a bulk write."""
         ...

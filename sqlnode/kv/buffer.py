@@ -94,6 +94,13 @@ class WriteBuffer:
         self._current = {}
         self._sorted = None
 
+    @property
+    def statement_writes(self) -> tuple[int, int]:
+        """How many keys the current statement has written and not staged, and the bytes of them and
+        their values."""
+        size = sum(len(key) + len(value or b"") for key, value in self._current.items())
+        return len(self._current), size
+
     # --- reading ---
 
     def newest(self, key: bytes) -> "bytes | Missing | None":

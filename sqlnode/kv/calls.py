@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from proto import kv_pb2 as kv
 from sqlnode.kv.errors import KvRefused, StreamLost
-from sqlnode.kv.usage import IS_SYSTEM_WORK, KvUsage
+from sqlnode.kv.usage import COUNTED_APART, IS_SYSTEM_WORK, KvUsage
 
 WAITING_MAX = 65_536
 """Requests that may wait for a place on the stream; more are refused as BUSY."""
@@ -44,6 +44,8 @@ class Call:
     is_lock: bool
     is_system: bool = field(default_factory=IS_SYSTEM_WORK.get)
     """Work that nobody pays for; a call remembers it from where it was made."""
+    apart: KvUsage | None = field(default_factory=COUNTED_APART.get)
+    """Where it is counted once more."""
 
     def fail(self, error: Exception) -> None:
         """Tell who waits, if anybody still does."""
@@ -126,6 +128,8 @@ class Calls:
             self._locks_in_flight -= 1
         if not reply.HasField("error"):
             (self.system_usage if call.is_system else self.usage).count(call.request, reply)
+            if call.apart is not None:
+                call.apart.count(call.request, reply)
         future = call.future
         if future is None or future.done():
             return

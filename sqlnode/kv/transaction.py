@@ -432,6 +432,11 @@ class KvTransaction:
         """See `Transaction.row_ids`."""
         return await self._take_row_ids(count)
 
+    @property
+    def statement_writes(self) -> tuple[int, int]:
+        """See `Transaction.statement_writes`."""
+        return self._buffer.statement_writes
+
     async def flush(self) -> None:
         """See `Transaction.flush`."""
         if self._buffer.size >= STAGE_BYTES:

@@ -23,6 +23,20 @@ _U32_BYTES = 4
 IS_SYSTEM_WORK: ContextVar[bool] = ContextVar("system work", default=False)
 """Whether the calls made now are the system's own."""
 
+COUNTED_APART: ContextVar["KvUsage | None"] = ContextVar("counted apart", default=None)
+"""Where the calls made now are counted once more."""
+
+
+@contextmanager
+def counted_apart() -> "Iterator[KvUsage]":
+    """Calls made inside the block, and by tasks it starts, are also counted in what it gives."""
+    usage = KvUsage()
+    token = COUNTED_APART.set(usage)
+    try:
+        yield usage
+    finally:
+        COUNTED_APART.reset(token)
+
 
 @contextmanager
 def system_work() -> Iterator[None]:

@@ -1,10 +1,19 @@
-"""EXPLAIN: the plan as text; with ANALYZE the statement runs, and its rows and time are real."""
+"""EXPLAIN: the plan as text; with ANALYZE the statement runs, and its rows, time and cost are real.
 
+The request units are those of what storage did for the statement, of what a commit will send for
+it, and of the CPU of the pod while it ran (also for others, if they ran meanwhile). What a client
+would be sent is not among them: with EXPLAIN it is not sent.
+"""
+
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dormouse.base.units import MICRO, units_of
+from proto.control_pb2 import UsageReport
 from sqlnode.errors import SqlError, unsupported
 from sqlnode.execute.api import ResultColumn
+from sqlnode.kv.usage import KvUsage, counted_apart
 from sqlnode.parse import RawStatement
 from sqlnode.session.guc_values import parse_bool
 from sqlnode.session.portal import Portal
@@ -72,13 +81,35 @@ async def explain(session: "Session", portal: Portal, _states: CopyStates) -> An
 
 async def _run(session: "Session", subject: Portal) -> list[str]:
     clock = session.tenant.clock
-    started = clock.monotonic()
-    await session.start_query(subject)
+    started, cpu_ns = clock.monotonic(), time.process_time_ns()
     count = 0
-    while batch := await subject.take(0):
-        count += len(batch)
-        await session.interrupts.checkpoint()
+    with counted_apart() as used:
+        await session.start_query(subject)
+        while batch := await subject.take(0):
+            count += len(batch)
+            await session.interrupts.checkpoint()
     if subject.planned.columns is None and subject.execution is not None:
         count = subject.execution.rows_processed
     elapsed = (clock.monotonic() - started) * 1000
-    return [f"Actual Rows: {count}", f"Execution Time: {elapsed:.3f} ms"]
+    units = _units(subject, used, (time.process_time_ns() - cpu_ns) // 1000)
+    return [
+        f"Actual Rows: {count}",
+        f"Execution Time: {elapsed:.3f} ms",
+        f"Request Units: {units:.2f}",
+    ]
+
+
+def _units(subject: Portal, used: KvUsage, cpu_micros: int) -> float:
+    keys, size = (0, 0)
+    if subject.execution is not None:
+        keys, size = subject.execution.transaction.statement_writes
+    statement = UsageReport(
+        sql_cpu_micros=cpu_micros,
+        read_batches=used.read_batches,
+        read_requests=used.read_requests,
+        read_bytes=used.read_bytes,
+        write_batches=used.write_batches + (keys > 0),
+        write_requests=used.write_requests + keys,
+        write_bytes=used.write_bytes + size,
+    )
+    return units_of(statement).total / MICRO

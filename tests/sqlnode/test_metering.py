@@ -263,3 +263,31 @@ def test_a_wait_for_control_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         assert not await metering.tell()
 
     asyncio.run(body())
+
+
+def _units_told(rows: list[tuple[str | None, ...]]) -> float:
+    [line] = [row[0] for row in rows if row[0] and row[0].startswith("Request Units: ")]
+    return float(line.removeprefix("Request Units: "))
+
+
+def test_explain_analyze_tells_what_a_statement_costs() -> None:
+    async def body(pod: Pod) -> None:
+        await pod.stamp()
+        client = await Linked.open(pod)
+        await client.query("CREATE TABLE t (a int PRIMARY KEY, b text)")
+        insert = "EXPLAIN ANALYZE INSERT INTO t VALUES (1, repeat('x', 2048)), (2, 'y')"
+        before = (await pod.status()).usage
+        wrote = _units_told(await client.rows(insert))
+        after = (await pod.status()).usage
+        size = after.write_bytes - before.write_bytes
+        # a batch, two keys, 1 unit a KiB; and whatever CPU it took
+        assert 3 + size / 1024 <= wrote < 3 + size / 1024 + 200
+        assert after.write_requests - before.write_requests == 2
+        read = _units_told(await client.rows("EXPLAIN ANALYZE SELECT b FROM t WHERE a = 1"))
+        nothing = _units_told(await client.rows("EXPLAIN ANALYZE SELECT 1"))
+        assert read >= 0.5 + 0.125
+        assert nothing >= 0
+        plain = await client.rows("EXPLAIN SELECT b FROM t")
+        assert not any("Units" in (row[0] or "") for row in plain)
+
+    with_pod(body)

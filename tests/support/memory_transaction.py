@@ -157,6 +157,10 @@ class MemoryTransaction:
     async def hold_commits(self, gate: bytes) -> None:
         pass
 
+    @property
+    def statement_writes(self) -> tuple[int, int]:
+        return len(self.writes), sum(len(k) + len(v or b"") for k, v in self.writes.items())
+
     async def flush(self) -> None:
         pass
 
