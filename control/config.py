@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +77,25 @@ class ControlSettings:
 
     body_bytes_max: int = 64 * 1024
     """A larger request body is answered 413."""
+
+    requests_per_key: float = 50.0
+    """API requests a second of one key in the long run, four seconds' worth at once; one more is
+    answered 429. The operator's keys have no such limit."""
+
+    requests_per_address: float = 100.0
+    """Likewise for one address (an IPv6 /64), all its keys and failed attempts together."""
+
+    signup: Literal["closed", "open"] = "closed"
+    """Whether strangers may make an organisation of their own."""
+
+    signups_per_hour: float = 5.0
+    """Of one address (an IPv6 /64), where signing up is open."""
+
+    delete_grace_days: float = 7.0
+    """How long a deleted tenant can be restored; 0: its data goes at once."""
+
+    audit_days: int = 400
+    """How long changes stay in the audit log."""
 
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 0

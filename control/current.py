@@ -21,13 +21,15 @@ async def current_tenants(
     """
     for start in range(0, len(asked), _PAGE):
         page = asked[start : start + _PAGE]
-        living = await registry.find(page)
-        names = await registry.names([each for each in page if each not in living])
+        found = await registry.find(page)
         for tenant_id in page:
-            if (tenant := living.get(tenant_id)) is not None:
-                yield Change.of(tenant)
+            tenant = found.get(tenant_id)
+            if tenant is None:
+                yield Change.of_deleted(tenant_id)
+            elif tenant.deleted_ns is not None:
+                yield Change.of_deleted(tenant_id, tenant.name, tenant.version)
             else:
-                yield Change.of_deleted(tenant_id, names.get(tenant_id, ""))
+                yield Change.of(tenant)
     after = 0
     while kept_awake and (more := await registry.kept_awake(after=after, limit=_PAGE)):
         for tenant in more:

@@ -46,9 +46,13 @@ class Database:
 
     async def write(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
         """Run one statement, durably; its first RETURNING row, if there is one."""
+        return next(iter(await self.write_all(sql, parameters)), None)
+
+    async def write_all(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """Run one statement, durably; all its RETURNING rows."""
         async with self._writing:
             found = await self._writer.execute_fetchall(sql, parameters)
-        return next((tuple(row) for row in found), None)
+        return [tuple(row) for row in found]
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[aiosqlite.Connection]:

@@ -81,3 +81,38 @@ USAGE_COMPACTED = Counter(
     "Rows of the usage ledger that were deleted because of their age.",
     registry=REGISTRY,
 )
+
+AUDIT_ENTRIES = Counter(
+    "dormouse_control_audit_entries_total",
+    "Changes in the audit log, by action.",
+    ["action"],
+    registry=REGISTRY,
+)
+
+REFUSED = Counter(
+    "dormouse_control_refused_total",
+    "API requests that were not let in, by reason: rate_key, rate_address, forbidden, hidden.",
+    ["reason"],
+    registry=REGISTRY,
+)
+
+IDEMPOTENT = Counter(
+    "dormouse_control_idempotent_total",
+    "Requests with an idempotency key: first, repeated, contradicted, lost, in_progress.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+
+OPERATIONS = Counter(
+    "dormouse_control_operations_total",
+    "Long actions that ended, by kind and status.",
+    ["kind", "status"],
+    registry=REGISTRY,
+)
+
+TIDIED = Counter(
+    "dormouse_control_tidied_total",
+    "Rows that were old enough to be forgotten, by table.",
+    ["table"],
+    registry=REGISTRY,
+)

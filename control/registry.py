@@ -1,37 +1,43 @@
-"""Tenants and API keys: what exists, in SQLite.
+"""Tenants: what exists, in SQLite.
 
-A tenant goes through three states here, each one durable write:
+A tenant goes through these states here, each one durable write:
 
-    registered ──delete──▶ deleted (a tombstone, its name free) ──purge──▶ purged (its data is gone)
+    registered ──delete──▶ deleted (its name free) ──grace period──▶ due ──purge──▶ purged
+         ▲                    │                                      its data is gone, its row
+         └──────restore───────┘                                      stays as a tombstone
 
 Whether a tenant is awake is not the registry's to know; that is the autoscaler's.
 """
 
-import hashlib
 import json
 import secrets
 import sqlite3
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
+import aiosqlite
+
+from control.actor import DEFAULT_ORGANISATION, OrganisationId
 from control.database import Database, Row
-from control.settings import Settings
+from control.journal import Journal, Note, created
+from control.operations import Kind, Operation, Operations
+from control.settings import Settings, differences
 from dormouse.base.clock import Clock
 from dormouse.base.ids import TenantId
 
 _COLUMNS = (
     "id, name, owner, database, scram_verifier, session_key, created_ns, settings_version,"
+    " organisation_id, labels, deleted_ns, purge_after_ns,"
     " connections_max, idle_timeout_seconds, never_sleeps, pods_min, pods_max, allowed_networks"
 )
-_CHANGE_SETTINGS = (
-    "UPDATE tenants SET settings_version = settings_version + 1, connections_max = ?,"
-    " idle_timeout_seconds = ?, never_sleeps = ?, pods_min = ?, pods_max = ?, allowed_networks = ?"
-    f" WHERE id = ? RETURNING {_COLUMNS}"
+_LIVING = f"SELECT {_COLUMNS} FROM tenants WHERE id = ? AND deleted_ns IS NULL"
+_CHANGE = (
+    "UPDATE tenants SET settings_version = settings_version + 1, name = ?, labels = ?,"
+    " connections_max = ?, idle_timeout_seconds = ?, never_sleeps = ?, pods_min = ?, pods_max = ?,"
+    f" allowed_networks = ? WHERE id = ? RETURNING {_COLUMNS}"
 )
-_KEY_BYTES = 32
 SESSION_KEY_BYTES = 32
-KEY_PREFIX = "dm_"
-"""API keys start with this, so that a leaked one is found by a scanner."""
 
 
 class NameTaken(Exception):
@@ -39,7 +45,15 @@ class NameTaken(Exception):
 
 
 class VersionMismatch(Exception):
-    """The settings are not of a version that the change was made for."""
+    """What is to change is not of a version that the change was made for."""
+
+
+class NoOrganisation(Exception):
+    """The organisation does not live."""
+
+
+class NotRestorable(Exception):
+    """There is no deleted tenant with this id whose data is still there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,26 +70,58 @@ class Tenant:
 
     created_ns: int
     settings: Settings
-    settings_version: int
+    version: int
+    """Counts the changes of its name, labels and settings, its deletion and restoring."""
+
+    organisation: OrganisationId = DEFAULT_ORGANISATION
+    labels: Mapping[str, str] = field(default_factory=dict)
+    deleted_ns: int | None = None
+    purge_after_ns: int | None = None
+    """From then on a deleted tenant's data may go."""
 
     def __repr__(self) -> str:
         return f"Tenant({self.name}-{self.id})"
 
 
 @dataclass(frozen=True, slots=True)
-class SettingsChanged:
-    """A tenant as it is now, and the settings it had."""
+class Draft:
+    """What of a tenant is changed."""
 
-    tenant: Tenant
-    before: Settings
+    name: str
+    labels: Mapping[str, str]
+    settings: Settings
 
 
 @dataclass(frozen=True, slots=True)
-class ApiKey:
-    """What an API key may do, and how its owner calls it."""
+class Changed:
+    """A tenant as it is now, and as it was."""
 
-    scope: str
-    label: str
+    tenant: Tenant
+    before: Tenant
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """A tombstone, and the operation that goes on behind it."""
+
+    tenant: Tenant
+    operation: Operation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which tenants are meant; None and empty: no matter."""
+
+    name: str | None = None
+    organisation: OrganisationId | None = None
+    tenant: TenantId | None = None
+    labels: Sequence[tuple[str, str | None]] = ()
+    """All of these, each with this value or (None) any."""
+
+    among: Collection[TenantId] | None = None
+    apart_from: Collection[TenantId] = ()
+    deleted: bool = False
+    """The restorable ones instead of the living."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,61 +133,82 @@ class TenantCounts:
 
 
 class Registry:
-    """The tables of tenants and API keys."""
+    """The table of tenants."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, journal: Journal, operations: Operations
+    ) -> None:
         self._database = database
         self._clock = clock
+        self._journal = journal
+        self._operations = operations
 
     async def add(
-        self, *, name: str, owner: str, database: str, scram_verifier: str, connections_max: int
+        self,
+        *,
+        name: str,
+        owner: str,
+        database: str,
+        scram_verifier: str,
+        connections_max: int,
+        organisation: OrganisationId = DEFAULT_ORGANISATION,
+        labels: Mapping[str, str] | None = None,
     ) -> Tenant:
-        """Register a tenant under a new id; durable on return. Raises NameTaken."""
-        try:
-            row = await self._database.write(
-                "INSERT INTO tenants"
-                " (name, owner, database, scram_verifier, session_key, connections_max, created_ns)"
-                f" VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING {_COLUMNS}",
-                (
-                    name,
-                    owner,
-                    database,
-                    scram_verifier,
-                    secrets.token_bytes(SESSION_KEY_BYTES),
-                    connections_max,
-                    self._clock.wall_ns(),
-                ),
-            )
-        except sqlite3.IntegrityError as error:
-            if "tenants.name" in str(error):
-                raise NameTaken(name) from error
-            raise
-        if row is None:
-            raise RuntimeError("an insert returned no row")
-        return _tenant(row)
+        """Register a tenant under a new id; durable on return.
+
+        Raises NameTaken and NoOrganisation.
+        """
+        insert = (
+            "INSERT INTO tenants (name, owner, database, scram_verifier, session_key,"
+            " connections_max, created_ns, organisation_id, labels)"
+            " SELECT ?, ?, ?, ?, ?, ?, ?, id, ? FROM organisations"
+            f" WHERE id = ? AND deleted_ns IS NULL RETURNING {_COLUMNS}"
+        )
+        values = (
+            name,
+            owner,
+            database,
+            scram_verifier,
+            secrets.token_bytes(SESSION_KEY_BYTES),
+            connections_max,
+            self._clock.wall_ns(),
+            json.dumps(labels or {}),
+            organisation,
+        )
+        async with self._database.transaction() as connection:
+            tenant = await _write_named(connection, name, insert, values)
+            if tenant is None:
+                raise NoOrganisation(organisation)
+            await _index_labels(connection, tenant)
+            changes = created(name=name, labels=dict(tenant.labels))
+            await self._journal.write(connection, note_of(tenant, "tenant.create", changes))
+        return tenant
 
     async def get(self, tenant: TenantId) -> Tenant | None:
         """The living tenant with this id."""
-        row = await self._database.read_one(
-            f"SELECT {_COLUMNS} FROM tenants WHERE id = ? AND deleted_ns IS NULL", (tenant,)
-        )
+        row = await self._database.read_one(_LIVING, (tenant,))
         return _tenant(row) if row is not None else None
 
-    async def page(self, *, after: int, limit: int, name: str | None = None) -> list[Tenant]:
-        """Living tenants by id, those above `after`, at most `limit`; only `name` if given."""
-        condition = "id > ?" if name is None else "id > ? AND name = ?"
+    async def organisation_of(self, tenant: TenantId) -> OrganisationId | None:
+        """Whose it is, also of a deleted tenant; None where there never was one."""
+        row = await self._database.read_one(
+            "SELECT organisation_id FROM tenants WHERE id = ?", (tenant,)
+        )
+        return OrganisationId(row[0]) if row is not None else None
+
+    async def page(self, *, after: int, limit: int, where: Filter | None = None) -> list[Tenant]:
+        """Tenants by id, those above `after`, at most `limit`."""
+        condition, values = _condition(where or Filter())
         rows = await self._database.read(
-            f"SELECT {_COLUMNS} FROM tenants WHERE deleted_ns IS NULL AND {condition}"
-            " ORDER BY id LIMIT ?",
-            (after, limit) if name is None else (after, name, limit),
+            f"SELECT {_COLUMNS} FROM tenants WHERE id > ? AND {condition} ORDER BY id LIMIT ?",
+            (after, *values, limit),
         )
         return [_tenant(row) for row in rows]
 
     async def find(self, tenants: Sequence[TenantId]) -> dict[TenantId, Tenant]:
-        """The living ones of those tenants."""
+        """Those tenants that there are or were; a purged one has nothing but its name."""
         rows = await self._database.read(
-            f"SELECT {_COLUMNS} FROM tenants WHERE id IN (SELECT value FROM json_each(?))"
-            " AND deleted_ns IS NULL",
+            f"SELECT {_COLUMNS} FROM tenants WHERE id IN (SELECT value FROM json_each(?))",
             # One parameter, for SQLite counts parameters and their number has a bound.
             (json.dumps(tenants),),
         )
@@ -165,34 +232,56 @@ class Registry:
         )
         return {TenantId(tenant): name for tenant, name in rows}
 
-    async def change_settings(
+    async def change(
         self,
         tenant: TenantId,
-        change: Callable[[Settings], Settings],
+        change: Callable[[Draft], Draft],
         *,
+        action: str,
         versions: Collection[int] | None = None,
-    ) -> SettingsChanged | None:
-        """Replace a living tenant's settings by what `change` makes of them; durable on return.
+    ) -> Changed | None:
+        """Replace a living tenant's name, labels and settings by what `change` makes of them;
+        durable on return, and noted as `action`.
 
         None where there is no such tenant. Raises VersionMismatch where `versions` are given and
-        the settings have none of them, and whatever `change` raises; then nothing has changed.
-        Settings that come out as they were keep their version.
+        the tenant has none of them, NameTaken, and whatever `change` raises; then nothing has
+        changed. What comes out as it was keeps its version.
         """
         async with self._database.transaction() as connection:
-            select = f"SELECT {_COLUMNS} FROM tenants WHERE id = ? AND deleted_ns IS NULL"
-            rows = list(await connection.execute_fetchall(select, (tenant,)))
+            rows = list(await connection.execute_fetchall(_LIVING, (tenant,)))
             if not rows:
                 return None
             before = _tenant(tuple(rows[0]))
-            if versions is not None and before.settings_version not in versions:
-                raise VersionMismatch(before.settings_version)
-            settings = change(before.settings)
-            if settings == before.settings:
-                return SettingsChanged(before, before.settings)
-            values = (*_settings_row(settings), tenant)
-            rows = list(await connection.execute_fetchall(_CHANGE_SETTINGS, values))
-            after = _tenant(tuple(rows[0]))
-        return SettingsChanged(after, before.settings)
+            if versions is not None and before.version not in versions:
+                raise VersionMismatch(before.version)
+            draft = change(Draft(before.name, before.labels, before.settings))
+            changes = _differences(before, draft)
+            if not changes:
+                return Changed(before, before)
+            labels = json.dumps(draft.labels)
+            values = (draft.name, labels, *_settings_row(draft.settings), tenant)
+            after = await _write_named(connection, draft.name, _CHANGE, values)
+            if after is None:
+                raise RuntimeError("a tenant went away inside a transaction")
+            if "labels" in changes:
+                await _index_labels(connection, after)
+            await self._journal.write(connection, note_of(after, action, changes))
+        return Changed(after, before)
+
+    async def set_verifier(self, tenant: TenantId, scram_verifier: str) -> Tenant | None:
+        """Give the tenant's first role another password; None where there is no such tenant."""
+        async with self._database.transaction() as connection:
+            rows = await connection.execute_fetchall(
+                "UPDATE tenants SET scram_verifier = ? WHERE id = ? AND deleted_ns IS NULL"
+                f" RETURNING {_COLUMNS}",
+                (scram_verifier, tenant),
+            )
+            for row in rows:
+                changed = _tenant(tuple(row))
+                note = note_of(changed, "tenant.password", {})
+                await self._journal.write(connection, note)
+                return changed
+        return None
 
     async def counts(self) -> TenantCounts:
         """See TenantCounts."""
@@ -205,60 +294,170 @@ class Registry:
         )
         return TenantCounts(*row) if row is not None else TenantCounts(0, 0)
 
-    async def mark_deleted(self, tenant: TenantId) -> Tenant | None:
-        """Turn a living tenant into a tombstone, which is returned; None where there is none."""
-        row = await self._database.write(
-            "UPDATE tenants SET deleted_ns = ?, scram_verifier = '', session_key = x''"
-            f" WHERE id = ? AND deleted_ns IS NULL RETURNING {_COLUMNS}",
-            (self._clock.wall_ns(), tenant),
-        )
-        return _tenant(row) if row is not None else None
+    async def mark_deleted(self, tenant: TenantId, *, grace_seconds: float = 0) -> Deleted | None:
+        """Turn a living tenant into a tombstone; None where there is none.
+
+        Until the grace period is over it can be restored; without one its data is due at once, and
+        a deleted tenant that waits becomes due.
+        """
+        now_ns = self._clock.wall_ns()
+        due_ns = now_ns + int(grace_seconds * 1_000_000_000)
+        waits = "deleted_ns IS NULL"
+        if not grace_seconds:
+            waits = f"({waits} OR purged_ns IS NULL)"
+        async with self._database.transaction() as connection:
+            rows = await connection.execute_fetchall(
+                "UPDATE tenants SET deleted_ns = coalesce(deleted_ns, ?1), purge_after_ns = ?2,"
+                " session_key = x'', settings_version = settings_version + 1,"
+                " scram_verifier = iif(?3, scram_verifier, '')"
+                f" WHERE id = ?4 AND {waits} RETURNING {_COLUMNS}",
+                (now_ns, due_ns, bool(grace_seconds), tenant),
+            )
+            for row in rows:
+                gone = _tenant(tuple(row))
+                kind = Kind.DELETE if grace_seconds else Kind.PURGE
+                operation = await self._operations.begin(connection, kind, tenant)
+                changes = {"name": (gone.name, None)}
+                await self._journal.write(connection, note_of(gone, f"tenant.{kind}", changes))
+                return Deleted(gone, operation)
+        return None
+
+    async def restore(self, tenant: TenantId, *, name: str | None = None) -> Deleted:
+        """Bring a deleted tenant back, under its name or another; with a new session key.
+
+        Raises NotRestorable, NameTaken and NoOrganisation.
+        """
+        async with self._database.transaction() as connection:
+            where = "WHERE id = ? AND deleted_ns IS NOT NULL AND purge_after_ns > ?"
+            rows = list(
+                await connection.execute_fetchall(
+                    f"SELECT {_COLUMNS}, EXISTS (SELECT 1 FROM organisations"
+                    " WHERE organisations.id = organisation_id AND deleted_ns IS NULL)"
+                    f" FROM tenants {where}",
+                    (tenant, self._clock.wall_ns()),
+                )
+            )
+            if not rows:
+                raise NotRestorable(tenant)
+            *columns, is_owned = rows[0]
+            gone = _tenant(tuple(columns))
+            if not is_owned:
+                raise NoOrganisation(gone.organisation)
+            update = (
+                "UPDATE tenants SET deleted_ns = NULL, purge_after_ns = NULL, name = ?,"
+                " session_key = ?, settings_version = settings_version + 1 WHERE id = ?"
+                f" RETURNING {_COLUMNS}"
+            )
+            values = (name or gone.name, secrets.token_bytes(SESSION_KEY_BYTES), tenant)
+            back = await _write_named(connection, name or gone.name, update, values)
+            if back is None:
+                raise NotRestorable(tenant)
+            overtaken = "the tenant was restored"
+            await self._operations.end(connection, tenant, (Kind.DELETE,), error=overtaken)
+            operation = await self._operations.begin(connection, Kind.RESTORE, tenant)
+            await self._operations.end(connection, tenant, (Kind.RESTORE,))
+            await self._journal.write(
+                connection, note_of(back, "tenant.restore", created(name=back.name))
+            )
+        return Deleted(back, operation)
 
     async def mark_purged(self, tenant: TenantId) -> None:
-        """Note that a deleted tenant's data is gone."""
-        await self._database.write(
-            "UPDATE tenants SET purged_ns = ? WHERE id = ? AND deleted_ns IS NOT NULL",
-            (self._clock.wall_ns(), tenant),
-        )
+        """Note that a deleted tenant's data is gone; its keys and its password go with it."""
+        now_ns = self._clock.wall_ns()
+        async with self._database.transaction() as connection:
+            await connection.execute(
+                "UPDATE tenants SET purged_ns = ?, scram_verifier = '', labels = '{}'"
+                " WHERE id = ? AND deleted_ns IS NOT NULL",
+                (now_ns, tenant),
+            )
+            await connection.execute("DELETE FROM tenant_labels WHERE tenant_id = ?", (tenant,))
+            await connection.execute(
+                "UPDATE keys SET revoked_ns = ? WHERE tenant_id = ? AND revoked_ns IS NULL",
+                (now_ns, tenant),
+            )
+            await self._operations.end(connection, tenant, (Kind.DELETE, Kind.PURGE))
 
     async def to_purge(self, limit: int) -> list[TenantId]:
-        """Deleted tenants whose data may still be there, oldest id first."""
+        """Deleted tenants whose grace period is over and whose data may still be there."""
         rows = await self._database.read(
             "SELECT id FROM tenants WHERE deleted_ns IS NOT NULL AND purged_ns IS NULL"
-            " ORDER BY id LIMIT ?",
-            (limit,),
+            " AND purge_after_ns <= ? ORDER BY purge_after_ns LIMIT ?",
+            (self._clock.wall_ns(), limit),
         )
         return [TenantId(row[0]) for row in rows]
 
-    async def add_key_hash(self, key_hash: bytes, *, scope: str, label: str) -> None:
-        """Register the hash of an API key; nothing happens if it is there."""
-        await self._database.write(
-            "INSERT INTO api_keys (hash, scope, label, created_ns) VALUES (?, ?, ?, ?)"
-            " ON CONFLICT (hash) DO NOTHING",
-            (key_hash, scope, label, self._clock.wall_ns()),
+
+def _condition(where: Filter) -> tuple[str, list[Any]]:
+    """The SQL condition of a filter, and its parameters."""
+    terms: list[tuple[str, list[Any]]] = [("deleted_ns IS NULL", [])]
+    if where.deleted:
+        terms = [("deleted_ns IS NOT NULL AND purged_ns IS NULL", [])]
+    if where.name is not None:
+        terms.append(("name = ?", [where.name]))
+    if where.organisation is not None:
+        terms.append(("organisation_id = ?", [where.organisation]))
+    if where.tenant is not None:
+        terms.append(("id = ?", [where.tenant]))
+    for name, value in where.labels:
+        having = "id IN (SELECT tenant_id FROM tenant_labels WHERE name = ?"
+        terms.append(
+            (f"{having})", [name]) if value is None else (f"{having} AND value = ?)", [name, value])
+        )
+    if where.among is not None:
+        terms.append(("id IN (SELECT value FROM json_each(?))", [json.dumps(list(where.among))]))
+    if where.apart_from:
+        numbers = json.dumps(list(where.apart_from))
+        terms.append(("id NOT IN (SELECT value FROM json_each(?))", [numbers]))
+    return " AND ".join(text for text, _ in terms), [each for _, more in terms for each in more]
+
+
+async def _write_named(
+    connection: aiosqlite.Connection, name: str, sql: str, values: Row
+) -> Tenant | None:
+    """The tenant that a statement made or changed. Raises NameTaken."""
+    try:
+        rows = list(await connection.execute_fetchall(sql, values))
+    except sqlite3.IntegrityError as error:
+        if "tenants.name" in str(error):
+            raise NameTaken(name) from error
+        raise
+    return _tenant(tuple(rows[0])) if rows else None
+
+
+async def _index_labels(connection: aiosqlite.Connection, tenant: Tenant) -> None:
+    """Have the tenant found by the labels it has now."""
+    await connection.execute("DELETE FROM tenant_labels WHERE tenant_id = ?", (tenant.id,))
+    if tenant.labels:
+        await connection.execute(
+            "INSERT INTO tenant_labels (name, value, tenant_id)"
+            " SELECT key, value, ?1 FROM json_each(?2)",
+            (tenant.id, json.dumps(tenant.labels)),
         )
 
-    async def find_key(self, key: str) -> ApiKey | None:
-        """What is known of an API key, or None where it is unknown or revoked."""
-        row = await self._database.read_one(
-            "SELECT scope, label FROM api_keys WHERE hash = ? AND revoked_ns IS NULL",
-            (hash_key(key),),
-        )
-        return ApiKey(*row) if row is not None else None
+
+def _differences(before: Tenant, draft: Draft) -> dict[str, tuple[Any, Any]]:
+    changes = differences(before.settings, draft.settings)
+    if before.name != draft.name:
+        changes["name"] = (before.name, draft.name)
+    if before.labels != draft.labels:
+        changes["labels"] = (dict(before.labels), dict(draft.labels))
+    return changes
 
 
-def generate_key(scope: str = "admin") -> str:
-    """A new API key of 256 random bits."""
-    return f"{KEY_PREFIX}{scope}_{secrets.token_urlsafe(_KEY_BYTES)}"
-
-
-def hash_key(key: str) -> bytes:
-    """What is stored of a key. One round: 256 random bits cannot be guessed at any speed."""
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+def note_of(tenant: Tenant, action: str, changes: Mapping[str, tuple[Any, Any]]) -> Note:
+    """What the audit log says of a change of a tenant."""
+    return Note(
+        action=action,
+        resource=f"tenants/{tenant.id}",
+        organisation=tenant.organisation,
+        tenant=tenant.id,
+        changes=changes,
+    )
 
 
 def _tenant(row: Row) -> Tenant:
-    tenant, name, owner, database, verifier, session_key, created_ns, version, *settings = row
+    tenant, name, owner, database, verifier, session_key, created_ns, version, *rest = row
+    organisation, labels, deleted_ns, purge_after_ns, *settings = rest
     connections_max, idle_timeout_seconds, never_sleeps, pods_min, pods_max, networks = settings
     return Tenant(
         id=TenantId(tenant),
@@ -276,12 +475,16 @@ def _tenant(row: Row) -> Tenant:
             pods_max=pods_max,
             allowed_networks=tuple(json.loads(networks)),
         ),
-        settings_version=version,
+        version=version,
+        organisation=OrganisationId(organisation),
+        labels=json.loads(labels),
+        deleted_ns=deleted_ns,
+        purge_after_ns=purge_after_ns,
     )
 
 
 def _settings_row(settings: Settings) -> Row:
-    """In the order of `_CHANGE_SETTINGS`."""
+    """In the order of `_CHANGE`."""
     return (
         settings.connections_max,
         settings.idle_timeout_seconds,

@@ -157,4 +157,121 @@ STEPS: tuple[tuple[str, ...], ...] = (
         ) STRICT
         """,
     ),
+    (
+        # Organisations; the tenants of before belong to `default`.
+        """
+        CREATE TABLE organisations (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            name TEXT NOT NULL,
+            time_zone TEXT NOT NULL,
+            created_ns INTEGER NOT NULL,
+            deleted_ns INTEGER,
+            version INTEGER NOT NULL DEFAULT 1
+        ) STRICT
+        """,
+        """
+        CREATE UNIQUE INDEX organisations_by_name ON organisations (name)
+        WHERE deleted_ns IS NULL
+        """,
+        """
+        INSERT INTO organisations (id, name, time_zone, created_ns)
+        VALUES (1, 'default', 'UTC', CAST(strftime('%s', 'now') AS INTEGER) * 1000000000)
+        """,
+        "ALTER TABLE tenants ADD COLUMN organisation_id INTEGER NOT NULL DEFAULT 1",
+        """
+        ALTER TABLE tenants ADD COLUMN labels TEXT NOT NULL DEFAULT '{}'
+        CHECK (json_type(labels) = 'object')
+        """,
+        # From then on a deleted tenant's data may go; until then it can be restored.
+        "ALTER TABLE tenants ADD COLUMN purge_after_ns INTEGER",
+        "UPDATE tenants SET purge_after_ns = deleted_ns WHERE deleted_ns IS NOT NULL",
+        "CREATE INDEX tenants_by_organisation ON tenants (organisation_id, id)",
+        "DROP INDEX tenants_to_purge",
+        """
+        CREATE INDEX tenants_to_purge ON tenants (purge_after_ns)
+        WHERE deleted_ns IS NOT NULL AND purged_ns IS NULL
+        """,
+        # What is in tenants.labels, to be found by.
+        """
+        CREATE TABLE tenant_labels (
+            name TEXT NOT NULL,
+            value TEXT NOT NULL,
+            tenant_id INTEGER NOT NULL,
+            PRIMARY KEY (name, value, tenant_id)
+        ) STRICT, WITHOUT ROWID
+        """,
+        "CREATE INDEX tenant_labels_by_tenant ON tenant_labels (tenant_id)",
+        """
+        CREATE TABLE keys (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            hash BLOB NOT NULL UNIQUE,
+            scope TEXT NOT NULL CHECK (scope IN ('admin', 'organisation', 'tenant')),
+            access TEXT NOT NULL CHECK (access IN ('read', 'write')),
+            organisation_id INTEGER,
+            tenant_id INTEGER,
+            label TEXT NOT NULL,
+            created_ns INTEGER NOT NULL,
+            created_by INTEGER,
+            expires_ns INTEGER,
+            last_used_ns INTEGER,
+            revoked_ns INTEGER,
+            CHECK ((organisation_id IS NULL) = (scope = 'admin')),
+            CHECK ((tenant_id IS NULL) = (scope <> 'tenant'))
+        ) STRICT
+        """,
+        """
+        INSERT INTO keys (hash, scope, access, label, created_ns, revoked_ns)
+        SELECT hash, scope, 'write', label, created_ns, revoked_ns FROM api_keys ORDER BY created_ns
+        """,
+        "DROP TABLE api_keys",
+        "CREATE INDEX keys_by_organisation ON keys (organisation_id, id)",
+        "CREATE INDEX keys_by_tenant ON keys (tenant_id) WHERE tenant_id IS NOT NULL",
+        """
+        CREATE TABLE audit (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            at_ns INTEGER NOT NULL,
+            key_id INTEGER,
+            key_label TEXT NOT NULL,
+            address TEXT NOT NULL,
+            request_id TEXT NOT NULL,
+            action TEXT NOT NULL,
+            resource TEXT NOT NULL,
+            organisation_id INTEGER,
+            tenant_id INTEGER,
+            changes TEXT NOT NULL CHECK (json_type(changes) = 'object')
+        ) STRICT
+        """,
+        "CREATE INDEX audit_by_time ON audit (at_ns)",
+        "CREATE INDEX audit_by_organisation ON audit (organisation_id, id)",
+        "CREATE INDEX audit_by_tenant ON audit (tenant_id, id)",
+        """
+        CREATE TABLE operations (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            kind TEXT NOT NULL CHECK (kind IN ('suspend', 'delete', 'purge', 'restore')),
+            tenant_id INTEGER NOT NULL,
+            status TEXT NOT NULL CHECK (status IN ('running', 'succeeded', 'failed')),
+            started_ns INTEGER NOT NULL,
+            ended_ns INTEGER,
+            error TEXT,
+            CHECK ((ended_ns IS NULL) = (status = 'running')),
+            CHECK ((error IS NOT NULL) = (status = 'failed'))
+        ) STRICT
+        """,
+        "CREATE INDEX operations_by_tenant ON operations (tenant_id, id)",
+        "CREATE INDEX operations_running ON operations (kind, id) WHERE status = 'running'",
+        "CREATE INDEX operations_ended ON operations (ended_ns) WHERE ended_ns IS NOT NULL",
+        """
+        CREATE TABLE idempotency (
+            key_id INTEGER NOT NULL,
+            name TEXT NOT NULL,
+            request_hash BLOB NOT NULL,
+            made_ns INTEGER NOT NULL,
+            resource TEXT NOT NULL,
+            status INTEGER,
+            answer BLOB,
+            PRIMARY KEY (key_id, name)
+        ) STRICT
+        """,
+        "CREATE INDEX idempotency_by_time ON idempotency (made_ns)",
+    ),
 )

@@ -17,11 +17,10 @@ from control.housekeeping import compact_forever
 from control.ledger import Ledger
 from control.peers import Peers
 from control.prices import read_book
-from control.registry import Registry
 from control.rpc import ACCESS, ControlService
+from control.services import Services, Stores
 from control.status import StatusFile
 from control.storage_sampling import StorageLevels, sample_forever
-from control.tenants import Tenants
 from control.urls import Endpoint
 from control.usage import UsageReader
 from control.watchers import Watchers
@@ -43,16 +42,16 @@ async def serve(settings: ControlSettings) -> AsyncIterator[Ready]:
     credentials = Credentials.read(settings.certs, str(Role.CONTROL))
     async with contextlib.AsyncExitStack() as stack:
         database = await stack.enter_async_context(open_database(settings.registry))
-        registry = Registry(database, clock)
+        stores = Stores.over(database, clock)
         ledger = Ledger(database, clock)
         levels = StorageLevels(database, clock)
         book = read_book(settings.price_book)
         if settings.admin_key_hash:
             key_hash = bytes.fromhex(settings.admin_key_hash)
-            await registry.add_key_hash(key_hash, scope="admin", label="operator")
+            await stores.keys.add_admin_hash(key_hash, label="operator")
         watchers = Watchers()
         service = ControlService(
-            registry=registry,
+            registry=stores.registry,
             ledger=ledger,
             authority=Authority.open(settings.authority, clock),
             watchers=watchers,
@@ -62,14 +61,10 @@ async def serve(settings: ControlSettings) -> AsyncIterator[Ready]:
         # Before the server ends: it would wait for streams that have no end of their own.
         stack.callback(watchers.close)
         peers = await stack.enter_async_context(_peers(settings, credentials))
-        tenants = Tenants(
-            registry,
-            peers,
-            connections_max=settings.tenant_connections_max,
-            watchers=watchers,
+        services = Services.over(
+            stores, peers=peers, watchers=watchers, settings=settings, clock=clock
         )
-        purging = tasks.spawn(tenants.purge_forever(), name="purge deleted tenants")
-        stack.push_async_callback(tasks.cancel, purging)
+        await stack.enter_async_context(_background(services))
         sampling = tasks.spawn(
             sample_forever(levels, peers, settings.storage_sample_seconds), name="storage samples"
         )
@@ -85,14 +80,14 @@ async def serve(settings: ControlSettings) -> AsyncIterator[Ready]:
         app = make_app(
             settings,
             router=make_router(
-                tenants=tenants,
-                registry=registry,
+                services=services,
+                settings=settings,
                 endpoint=await _endpoint(settings),
                 status_file=StatusFile(settings.status_file),
                 clock=clock,
                 usage=UsageReader(database, levels, book, clock),
             ),
-            registry=registry,
+            stores=stores,
             clock=clock,
             is_ready=lambda: _answers(database),
         )
@@ -105,6 +100,20 @@ async def serve(settings: ControlSettings) -> AsyncIterator[Ready]:
             "rpc": settings.rpc_address,
             "metrics": f"http://{settings.metrics_host}:{metrics_port}/metrics",
         }
+
+
+@contextlib.asynccontextmanager
+async def _background(services: Services) -> AsyncIterator[None]:
+    """What goes on without being asked; uses of keys are written down at the end."""
+    await services.stores.operations.fail_interrupted()
+    deleting = tasks.spawn(services.deletion.work_forever(), name="delete and purge tenants")
+    tidying = tasks.spawn(services.upkeep.tidy_forever(), name="upkeep")
+    try:
+        yield
+    finally:
+        await tasks.cancel(deleting)
+        await tasks.cancel(tidying)
+        await services.stores.keys.write_uses()
 
 
 @contextlib.asynccontextmanager

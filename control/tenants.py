@@ -1,38 +1,33 @@
-"""What can be done with a tenant: create, describe, change, suspend, delete.
+"""What can be done with a tenant that lives: create, describe, change, suspend.
 
 Creating touches the registry alone: no pod, no storage, so it is as fast as one durable write.
-Deleting first makes a durable tombstone, so that no pod is ever given the tenant's certificate
-again, and then ends its pods and removes its data; what is interrupted there is taken up again.
+Deleting has its own module (control/deletion.py).
 """
 
 import asyncio
-import logging
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from control import scram
+from control.actor import DEFAULT_ORGANISATION, OrganisationId
 from control.live import Live, Sort, summarise
-from control.metrics import SETTINGS_CHANGES, TENANTS_TO_PURGE
+from control.metrics import SETTINGS_CHANGES
+from control.operations import Kind, Operation, Operations
 from control.peers import Peers
 from control.pictures import Decision, Picture
-from control.registry import Registry, Tenant
+from control.registry import Draft, Filter, Registry, Tenant, note_of
 from control.settings import change_settings, differences
 from control.watchers import Watchers
 from dormouse.base.errors import DormouseError
 from dormouse.base.ids import TenantId
 
-_log = logging.getLogger(__name__)
-
 OWNER = "owner"
 """The first role of every tenant. A fixed name: a tenant's own might be one that PostgreSQL
 reserves (`public`, `pg_…`)."""
 
-_PURGE_PAGE = 100
-_RETRY_SECONDS_MIN = 1.0
-_RETRY_SECONDS_MAX = 60.0
-_PURGE_PATIENCE_SECONDS = 10.0
+ASLEEP = "asleep"
+DELETED = "deleted"
 
 
 class NoSuchTenant(Exception):
@@ -59,41 +54,74 @@ class Tenants:
     """The operations on tenants. A new tenant has `connections_max`; `watchers` hear of changes."""
 
     def __init__(
-        self, registry: Registry, peers: Peers, *, connections_max: int, watchers: Watchers
+        self,
+        registry: Registry,
+        peers: Peers,
+        operations: Operations,
+        *,
+        connections_max: int,
+        watchers: Watchers,
     ) -> None:
         self._registry = registry
         self._peers = peers
+        self._operations = operations
         self._watchers = watchers
         self._connections_max = connections_max
-        self._to_purge = asyncio.Event()
 
-    async def create(self, name: str) -> tuple[Tenant, str]:
+    async def create(
+        self,
+        name: str,
+        *,
+        organisation: OrganisationId = DEFAULT_ORGANISATION,
+        labels: Mapping[str, str] | None = None,
+    ) -> tuple[Tenant, str]:
         """Register a tenant; returns it with its password, which is kept nowhere.
 
-        Raises registry.NameTaken.
+        Raises registry.NameTaken and registry.NoOrganisation.
         """
-        password = scram.generate_password()
-        verifier = await asyncio.to_thread(scram.build_verifier, password, scram.generate_salt())
+        password, verifier = await _new_password()
         tenant = await self._registry.add(
             name=name,
             owner=OWNER,
             database=name,
             scram_verifier=verifier,
             connections_max=self._connections_max,
+            organisation=organisation,
+            labels=labels,
         )
-        _log.info("tenant created", extra={"tenant": tenant.id})
         return tenant, password
 
     async def get(self, tenant_id: TenantId) -> Described:
         """One tenant. Raises NoSuchTenant."""
+        return (await self._describe([await self.registered(tenant_id)]))[0]
+
+    async def registered(self, tenant_id: TenantId) -> Tenant:
+        """One tenant, without asking how it is just now. Raises NoSuchTenant."""
         tenant = await self._registry.get(tenant_id)
         if tenant is None:
             raise NoSuchTenant(tenant_id)
-        return (await self._describe([tenant]))[0]
+        return tenant
 
-    async def page(self, *, after: int, limit: int, name: str | None) -> list[Described]:
-        """See Registry.page."""
-        return await self._describe(await self._registry.page(after=after, limit=limit, name=name))
+    async def page(
+        self, *, after: int, limit: int, where: Filter, state: str | None = None
+    ) -> list[Described]:
+        """See Registry.page; of one state, if one is given.
+
+        Raises errors.Unavailable where nobody tells the state.
+        """
+        if state == DELETED:
+            where = replace(where, deleted=True)
+        elif state is not None:
+            pictures = (await self._peers.awake()).pictures
+            # One that sleeps with parked sessions has a picture, too.
+            if state == ASLEEP:
+                awake = [each for each, picture in pictures.items() if picture.state != ASLEEP]
+                where = replace(where, apart_from=awake)
+            else:
+                found = [each for each, picture in pictures.items() if picture.state == state]
+                where = replace(where, among=found)
+        found_tenants = await self._registry.page(after=after, limit=limit, where=where)
+        return await self._describe(found_tenants)
 
     async def change(
         self,
@@ -105,22 +133,55 @@ class Tenants:
         """Change settings, by the API's names; the tenant as it is now.
 
         Raises NoSuchTenant, settings.InvalidSettings, and registry.VersionMismatch where the
-        settings have none of the `versions`.
+        tenant has none of the `versions`.
         """
-        make = partial(change_settings, change=change, connections_default=self._connections_max)
-        changed = await self._registry.change_settings(tenant_id, make, versions=versions)
-        if changed is None:
+
+        def make(draft: Draft) -> Draft:
+            settings = change_settings(
+                draft.settings, change, connections_default=self._connections_max
+            )
+            for name in differences(draft.settings, settings):
+                SETTINGS_CHANGES.labels(name).inc()
+            return replace(draft, settings=settings)
+
+        return await self._change(tenant_id, make, action="tenant.settings", versions=versions)
+
+    async def describe_as(
+        self,
+        tenant_id: TenantId,
+        *,
+        name: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        versions: Collection[int] | None = None,
+    ) -> Tenant:
+        """Give it another name, other labels; None leaves them. Old addresses stop at once.
+
+        Raises NoSuchTenant, registry.NameTaken and registry.VersionMismatch.
+        """
+
+        def make(draft: Draft) -> Draft:
+            return replace(
+                draft,
+                name=draft.name if name is None else name,
+                labels=draft.labels if labels is None else labels,
+            )
+
+        return await self._change(tenant_id, make, action="tenant.change", versions=versions)
+
+    async def reset_password(self, tenant_id: TenantId) -> tuple[Tenant, str]:
+        """A new password of the first role, which is kept nowhere. Raises NoSuchTenant.
+
+        Pods that start from now on know it; those that run keep the old one until they end.
+        """
+        password, verifier = await _new_password()
+        tenant = await self._registry.set_verifier(tenant_id, verifier)
+        if tenant is None:
             raise NoSuchTenant(tenant_id)
-        if differs := differences(changed.before, changed.tenant.settings):
-            self._watchers.changed(changed.tenant)
-            _note(changed.tenant, differs)
-        return changed.tenant
+        return tenant, password
 
     async def explain(self, tenant_id: TenantId, *, decisions_max: int) -> Explained:
         """A tenant and why it is as it is. Raises NoSuchTenant and errors.Unavailable."""
-        tenant = await self._registry.get(tenant_id)
-        if tenant is None:
-            raise NoSuchTenant(tenant_id)
+        tenant = await self.registered(tenant_id)
         picture, decisions = await self._peers.explain(tenant_id, decisions_max=decisions_max)
         return Explained(Described(tenant, picture), decisions)
 
@@ -133,81 +194,40 @@ class Tenants:
         names = await self._registry.names(list(awake.pictures))
         return summarise(awake, names, sort=sort, limit=limit)
 
-    async def suspend(self, tenant_id: TenantId) -> Described:
+    async def suspend(self, tenant_id: TenantId) -> tuple[Described, Operation]:
         """Put a tenant to sleep at once. Raises NoSuchTenant and errors.Unavailable."""
-        if await self._registry.get(tenant_id) is None:
-            raise NoSuchTenant(tenant_id)
-        await self._peers.suspend(tenant_id)
-        return await self.get(tenant_id)
-
-    async def delete(self, tenant_id: TenantId) -> bool:
-        """Delete a tenant for good. Raises NoSuchTenant.
-
-        Returns whether its data is gone already; if not, that goes on behind.
-        """
-        tombstone = await self._registry.mark_deleted(tenant_id)
-        if tombstone is None:
-            raise NoSuchTenant(tenant_id)
-        self._watchers.deleted(tombstone)
-        _log.info("tenant deleted", extra={"tenant": tenant_id})
+        tenant = await self.registered(tenant_id)
+        note = note_of(tenant, "tenant.suspend", {})
+        operation = await self._operations.start(Kind.SUSPEND, tenant_id, note=note)
         try:
-            async with asyncio.timeout(_PURGE_PATIENCE_SECONDS):
-                await self._purge(tenant_id)
-        except (DormouseError, TimeoutError) as error:
-            _log.warning(
-                "a deleted tenant's data is removed later",
-                extra={"tenant": tenant_id, "reason": str(error) or "time-out"},
-            )
-            self._to_purge.set()
-            return False
-        return True
+            await self._peers.suspend(tenant_id)
+        except DormouseError as error:
+            await self._operations.finish(tenant_id, Kind.SUSPEND, error=str(error))
+            raise
+        await self._operations.finish(tenant_id, Kind.SUSPEND)
+        return await self.get(tenant_id), operation
 
-    async def purge_forever(self) -> None:
-        """Finish deletions that were interrupted, by an absent role or by an end of this one."""
-        pause = _RETRY_SECONDS_MIN
-        while True:
-            self._to_purge.clear()
-            waiting = await self._registry.to_purge(_PURGE_PAGE)
-            TENANTS_TO_PURGE.set(len(waiting))
-            if not waiting:
-                await self._to_purge.wait()
-            elif await self._purge_all(waiting):
-                pause = _RETRY_SECONDS_MIN
-            else:
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _RETRY_SECONDS_MAX)
-
-    async def _purge_all(self, waiting: Sequence[TenantId]) -> bool:
-        """Whether all of them are gone; one that fails does not hold up the others."""
-        failures: list[DormouseError] = []
-        for tenant in waiting:
-            try:
-                await self._purge(tenant)
-            except DormouseError as error:
-                failures.append(error)
-        if failures:
-            _log.warning(
-                "deleting is put off", extra={"tenants": len(failures), "reason": str(failures[0])}
-            )
-        return not failures
-
-    async def _purge(self, tenant: TenantId) -> None:
-        await self._peers.suspend(tenant)
-        await self._peers.drop(tenant)
-        await self._registry.mark_purged(tenant)
-        _log.info("tenant purged", extra={"tenant": tenant})
+    async def _change(
+        self,
+        tenant_id: TenantId,
+        make: Callable[[Draft], Draft],
+        *,
+        action: str,
+        versions: Collection[int] | None,
+    ) -> Tenant:
+        changed = await self._registry.change(tenant_id, make, action=action, versions=versions)
+        if changed is None:
+            raise NoSuchTenant(tenant_id)
+        if changed.tenant.version != changed.before.version:
+            self._watchers.changed(changed.tenant)
+        return changed.tenant
 
     async def _describe(self, tenants: Sequence[Tenant]) -> list[Described]:
         pictures = await self._peers.pictures([tenant.id for tenant in tenants])
         return [Described(tenant, pictures[tenant.id]) for tenant in tenants]
 
 
-def _note(tenant: Tenant, differs: Mapping[str, tuple[Any, Any]]) -> None:
-    """The audit line: what was changed; who did it is bound to the request (see api.gate)."""
-    for setting in differs:
-        SETTINGS_CHANGES.labels(setting).inc()
-    changes = {name: {"old": old, "new": new} for name, (old, new) in differs.items()}
-    _log.info(
-        "tenant settings changed",
-        extra={"tenant": tenant.id, "version": tenant.settings_version, "changes": changes},
-    )
+async def _new_password() -> tuple[str, str]:
+    password = scram.generate_password()
+    verifier = await asyncio.to_thread(scram.build_verifier, password, scram.generate_salt())
+    return password, verifier

@@ -35,14 +35,42 @@ def connection_url(endpoint: Endpoint, tenant: Tenant, password: str | None) -> 
     return _url(endpoint, tenant, user=user, password=password, host=endpoint.host)
 
 
-def connection_url_sni(endpoint: Endpoint, tenant: Tenant, password: str) -> str:
+def connection_url_sni(endpoint: Endpoint, tenant: Tenant, password: str | None) -> str:
     """For clients that send the server name in TLS (libpq 14 and later, asyncpg, node-postgres)."""
     host = f"{TenantAddress(tenant.name, tenant.id)}.{endpoint.domain}"
     url = _url(endpoint, tenant, user=tenant.owner, password=password, host=host)
     return url if endpoint.host_address is None else f"{url}&hostaddr={endpoint.host_address}"
 
 
-def _url(endpoint: Endpoint, tenant: Tenant, *, user: str, password: str | None, host: str) -> str:
+def connection_url_options(endpoint: Endpoint, tenant: Tenant, password: str | None) -> str:
+    """For clients that send `options` (libpq and what stands on it, node-postgres)."""
+    url = _url(endpoint, tenant, user=tenant.owner, password=password, host=endpoint.host)
+    address = TenantAddress(tenant.name, tenant.id)
+    return f"{url}&options={quote(f'--tenant={address}', safe='')}"
+
+
+def connection_url_database(endpoint: Endpoint, tenant: Tenant, password: str | None) -> str:
+    """For clients that let nothing but the database be chosen."""
+    database = f"{TenantAddress(tenant.name, tenant.id)}.{tenant.database}"
+    return _url(
+        endpoint,
+        tenant,
+        user=tenant.owner,
+        password=password,
+        host=endpoint.host,
+        database=database,
+    )
+
+
+def _url(
+    endpoint: Endpoint,
+    tenant: Tenant,
+    *,
+    user: str,
+    password: str | None,
+    host: str,
+    database: str | None = None,
+) -> str:
     options = {"sslmode": "verify-full"}
     if endpoint.ca_file is not None:
         options["sslrootcert"] = str(endpoint.ca_file)
@@ -50,5 +78,5 @@ def _url(endpoint: Endpoint, tenant: Tenant, *, user: str, password: str | None,
     login = quote(user, safe="")
     if password is not None:
         login += f":{quote(password, safe='')}"
-    database = quote(tenant.database, safe="")
-    return f"postgresql://{login}@{host}:{endpoint.port}/{database}?{query}"
+    path = quote(database or tenant.database, safe="")
+    return f"postgresql://{login}@{host}:{endpoint.port}/{path}?{query}"

@@ -25,7 +25,6 @@ from proto import control_pb2
 
 QUEUE_MAX = 1024
 WATCHERS_MAX = 64
-_LAST_VERSION = 2**63
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +47,7 @@ class WatchRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A tenant as it is at some version of its settings; nothing comes after its deletion."""
+    """A tenant as it is at some version; its deletion is one, and its restoring another."""
 
     tenant_id: TenantId
     version: int
@@ -58,14 +57,14 @@ class Change:
     def of(cls, tenant: Tenant) -> Self:
         """A tenant that lives."""
         message = control_pb2.TenantChange(tenant=tenant_message(tenant))
-        return cls(tenant.id, tenant.settings_version, message)
+        return cls(tenant.id, tenant.version, message)
 
     @classmethod
-    def of_deleted(cls, tenant_id: TenantId, name: str) -> Self:
-        """A tenant that is no more."""
+    def of_deleted(cls, tenant_id: TenantId, name: str = "", version: int = 0) -> Self:
+        """A tenant that is no more, or never was."""
         gone = control_pb2.Tenant(tenant_id=tenant_id, name=name)
         message = control_pb2.TenantChange(tenant=gone, deleted=True)
-        return cls(tenant_id, _LAST_VERSION, message)
+        return cls(tenant_id, version, message)
 
 
 _Queue = asyncio.Queue[Change | Refusal]
@@ -82,15 +81,15 @@ class Watchers:
         return f"<Watchers n={len(self._queues)} backlog={[q.qsize() for q in self._queues]}>"
 
     def changed(self, tenant: Tenant) -> None:
-        """Tell of new settings. To be called before anything else is awaited after the write, so
-        that changes are told in the order in which they were made."""
+        """Tell of a new name or settings, or of a restored tenant. To be called before anything
+        else is awaited after the write, so that changes are told in the order of their making."""
         TENANT_CHANGES.labels("settings").inc()
         self._publish(Change.of(tenant))
 
     def deleted(self, tenant: Tenant) -> None:
         """Tell that the tenant is no more; see `changed`."""
         TENANT_CHANGES.labels("deleted").inc()
-        self._publish(Change.of_deleted(tenant.id, tenant.name))
+        self._publish(Change.of_deleted(tenant.id, tenant.name, tenant.version))
 
     def close(self) -> None:
         """End every stream, and begin none any more."""

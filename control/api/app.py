@@ -2,19 +2,23 @@
 
 from collections.abc import Awaitable, Callable
 from importlib import metadata
+from typing import Any
 
 from fastapi import APIRouter, FastAPI, Security
 from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
-from starlette.types import ASGIApp
 
+from control.access import PUBLIC, check_complete
 from control.api import docs, problems
 from control.api.gate import Gate
 from control.api.problems import unavailable
+from control.buckets import Allowance, Buckets
 from control.config import ControlSettings
-from control.registry import Registry
+from control.services import Stores
 from dormouse.base.clock import Clock
 
+_BURST_SECONDS = 4.0
 _DOCS_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
@@ -22,11 +26,34 @@ def make_app(
     settings: ControlSettings,
     *,
     router: APIRouter,
-    registry: Registry,
+    stores: Stores,
     clock: Clock,
     is_ready: Callable[[], Awaitable[bool]],
-) -> ASGIApp:
-    """The application for uvicorn."""
+) -> Gate:
+    """The application for uvicorn. Raises LookupError for a route that nobody may call."""
+    app = make_api(router, is_ready)
+    app.state.idempotency = stores.idempotency
+    return Gate(
+        app,
+        find_key=stores.keys.find,
+        clock=clock,
+        per_key=_buckets(settings.requests_per_key),
+        per_address=_buckets(settings.requests_per_address),
+        requests_max=settings.requests_max,
+        body_bytes_max=settings.body_bytes_max,
+    )
+
+
+def make_api(router: APIRouter, is_ready: Callable[[], Awaitable[bool]]) -> FastAPI:
+    """The application without the gate."""
+    check_complete(
+        [
+            f"{method} {route.path}"
+            for route in router.routes
+            if isinstance(route, APIRoute)
+            for method in route.methods or ()
+        ]
+    )
     app = FastAPI(
         title="Dormouse",
         version=metadata.version("dormouse"),
@@ -39,19 +66,27 @@ def make_app(
     _add_pages(app, is_ready)
     bearer = HTTPBearer(auto_error=False, description="The gate checks it; this documents it.")
     app.include_router(router, dependencies=[Security(bearer)])
+    _finish_document(app)
     page = docs.render(app.openapi())
 
     @app.get("/docs", include_in_schema=False)
     async def read_docs() -> HTMLResponse:
         return HTMLResponse(page, headers={"Content-Security-Policy": _DOCS_POLICY})
 
-    return Gate(
-        app,
-        find_key=registry.find_key,
-        clock=clock,
-        requests_max=settings.requests_max,
-        body_bytes_max=settings.body_bytes_max,
-    )
+    return app
+
+
+def _finish_document(app: FastAPI) -> None:
+    """Say in the OpenAPI document what FastAPI does not know."""
+    document: dict[str, Any] = app.openapi()
+    problems.add_schema(document)
+    for endpoint in PUBLIC:
+        method, _, path = endpoint.partition(" ")
+        document["paths"][path][method.lower()]["security"] = []
+
+
+def _buckets(per_second: float) -> Buckets:
+    return Buckets(Allowance(rate=per_second, burst=per_second * _BURST_SECONDS))
 
 
 def _add_pages(app: FastAPI, is_ready: Callable[[], Awaitable[bool]]) -> None:

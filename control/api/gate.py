@@ -1,24 +1,38 @@
-"""The gate before the routes: load, size and key, in this order, for every request.
+"""The gate before the routes: load, rate, key and size, in this order, for every request.
 
-Everything under `/v1/` needs a key, whether a route exists there or not, and a body is read whole
-and bounded before any of it is parsed. Written as plain ASGI, since a route can then not be added
-around it by mistake.
+Everything under `/v1/` needs a key, whether a route exists there or not, but for what the table of
+access calls public; and a body is read whole and bounded before any of it is parsed. Written as
+plain ASGI, since a route can then not be added around it by mistake.
+
+Every address and every key has a bucket of requests. The operator's keys draw on neither, so that
+nobody's traffic keeps the operator out, except a flood from the operator's own address.
 """
 
 import asyncio
+import ipaddress
+import math
+import secrets
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from control.access import PUBLIC
+from control.actor import Access, Actor, Reach, acting_as
+from control.actor import Scope as KeyScope
 from control.api.problems import Problem, unavailable
-from control.metrics import HTTP_REQUESTS, HTTP_SECONDS
-from control.registry import ApiKey
+from control.buckets import Buckets
+from control.keys import ApiKey
+from control.metrics import HTTP_REQUESTS, HTTP_SECONDS, REFUSED
 from dormouse.base import logs
 from dormouse.base.clock import Clock
 
 _BODY_SECONDS = 10.0
+_REQUEST_ID_BYTES = 8
+_NO_REACH = Reach(KeyScope.TENANT, Access.READ)
+"""Of somebody without a key: sees nothing."""
+
 FindKey = Callable[[str], Awaitable[ApiKey | None]]
 """What is known of an API key, or None for a key that means nothing."""
 
@@ -36,10 +50,14 @@ class Gate:
         *,
         find_key: FindKey,
         clock: Clock,
+        per_key: Buckets,
+        per_address: Buckets,
         requests_max: int,
         body_bytes_max: int,
     ) -> None:
         self._app = app
+        self._per_key = per_key
+        self._per_address = per_address
         self._clock = clock
         self._find_key = find_key
         self._requests_max = requests_max
@@ -52,21 +70,23 @@ class Gate:
             await self._app(scope, receive, send)
             return
         status = 0
+        request_id = secrets.token_hex(_REQUEST_ID_BYTES)
 
         async def send_noting(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 # Answers hold passwords and live states.
-                message["headers"] = [*message["headers"], (b"cache-control", b"no-store")]
+                more = [(b"cache-control", b"no-store"), (b"x-request-id", request_id.encode())]
+                message["headers"] = [*message["headers"], *more]
             await send(message)
 
         started = self._clock.monotonic()
         self._in_work += 1
         try:
-            actor, body = await self._admit(scope, receive)
+            actor, body = await self._admit(scope, receive, request_id)
             # Who asked for it is on every line that the request makes in the log.
-            with logs.bound(actor=actor):
+            with acting_as(actor), logs.bound(actor=actor.label, request=request_id):
                 await self._app(scope, _replay(body, receive), send_noting)
         except Problem as problem:
             await problem.response()(scope, receive, send_noting)
@@ -80,28 +100,49 @@ class Gate:
             HTTP_REQUESTS.labels(method, route, status).inc()
             HTTP_SECONDS.labels(method, route).observe(self._clock.monotonic() - started)
 
-    async def _admit(self, scope: Scope, receive: Receive) -> tuple[str, bytes]:
-        """Who asks (the label of the key, empty where none is needed), and the body."""
+    async def _admit(self, scope: Scope, receive: Receive, request_id: str) -> tuple[Actor, bytes]:
+        """Who asks, and the body."""
         if self._in_work > self._requests_max:
             raise unavailable("overloaded", "too many requests at this moment")
         headers = Headers(scope=scope)
-        actor = ""
+        address = client_address(scope)
+        actor = Actor(_NO_REACH, None, "", address, request_id)
         if scope["path"].startswith("/v1/"):
-            actor = await self._check_key(headers.get("authorization", ""))
+            now = self._clock.monotonic()
+            group = address_group(address)
+            _refuse_if(self._per_address.wait(group, now), "rate_address")
+            if f"{scope['method']} {scope['path']}" in PUBLIC:
+                self._per_address.take(group, now)
+            else:
+                actor = await self._find_actor(headers, actor, group)
         return actor, await self._body(headers, receive)
 
-    async def _check_key(self, authorization: str) -> str:
+    async def _find_actor(self, headers: Headers, stranger: Actor, group: str) -> Actor:
+        now = self._clock.monotonic()
+        try:
+            key = await self._check_key(headers.get("authorization", ""))
+        except Problem:
+            self._per_address.take(group, now)
+            raise
+        if key.reach.scope is not KeyScope.ADMIN:
+            self._per_address.take(group, now)
+            _refuse_if(self._per_key.take(key.id, now), "rate_key")
+        return Actor(
+            key.reach, key.id, key.label, stranger.address, stranger.request_id, key.expires_ns
+        )
+
+    async def _check_key(self, authorization: str) -> ApiKey:
         scheme, _, key = authorization.partition(" ")
         challenge = {"WWW-Authenticate": 'Bearer realm="dormouse"'}
         if scheme.lower() != "bearer" or not key.strip():
             detail = "send an API key: `Authorization: Bearer KEY`"
             raise Problem(HTTPStatus.UNAUTHORIZED, "missing_key", detail, headers=challenge)
         found = await self._find_key(key.strip())
-        if found is None or found.scope != "admin":
+        if found is None:
             challenge["WWW-Authenticate"] += ', error="invalid_token"'
-            detail = "this API key is unknown or revoked"
+            detail = "this API key is unknown, revoked or past its end"
             raise Problem(HTTPStatus.UNAUTHORIZED, "invalid_key", detail, headers=challenge)
-        return found.label
+        return found
 
     async def _body(self, headers: Headers, receive: Receive) -> bytes:
         announced = headers.get("content-length", "0")
@@ -132,6 +173,32 @@ class Gate:
                 HTTPStatus.REQUEST_TIMEOUT, "body_timeout", detail, headers=close
             ) from None
         return bytes(body)
+
+
+def client_address(scope: Scope) -> str:
+    """The address that the request came from, as the server saw it."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
+
+
+def address_group(address: str) -> str:
+    """Who shares a bucket: an IPv4 address, or the /64 that one IPv6 client has to choose from."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if parsed.version == 4:
+        return address
+    return str(ipaddress.ip_network((parsed, 64), strict=False))
+
+
+def _refuse_if(wait_seconds: float, reason: str) -> None:
+    if not wait_seconds:
+        return
+    REFUSED.labels(reason).inc()
+    headers = {"Retry-After": str(math.ceil(wait_seconds))}
+    detail = "too many requests; ask again later"
+    raise Problem(HTTPStatus.TOO_MANY_REQUESTS, "rate_limited", detail, headers=headers)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -5,10 +5,11 @@ exactly. Times are RFC 3339 in UTC.
 """
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
+from control.labels import LABELS_MAX, check_labels
 from control.networks import NETWORKS_MAX
 from control.settings import (
     CONNECTIONS_MAX,
@@ -19,7 +20,34 @@ from control.settings import (
 )
 from dormouse.base.ids import TENANT_NAME
 
-State = Literal["asleep", "waking", "running", "draining", "unknown"]
+State = Literal["asleep", "waking", "running", "draining", "unknown", "deleted"]
+StateFilter = Literal["asleep", "waking", "running", "draining", "deleted"]
+
+
+def _is_name(name: str) -> str:
+    if not TENANT_NAME.fullmatch(name):
+        raise ValueError("use 1 to 40 lower-case letters, digits and inner dashes")
+    return name
+
+
+TenantName = Annotated[
+    str,
+    Field(
+        description="1 to 40 lower-case letters, digits and inner dashes; unique among the "
+        "living tenants.",
+        examples=["demo"],
+        max_length=200,
+    ),
+    AfterValidator(_is_name),
+]
+Labels = Annotated[
+    dict[str, str],
+    Field(
+        description=f"At most {LABELS_MAX} names with values, for whoever sorts tenants.",
+        examples=[{"stage": "test"}],
+    ),
+    AfterValidator(check_labels),
+]
 
 
 class TenantCreate(BaseModel):
@@ -27,19 +55,36 @@ class TenantCreate(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    name: str = Field(
-        description="1 to 40 lower-case letters, digits and inner dashes; unique among the "
-        "living tenants.",
-        examples=["demo"],
-        max_length=200,
+    name: TenantName
+    organisation: int | None = Field(
+        default=None,
+        ge=1,
+        lt=2**63,
+        description="Whose it is; null: the key's own, the operator's tenants are in `default`.",
+        examples=[1],
     )
+    labels: Labels = Field(default_factory=dict)
 
-    @field_validator("name")
-    @classmethod
-    def _is_name(cls, name: str) -> str:
-        if not TENANT_NAME.fullmatch(name):
-            raise ValueError("use 1 to 40 lower-case letters, digits and inner dashes")
-        return name
+
+class TenantChange(BaseModel):
+    """What is to change; what is left out stays."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: TenantName | None = Field(
+        default=None, description="Its address changes with it: old addresses stop at once."
+    )
+    labels: Labels | None = Field(default=None, description="All of them; others go.")
+
+
+class TenantRestore(BaseModel):
+    """How a tenant is to come back."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: TenantName | None = Field(
+        default=None, description="Where another tenant has its name by now."
+    )
 
 
 IdleTimeout = int | Literal["never"] | None
@@ -118,6 +163,8 @@ class TenantView(PictureView):
 
     id: int
     name: str
+    organisation: int = Field(description="Whose it is.")
+    labels: dict[str, str]
     settings: SettingsView
     user: str = Field(description="The tenant's first role.")
     database: str
@@ -144,10 +191,32 @@ class TenantPage(BaseModel):
 
 
 class TenantDeleted(BaseModel):
-    """A deletion that is not finished yet."""
+    """A deleted tenant whose data is still there."""
 
     id: int
-    state: Literal["deleting"] = "deleting"
+    state: Literal["deleting", "deleted"] = Field(
+        description="`deleting`: something is still being ended or removed."
+    )
+    restorable_until: datetime | None = Field(description="null: not any more.")
+    operation: int = Field(description="`GET /v1/operations/{id}` tells how far it is.")
+
+
+class PasswordReset(BaseModel):
+    """A new password, which is shown this once and kept nowhere."""
+
+    user: str
+    password: str
+    connection_url: str
+    connection_url_sni: str
+
+
+class ConnectionUrls(BaseModel):
+    """Every way to name the tenant to a client, without the password."""
+
+    user: str = Field(description="In the user name: for every client.")
+    sni: str = Field(description="In the host name: for clients that send it in TLS.")
+    options: str = Field(description="In the startup option `--tenant`: for libpq's family.")
+    database: str = Field(description="In the database name: where nothing else can be set.")
 
 
 class DecisionView(BaseModel):

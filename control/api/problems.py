@@ -70,9 +70,16 @@ def invalid(errors: Mapping[str, str]) -> Problem:
 
 def documented(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
     """These failures, for the `responses` of a route."""
-    return {
-        int(status): {"model": ProblemView, "description": status.phrase} for status in statuses
-    }
+    content = {_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemView"}}}
+    return {int(status): {"description": status.phrase, "content": content} for status in statuses}
+
+
+def add_schema(document: dict[str, Any]) -> None:
+    """Put what `documented` refers to into an OpenAPI document, which has made no use of it."""
+    schemas = document["components"]["schemas"]
+    schemas["ProblemView"] = ProblemView.model_json_schema()
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
 
 
 def unavailable(code: str, detail: str) -> Problem:

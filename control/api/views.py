@@ -15,7 +15,7 @@ from control.api.models import (
 from control.live import Live
 from control.pictures import Decision, Picture
 from control.settings import NEVER, Settings
-from control.tenants import Described, Explained
+from control.tenants import DELETED, Described, Explained
 from control.urls import Endpoint, connection_url, connection_url_sni
 
 
@@ -27,8 +27,11 @@ def tenant_view(
     return TenantView.model_validate(
         {
             **_picture(described.picture),
+            **({"state": DELETED} if tenant.deleted_ns is not None else {}),
             "id": tenant.id,
             "name": tenant.name,
+            "organisation": tenant.organisation,
+            "labels": dict(tenant.labels),
             "settings": settings_view(tenant.settings),
             "user": tenant.owner,
             "database": tenant.database,

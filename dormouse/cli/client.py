@@ -93,9 +93,9 @@ class Client:
                 return tenant
         raise CommandError(f"there is no tenant {name!r}", hint="see `dormouse tenant list`")
 
-    def delete(self, tenant_id: int) -> dict[str, Any]:
+    def delete(self, tenant_id: int, *, purge: bool = False) -> dict[str, Any]:
         """DELETE /v1/tenants/{id}; empty once the data is gone."""
-        return self._call("DELETE", f"/v1/tenants/{tenant_id}")
+        return self._call("DELETE", f"/v1/tenants/{tenant_id}{'?purge=true' if purge else ''}")
 
     def suspend(self, tenant_id: int) -> dict[str, Any]:
         """POST /v1/tenants/{id}/suspend."""

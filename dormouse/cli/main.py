@@ -198,7 +198,7 @@ def _add_tenant(commands: _Commands) -> None:
         ("set", "change a tenant's settings"),
         ("explain", "show why a tenant is awake or asleep, and the latest decisions about it"),
         ("suspend", "put a tenant to sleep at once; its sessions end"),
-        ("delete", "delete a tenant and its data, for good"),
+        ("delete", "delete a tenant; until its grace period is over it can be restored"),
     ):
         action = actions.add_parser(name, help=text, description=text.capitalize() + ".")
         if name != "list":
@@ -209,6 +209,9 @@ def _add_tenant(commands: _Commands) -> None:
             )
         if name == "delete":
             action.add_argument("--yes", action="store_true", help="do not ask")
+            action.add_argument(
+                "--purge", action="store_true", help="remove its data at once, for good"
+            )
         if name == "set":
             add_settings_flags(action)
         _add_target(action)

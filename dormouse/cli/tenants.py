@@ -90,16 +90,20 @@ def _delete(client: Client, target: Target, options: argparse.Namespace) -> None
     address = f"{tenant['name']}-{tenant['id']}"
     if not options.yes:
         if not sys.stdin.isatty():
-            raise CommandError("deleting is for good", hint="give --yes")
+            raise CommandError("deleting wants to be confirmed", hint="give --yes")
         if input(f"Delete {address} and all its data? Type its name: ") != tenant["name"]:
             raise CommandError("nothing was deleted")
-    pending = client.delete(tenant["id"])
-    if target.folder is not None:
+    left = client.delete(tenant["id"], purge=options.purge)
+    until = left.get("restorable_until")
+    if target.folder is not None and until is None:
         credentials.forget(target.folder, tenant)
     if options.json:
-        print_json(pending or {"id": tenant["id"], "state": "deleted"})
+        print_json(left or {"id": tenant["id"], "state": "deleted"})
+    elif until is not None:
+        print(f"{address} is deleted. Until {until} it comes back with:\n")
+        print(f"  dormouse tenant restore {tenant['id']}")
     else:
-        print(f"{address} is deleted" + ("; its data is still being removed." if pending else "."))
+        print(f"{address} is deleted" + ("; its data is still being removed." if left else "."))
 
 
 def _set(client: Client, options: argparse.Namespace) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from control.registry import generate_key
+from control.keys import generate_key
 from dormouse.base import config, tasks
 from dormouse.base.clock import Clock, SystemClock
 from dormouse.base.logs import JsonFormatter

@@ -3,25 +3,29 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 from control.api.app import make_app
+from control.api.gate import Gate
 from control.api.routes import make_router
 from control.config import ControlSettings
 from control.database import open_database
+from control.keys import hash_key
 from control.peers import Peers
 from control.pictures import ASLEEP, UNKNOWN, Awake, Decision, Picture, WarmPool
 from control.prices import PriceBook
-from control.registry import Registry, hash_key
+from control.registry import Registry
+from control.services import Services, Stores
 from control.status import StatusFile
 from control.storage_sampling import StorageLevels
-from control.tenants import Tenants
 from control.urls import Endpoint
 from control.usage import UsageReader
 from control.watchers import Watchers
-from dormouse.base.clock import ManualClock
+from dormouse.base.clock import Clock, ManualClock
 from dormouse.base.errors import Unavailable
 from dormouse.base.ids import TenantId
 
@@ -78,9 +82,99 @@ class FakePeers(Peers):
 
 
 @asynccontextmanager
-async def registry_at(folder: Path) -> AsyncIterator[Registry]:
+async def stores_at(folder: Path, clock: Clock | None = None) -> AsyncIterator[Stores]:
     async with open_database(folder / "registry.sqlite") as database:
-        yield Registry(database, ManualClock())
+        yield Stores.over(database, clock or ManualClock())
+
+
+@asynccontextmanager
+async def registry_at(folder: Path) -> AsyncIterator[Registry]:
+    async with stores_at(folder) as stores:
+        yield stores.registry
+
+
+def settings_at(folder: Path, **changes: Any) -> ControlSettings:
+    values: dict[str, Any] = {
+        "registry": folder / "registry.sqlite",
+        "authority": folder,
+        "certs": folder,
+        "rpc_address": "",
+        "autoscaler_address": "",
+        "storage_address": "",
+        "body_bytes_max": 1000,
+        "tenant_connections_max": 10,
+        **changes,
+    }
+    return ControlSettings(**values)
+
+
+def services_over(
+    stores: Stores,
+    peers: Peers,
+    *,
+    folder: Path,
+    watchers: Watchers | None = None,
+    clock: Clock | None = None,
+    **settings: Any,
+) -> Services:
+    return Services.over(
+        stores,
+        peers=peers,
+        watchers=watchers or Watchers(),
+        settings=settings_at(folder, **settings),
+        clock=clock or ManualClock(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Rig:
+    """The application, and what it stands on."""
+
+    app: Gate
+    services: Services
+
+    def client(self, key: str | None = KEY, *, address: str = "192.0.2.1") -> httpx.AsyncClient:
+        """A client without a network between; `key` None sends none."""
+        headers = {"Authorization": f"Bearer {key}"} if key is not None else {}
+        transport = httpx.ASGITransport(
+            self.app, raise_app_exceptions=False, client=(address, 1234)
+        )
+        return httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers)
+
+
+@asynccontextmanager
+async def rig_at(
+    folder: Path,
+    peers: Peers,
+    *,
+    watchers: Watchers | None = None,
+    clock: Clock | None = None,
+    book: PriceBook | None = None,
+    **changes: Any,
+) -> AsyncIterator[Rig]:
+    clock = clock or ManualClock()
+    settings = settings_at(folder, **changes)
+    async with open_database(settings.registry) as database:
+        stores = Stores.over(database, clock)
+        levels = StorageLevels(database, clock)
+        await stores.keys.add_admin_hash(hash_key(KEY), label="ann")
+        services = services_over(
+            stores, peers, folder=folder, watchers=watchers, clock=clock, **changes
+        )
+
+        async def is_ready() -> bool:
+            return True
+
+        router = make_router(
+            services=services,
+            settings=settings,
+            endpoint=ENDPOINT,
+            status_file=StatusFile(folder / "status.json"),
+            clock=clock,
+            usage=UsageReader(database, levels, book or PriceBook(), clock),
+        )
+        app = make_app(settings, router=router, stores=stores, clock=clock, is_ready=is_ready)
+        yield Rig(app, services)
 
 
 @asynccontextmanager
@@ -88,51 +182,13 @@ async def api_at(
     folder: Path,
     peers: Peers,
     *,
-    requests_max: int = 256,
     key: str | None = KEY,
     watchers: Watchers | None = None,
-    clock: ManualClock | None = None,
-    book: PriceBook | None = None,
+    **changes: Any,
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the application, without a network between; `key` None sends none."""
-    clock = clock or ManualClock()
-    settings = ControlSettings(
-        registry=folder / "registry.sqlite",
-        authority=folder,
-        certs=folder,
-        rpc_address="",
-        autoscaler_address="",
-        storage_address="",
-        requests_max=requests_max,
-        body_bytes_max=1000,
-    )
-    async with open_database(folder / "registry.sqlite") as database:
-        registry = Registry(database, clock)
-        levels = StorageLevels(database, clock)
-        await registry.add_key_hash(hash_key(KEY), scope="admin", label="ann")
-
-        async def is_ready() -> bool:
-            return True
-
-        app = make_app(
-            settings,
-            router=make_router(
-                tenants=Tenants(
-                    registry, peers, connections_max=10, watchers=watchers or Watchers()
-                ),
-                registry=registry,
-                endpoint=ENDPOINT,
-                status_file=StatusFile(folder / "status.json"),
-                clock=clock,
-                usage=UsageReader(database, levels, book or PriceBook(), clock),
-            ),
-            registry=registry,
-            clock=clock,
-            is_ready=is_ready,
-        )
-        headers = {"Authorization": f"Bearer {key}"} if key is not None else {}
-        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(
-            transport=transport, base_url="http://gateway", headers=headers
-        ) as client:
-            yield client
+    async with (
+        rig_at(folder, peers, watchers=watchers, **changes) as rig,
+        rig.client(key) as client,
+    ):
+        yield client

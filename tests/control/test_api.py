@@ -62,7 +62,7 @@ def test_a_tenant_from_birth_to_death(tmp_path: Path, caplog: pytest.LogCaptureF
 
         answer = await client.post(f"/v1/tenants/{tenant['id']}/suspend")
         assert (answer.status_code, answer.json()["state"]) == (200, "asleep")
-        answer = await client.delete(f"/v1/tenants/{tenant['id']}")
+        answer = await client.delete(f"/v1/tenants/{tenant['id']}?purge=true")
         assert (answer.status_code, answer.content) == (204, b"")
         gone = await client.get(f"/v1/tenants/{tenant['id']}")
         _check_problem(gone, 404, "tenant_not_found")

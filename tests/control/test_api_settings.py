@@ -153,7 +153,7 @@ def test_the_log_says_who_changed_what_from_what(tmp_path: Path) -> None:
         await client.patch(path, json={"pods_max": 99})
 
     handler = Lines()
-    logger = logging.getLogger("control.tenants")
+    logger = logging.getLogger("control.journal")
     level = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
@@ -165,4 +165,4 @@ def test_the_log_says_who_changed_what_from_what(tmp_path: Path) -> None:
     created, changed = lines
     assert created["actor"] == changed["actor"] == "ann"
     assert changed["changes"] == {"pods_max": {"old": 0, "new": 2}}
-    assert changed["tenant"] == created["tenant"]
+    assert changed["resource"] == created["resource"] == "tenants/1"

@@ -7,21 +7,23 @@ from pathlib import Path
 
 import pytest
 
+from control.actor import EVERYTHING
 from control.database import RegistryError, open_database
+from control.keys import generate_key, hash_key
 from control.registry import (
-    ApiKey,
+    Draft,
+    Filter,
     NameTaken,
     Registry,
     Tenant,
     VersionMismatch,
-    generate_key,
-    hash_key,
 )
 from control.schema import STEPS
+from control.services import Stores
 from control.settings import Settings
 from dormouse.base.clock import ManualClock
 from dormouse.base.ids import TenantId
-from tests.control.support import registry_at
+from tests.control.support import registry_at, stores_at
 
 
 async def _add(registry: Registry, name: str) -> Tenant:
@@ -54,11 +56,11 @@ def test_names_are_unique_among_the_living(tmp_path: Path) -> None:
             first = await _add(registry, "a")
             with pytest.raises(NameTaken):
                 await _add(registry, "a")
-            assert await registry.mark_deleted(first.id)
-            assert not await registry.mark_deleted(first.id)
+            assert await registry.mark_deleted(first.id, grace_seconds=60)
+            assert not await registry.mark_deleted(first.id, grace_seconds=60)
             assert await registry.get(first.id) is None
             second = await _add(registry, "a")
-            assert await registry.page(after=0, limit=10, name="a") == [second]
+            assert await registry.page(after=0, limit=10, where=Filter(name="a")) == [second]
 
     asyncio.run(body())
 
@@ -96,7 +98,7 @@ def test_a_tombstone_keeps_no_secret_and_waits_for_its_purge(tmp_path: Path) -> 
             tenant = await _add(registry, "a")
             tombstone = await registry.mark_deleted(tenant.id)
             assert tombstone is not None
-            assert (tombstone.name, tombstone.session_key) == ("a", b"")
+            assert (tombstone.tenant.name, tombstone.tenant.session_key) == ("a", b"")
         async with registry_at(tmp_path) as registry:
             assert await registry.to_purge(10) == [tenant.id]
             await registry.mark_purged(tenant.id)
@@ -113,12 +115,14 @@ def test_keys_are_stored_hashed(tmp_path: Path) -> None:
     key = generate_key()
 
     async def body() -> None:
-        async with registry_at(tmp_path) as registry:
+        async with stores_at(tmp_path) as stores:
             for _ in range(2):
-                await registry.add_key_hash(hash_key(key), scope="admin", label="x")
-            assert await registry.find_key(key) == ApiKey("admin", "x")
-            assert await registry.find_key(key + "x") is None
-            assert await registry.find_key("") is None
+                await stores.keys.add_admin_hash(hash_key(key), label="x")
+            found = await stores.keys.find(key)
+            assert found is not None
+            assert (found.reach, found.label) == (EVERYTHING, "x")
+            assert await stores.keys.find(key + "x") is None
+            assert await stores.keys.find("") is None
 
     asyncio.run(body())
     assert all(key.encode() not in file.read_bytes() for file in tmp_path.iterdir())
@@ -186,34 +190,35 @@ def test_the_session_key_is_its_tenants_and_is_not_shown(tmp_path: Path) -> None
 
 
 def test_settings_change_by_version_or_not_at_all(tmp_path: Path) -> None:
-    def widen(settings: Settings) -> Settings:
+    def widen(draft: Draft) -> Draft:
         networks = ("10.0.0.0/8", "::1/128")
-        return replace(settings, never_sleeps=True, pods_max=3, allowed_networks=networks)
+        settings = replace(draft.settings, never_sleeps=True, pods_max=3, allowed_networks=networks)
+        return replace(draft, settings=settings)
 
-    def fail(_settings: Settings) -> Settings:
+    def fail(_draft: Draft) -> Draft:
         raise RuntimeError
 
     async def body() -> None:
         async with registry_at(tmp_path) as registry:
             tenant = await _add(registry, "a")
-            changed = await registry.change_settings(tenant.id, widen, versions={1})
+            changed = await registry.change(tenant.id, widen, action="test", versions={1})
             assert changed is not None
-            assert changed.before == tenant.settings
-            assert changed.tenant.settings == widen(tenant.settings)
-            assert changed.tenant.settings_version == 2
+            assert changed.before == tenant
+            assert changed.tenant.settings.pods_max == 3
+            assert changed.tenant.version == 2
             assert changed.tenant.session_key == tenant.session_key
             with pytest.raises(VersionMismatch):
-                await registry.change_settings(tenant.id, widen, versions={1})
+                await registry.change(tenant.id, widen, action="test", versions={1})
             with pytest.raises(RuntimeError):
-                await registry.change_settings(tenant.id, fail)
-            same = await registry.change_settings(tenant.id, widen)
+                await registry.change(tenant.id, fail, action="test")
+            same = await registry.change(tenant.id, widen, action="test")
             assert same is not None
-            assert same.tenant.settings_version == 2
-            assert await registry.change_settings(TenantId(99), widen) is None
+            assert same.tenant.version == 2
+            assert await registry.change(TenantId(99), widen, action="test") is None
         async with registry_at(tmp_path) as registry:
             assert await registry.get(tenant.id) == changed.tenant
             await registry.mark_deleted(tenant.id)
-            assert await registry.change_settings(tenant.id, widen) is None
+            assert await registry.change(tenant.id, widen, action="test") is None
 
     asyncio.run(body())
 
@@ -221,7 +226,7 @@ def test_settings_change_by_version_or_not_at_all(tmp_path: Path) -> None:
 def test_a_failed_transaction_leaves_nothing(tmp_path: Path) -> None:
     async def body() -> None:
         async with open_database(tmp_path / "r.sqlite") as database:
-            registry = Registry(database, ManualClock())
+            registry = Stores.over(database, ManualClock()).registry
 
             async def failing() -> None:
                 async with database.transaction() as connection:

@@ -17,9 +17,9 @@ from control.authority import Authority
 from control.current import ASKED_MAX
 from control.database import open_database
 from control.ledger import Ledger
-from control.registry import Registry
+from control.registry import Draft, Registry
 from control.rpc import ACCESS, ControlService
-from control.settings import Settings
+from control.services import Stores
 from control.watchers import Watchers
 from dormouse.base import rpc
 from dormouse.base.clock import SystemClock
@@ -73,7 +73,7 @@ def _with_service(folder: Path, body: Callable[[_Service], Awaitable[None]]) -> 
         authority = Authority.open(folder / "authority", clock)
         authority.ensure_role(folder, Role.CONTROL)
         async with open_database(folder / "registry.sqlite") as database:
-            registry = Registry(database, clock)
+            registry = Stores.over(database, clock).registry
             watchers = Watchers()
             server = rpc.make_server(ACCESS)
             control_pb2_grpc.add_ControlServicer_to_server(
@@ -171,21 +171,22 @@ def test_a_pod_is_issued_its_tenants_certificate(tmp_path: Path) -> None:
 
 
 def test_settings_are_resolved_and_every_change_is_heard(tmp_path: Path) -> None:
-    def change(settings: Settings) -> Settings:
-        return replace(
-            settings,
+    def change(draft: Draft) -> Draft:
+        settings = replace(
+            draft.settings,
             idle_timeout_seconds=60,
             pods_min=1,
             pods_max=2,
             allowed_networks=("10.0.0.0/8",),
         )
+        return replace(draft, settings=settings)
 
     async def body(service: _Service) -> None:
         tenant = await _add(service.registry)
         async with service.as_(Role.PROXY) as proxy:
             stream = proxy.WatchTenants(_WATCH)
             assert await stream.read() == control_pb2.TenantChange()
-            changed = await service.registry.change_settings(tenant, change)
+            changed = await service.registry.change(tenant, change, action="test")
             assert changed is not None
             service.watchers.changed(changed.tenant)
             heard = await stream.read()

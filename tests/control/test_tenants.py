@@ -1,28 +1,30 @@
-"""Deleting, whatever is away at the time."""
+"""Deleting, purging and restoring, whatever is away at the time."""
 
 import asyncio
 from pathlib import Path
 
 import pytest
 
-from control.tenants import NoSuchTenant, Tenants
-from control.watchers import Watchers
+from control.operations import Status
+from control.tenants import NoSuchTenant
 from dormouse.base import tasks
-from tests.control.support import FakePeers, registry_at
+from tests.control.support import FakePeers, services_over, stores_at
 
 
 def test_pods_end_before_the_data_goes(tmp_path: Path) -> None:
     async def body() -> None:
         peers = FakePeers()
-        async with registry_at(tmp_path) as registry:
-            tenants = Tenants(registry, peers, connections_max=1, watchers=Watchers())
+        async with stores_at(tmp_path) as stores:
+            services = services_over(stores, peers, folder=tmp_path)
+            tenants, deletion, registry = services.tenants, services.deletion, stores.registry
             tenant, _ = await tenants.create("a")
             assert peers.asked == []
-            assert await tenants.delete(tenant.id)
+            _, operation = await deletion.delete(tenant.id, purge=True)
+            assert operation.status is Status.SUCCEEDED
             assert peers.asked == [("suspend", tenant.id), ("drop", tenant.id)]
             assert await registry.to_purge(1) == []
             with pytest.raises(NoSuchTenant):
-                await tenants.delete(tenant.id)
+                await deletion.delete(tenant.id)
 
     asyncio.run(body())
 
@@ -31,18 +33,21 @@ def test_an_interrupted_deletion_goes_on_after_a_restart(tmp_path: Path) -> None
     async def interrupted() -> None:
         peers = FakePeers()
         peers.away = True
-        async with registry_at(tmp_path) as registry:
-            tenants = Tenants(registry, peers, connections_max=1, watchers=Watchers())
+        async with stores_at(tmp_path) as stores:
+            services = services_over(stores, peers, folder=tmp_path)
+            tenants, deletion = services.tenants, services.deletion
             tenant, _ = await tenants.create("a")
-            assert not await tenants.delete(tenant.id)
+            _, operation = await deletion.delete(tenant.id, purge=True)
+            assert operation.status is Status.RUNNING
             with pytest.raises(NoSuchTenant):
                 await tenants.get(tenant.id)
 
     async def resumed() -> None:
         peers = FakePeers()
-        async with registry_at(tmp_path) as registry:
-            tenants = Tenants(registry, peers, connections_max=1, watchers=Watchers())
-            purging = tasks.spawn(tenants.purge_forever(), name="purge")
+        async with stores_at(tmp_path) as stores:
+            services = services_over(stores, peers, folder=tmp_path)
+            deletion = services.deletion
+            purging = tasks.spawn(deletion.work_forever(), name="purge")
             await peers.dropped.wait()
             await tasks.cancel(purging)
             assert [what for what, _ in peers.asked] == ["suspend", "drop"]
@@ -55,13 +60,14 @@ def test_one_deletion_that_fails_does_not_hold_up_the_others(tmp_path: Path) -> 
     async def body() -> None:
         peers = FakePeers()
         peers.away = True
-        async with registry_at(tmp_path) as registry:
-            tenants = Tenants(registry, peers, connections_max=1, watchers=Watchers())
+        async with stores_at(tmp_path) as stores:
+            services = services_over(stores, peers, folder=tmp_path)
+            tenants, deletion, registry = services.tenants, services.deletion, stores.registry
             made = [(await tenants.create(name))[0].id for name in ("a", "b")]
             for tenant in made:
-                await tenants.delete(tenant)
+                await deletion.delete(tenant, purge=True)
             peers.away, peers.broken = False, made[0]
-            purging = tasks.spawn(tenants.purge_forever(), name="purge")
+            purging = tasks.spawn(deletion.work_forever(), name="purge")
             await peers.dropped.wait()
             await tasks.cancel(purging)
             assert ("drop", made[1]) in peers.asked

@@ -39,7 +39,7 @@ _TENANT = Tenant(
     session_key=b"",
     created_ns=0,
     settings=Settings(connections_max=1),
-    settings_version=1,
+    version=1,
 )
 _SSL_REQUEST = 80877103
 

@@ -11,7 +11,7 @@ from control import rollups
 from control.database import Database, open_database
 from control.metrics import STORED_BYTES
 from control.periods import Span, start_of
-from control.registry import Registry
+from control.services import Stores
 from control.storage_sampling import PAGE, StorageLevels, kib, sample
 from dormouse.base.clock import ManualClock
 
@@ -104,7 +104,7 @@ def test_the_level_of_a_tenant_ends_with_its_data(tmp_path: Path) -> None:
     async def body() -> None:
         async with open_database(tmp_path / "r.sqlite") as database:
             clock = ManualClock()
-            levels, registry = StorageLevels(database, clock), Registry(database, clock)
+            levels, registry = StorageLevels(database, clock), Stores.over(database, clock).registry
             added = await registry.add(
                 name="a", owner="o", database="a", scram_verifier="v", connections_max=1
             )

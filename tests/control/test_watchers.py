@@ -8,14 +8,17 @@ from pathlib import Path
 import pytest
 
 from control.current import current_tenants
-from control.registry import Registry, Tenant
+from control.registry import Draft, Registry, Tenant
 from control.settings import Settings
-from control.tenants import Tenants
 from control.watchers import QUEUE_MAX, WATCHERS_MAX, Change, Refusal, Watchers, WatchRefused
 from dormouse.base import tasks
 from dormouse.base.ids import TenantId
 from proto.control_pb2 import TenantChange
-from tests.control.support import FakePeers, registry_at
+from tests.control.support import FakePeers, registry_at, services_over, stores_at
+
+
+def _keep_awake(draft: Draft) -> Draft:
+    return replace(draft, settings=replace(draft.settings, pods_min=1))
 
 
 def _tenant(number: int, version: int = 1) -> Tenant:
@@ -28,7 +31,7 @@ def _tenant(number: int, version: int = 1) -> Tenant:
         session_key=b"k" * 32,
         created_ns=0,
         settings=Settings(connections_max=number),
-        settings_version=version,
+        version=version,
     )
 
 
@@ -58,16 +61,19 @@ async def _refusal(stream: AsyncIterator[TenantChange]) -> Refusal:
 def test_changes_are_heard_in_the_order_they_were_made(tmp_path: Path) -> None:
     async def body() -> None:
         watchers = Watchers()
-        async with registry_at(tmp_path) as registry:
-            tenants = Tenants(registry, FakePeers(), connections_max=5, watchers=watchers)
+        async with stores_at(tmp_path) as stores:
+            services = services_over(
+                stores, FakePeers(), folder=tmp_path, watchers=watchers, tenant_connections_max=5
+            )
+            tenants = services.tenants
             tenant, _ = await tenants.create("shop")
             stream = await _begun(watchers)
             changes = [{"connections_max": 10 + number} for number in range(20)]
             made = await asyncio.gather(*(tenants.change(tenant.id, each) for each in changes))
             await tenants.change(tenant.id, changes[-1])  # nothing new: nothing is told
-            await tenants.delete(tenant.id)
+            await services.deletion.delete(tenant.id)
             heard = [await anext(stream) for _ in range(len(changes) + 1)]
-        by_version = sorted(made, key=lambda each: each.settings_version)
+        by_version = sorted(made, key=lambda each: each.version)
         assert [each.tenant.settings.connections_max for each in heard[:-1]] == [
             each.settings.connections_max for each in by_version
         ]
@@ -86,7 +92,7 @@ def test_a_slow_watcher_is_cut_and_the_others_are_not() -> None:
             change = await anext(quick)
             assert change.tenant.settings.connections_max == number
         assert await _refusal(slow) is Refusal.TOO_SLOW
-        watchers.deleted(_tenant(1))
+        watchers.deleted(_tenant(1, version=3))
         assert (await anext(quick)).deleted
 
     asyncio.run(body())
@@ -140,8 +146,8 @@ def test_what_is_read_at_the_beginning_is_never_taken_back() -> None:
             watchers.changed(_tenant(3, version=1))
             yield Change.of(_tenant(1, version=2))
             yield Change.of(_tenant(2, version=8))
-            yield Change.of_deleted(TenantId(3), "a")
-            watchers.deleted(_tenant(1))
+            yield Change.of_deleted(TenantId(3), "a", 2)
+            watchers.deleted(_tenant(1, version=3))
 
         stream = watchers.watch(now())
         heard = [await anext(stream) for _ in range(6)]
@@ -175,7 +181,7 @@ def test_those_asked_for_and_those_kept_awake_are_read(tmp_path: Path) -> None:
         async with registry_at(tmp_path) as registry:
             made = [(await _add(registry, f"t{number}")).id for number in range(520)]
             for kept in made[:-1]:
-                await registry.change_settings(kept, lambda old: replace(old, pods_min=1))
+                await registry.change(kept, _keep_awake, action="test")
             gone = made[0]
             await registry.mark_deleted(gone)
 

@@ -1,0 +1,92 @@
+"""The parts of control that work on the registry, made once and handed around together."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from control.config import ControlSettings
+from control.database import Database
+from control.deletion import Deletion
+from control.idempotency import Idempotency
+from control.journal import Journal
+from control.keys import Keys
+from control.operations import Operations
+from control.organisations import Organisations
+from control.peers import Peers
+from control.registry import Registry
+from control.tenants import Tenants
+from control.upkeep import Upkeep
+from control.watchers import Watchers
+from dormouse.base.clock import Clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stores:
+    """The tables."""
+
+    journal: Journal
+    operations: Operations
+    registry: Registry
+    organisations: Organisations
+    keys: Keys
+    idempotency: Idempotency
+
+    @classmethod
+    def over(cls, database: Database, clock: Clock) -> Self:
+        """All of them, over one database."""
+        journal = Journal(database, clock)
+        operations = Operations(database, clock, journal)
+        return cls(
+            journal=journal,
+            operations=operations,
+            registry=Registry(database, clock, journal, operations),
+            organisations=Organisations(database, clock, journal),
+            keys=Keys(database, clock, journal),
+            idempotency=Idempotency(database, clock),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What is done with them."""
+
+    stores: Stores
+    tenants: Tenants
+    deletion: Deletion
+    upkeep: Upkeep
+
+    @classmethod
+    def over(
+        cls,
+        stores: Stores,
+        *,
+        peers: Peers,
+        watchers: Watchers,
+        settings: ControlSettings,
+        clock: Clock,
+    ) -> Self:
+        """All of them, over the tables and the other roles."""
+        return cls(
+            stores=stores,
+            tenants=Tenants(
+                stores.registry,
+                peers,
+                stores.operations,
+                connections_max=settings.tenant_connections_max,
+                watchers=watchers,
+            ),
+            deletion=Deletion(
+                stores.registry,
+                peers,
+                stores.operations,
+                watchers=watchers,
+                grace_seconds=settings.delete_grace_days * 86_400,
+            ),
+            upkeep=Upkeep(
+                keys=stores.keys,
+                journal=stores.journal,
+                operations=stores.operations,
+                idempotency=stores.idempotency,
+                clock=clock,
+                audit_days=settings.audit_days,
+            ),
+        )
