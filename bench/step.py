@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,10 +84,11 @@ class Trace:
 
     def figures(self) -> dict[str, Any]:
         """What the trace shows; seconds count from the step."""
-        most = max(pods for _, pods, _ in self.pods)
-        top = [n for second, n in self.tps.items() if self.up_at + 2 <= second < self.down_at - 2]
-        late = [n for second, n in self.tps.items() if second >= self.down_at - 20 and n in top]
-        before = [n for second, n in self.tps.items() if 2 <= second < self.up_at]
+        busy = [pods for at, pods, _ in self.pods if self.up_at <= at < self.down_at]
+        most = max(busy, default=0)
+        top = self._tps(self.up_at + 2, self.down_at - 2)
+        late = self._tps(self.down_at - 20, self.down_at - 2)
+        before = self._tps(2, self.up_at)
         return {
             "pods_max": most,
             "second_pod_after_s": self._first(lambda pods: pods > 1),
@@ -105,7 +106,10 @@ class Trace:
             for at, pods, wanted in self.pods
         ]
 
-    def _first(self, meets: Any) -> float | None:
+    def _tps(self, start: float, end: float) -> list[float]:
+        return [n for second, n in self.tps.items() if start <= second < end]
+
+    def _first(self, meets: Callable[[int], bool]) -> float | None:
         later = (at - self.up_at for at, pods, _ in self.pods if at >= self.up_at and meets(pods))
         return next((round(seconds, 1) for seconds in later), None)
 

@@ -122,7 +122,7 @@ class TestScrape:
 class TestTrace:
     def test_what_a_step_shows(self) -> None:
         trace = Trace(up_at=10.0, down_at=70.0)
-        counts = [1] * 12 + [2] * 4 + [5] * 60 + [2] * 20 + [1] * 10
+        counts = [1] * 12 + [2] * 4 + [5] * 60 + [6] * 5 + [2] * 15 + [1] * 10
         trace.pods = [(float(second), pods, pods) for second, pods in enumerate(counts)]
         for second in range(106):
             busy = 10 <= second < 70
