@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +84,7 @@ class ControlSettings:
     requests_per_address: float = 100.0
     """Likewise for one address (an IPv6 /64), all its keys and failed attempts together."""
 
-    signup: Literal["closed", "open"] = "closed"
+    signup_open: bool = False
     """Whether strangers may make an organisation of their own."""
 
     signups_per_hour: float = 5.0

@@ -96,7 +96,7 @@ def _add_status_route(router: APIRouter, services: Services, status_file: Status
 
 
 def _signups(settings: ControlSettings) -> Buckets | None:
-    if settings.signup == "closed":
+    if not settings.signup_open:
         return None
     per_hour = settings.signups_per_hour
     return Buckets(Allowance(rate=per_hour / _HOUR_SECONDS, burst=max(per_hour, 1.0)))

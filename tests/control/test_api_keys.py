@@ -220,12 +220,12 @@ def test_who_asks_too_often_waits(tmp_path: Path) -> None:
     _run(tmp_path, body, requests_per_key=1, requests_per_address=3)
 
 
-@pytest.mark.parametrize("signup", ["closed", "open"])
-def test_signing_up_where_that_is_open(tmp_path: Path, signup: str) -> None:
+@pytest.mark.parametrize("is_open", [False, True])
+def test_signing_up_where_that_is_open(tmp_path: Path, is_open: bool) -> None:
     async def body(rig: Rig, client: httpx.AsyncClient, clock: ManualClock) -> None:
         async with rig.client(None, address="2001:db8::1") as stranger:
             answer = await stranger.post("/v1/signup", json={"organisation": "acme"})
-            if signup == "closed":
+            if not is_open:
                 _check(answer, 403, "signup_closed")
                 return
             assert answer.status_code == 201
@@ -241,4 +241,4 @@ def test_signing_up_where_that_is_open(tmp_path: Path, signup: str) -> None:
             free = await neighbour.post("/v1/signup", json={"organisation": "b"})
             assert free.status_code == 201
 
-    _run(tmp_path, body, signup=signup, signups_per_hour=2)
+    _run(tmp_path, body, signup_open=is_open, signups_per_hour=2)
