@@ -291,3 +291,21 @@ def test_explain_analyze_tells_what_a_statement_costs() -> None:
         assert not any("Units" in (row[0] or "") for row in plain)
 
     with_pod(body)
+
+
+def test_reading_a_table_to_build_an_index_is_the_systems_work() -> None:
+    async def body(pod: Pod) -> None:
+        await pod.stamp()
+        client = await Linked.open(pod)
+        await client.query("CREATE TABLE t (a int PRIMARY KEY, b text)")
+        await client.query(
+            "INSERT INTO t SELECT g, repeat('x', 100) FROM generate_series(1, 500) g"
+        )
+        before = (await pod.status()).usage
+        await client.query("CREATE INDEX ON t (b)")
+        after = (await pod.status()).usage
+        assert after.system_read_bytes - before.system_read_bytes > 500 * 99
+        assert after.read_bytes - before.read_bytes < 500 * 99
+        assert after.write_requests - before.write_requests >= 500  # what it stores is its owner's
+
+    with_pod(body)
