@@ -17,6 +17,7 @@ from sqlnode.ddl.change import Change
 from sqlnode.errors import SqlError
 from sqlnode.execute.api import Execution, Row
 from sqlnode.functions.base import FunctionContext
+from sqlnode.kv.usage import system_work
 from sqlnode.rowkeys import IndexKeys, row_keys
 from sqlnode.rows import RowLayout
 from sqlnode.types.registry import by_oid
@@ -184,9 +185,13 @@ async def _open_snapshot(change: Change, table: Table) -> None:
 async def _rows(
     execution: Execution, table: Table, *, keys: bool = True
 ) -> AsyncIterator[tuple[list[bytes], list[bytes]]]:
-    """(row keys if wanted, row values), page by page."""
+    """(row keys if wanted, row values), page by page; the tenant does not pay for the reading."""
     pages = execution.transaction.scan(*row_keys(table).span, keys=keys)
-    async for page in pages:
+    while True:
+        with system_work():
+            page = await anext(pages, None)
+        if page is None:
+            return
         yield page.keys, page.values
 
 
