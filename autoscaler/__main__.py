@@ -82,6 +82,7 @@ def make_core(
             stamp_timeout=settings.stamp_timeout_seconds,
             drain_seconds=settings.drain_seconds,
             replacements_max=settings.replacements_max,
+            scale=settings.scale,
         ),
         limits=WakeLimits(
             wake_timeout=settings.wake_timeout_seconds,

@@ -1,7 +1,9 @@
 """Settings of the autoscaler."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from autoscaler.scale import ScalePolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,9 @@ class AutoscalerSettings:
 
     pods_per_tenant_max: int = 4
     """At the most, of a tenant that has no number of its own: each can use a core."""
+
+    scale: ScalePolicy = field(default_factory=ScalePolicy)
+    """The constants of how many pods a load needs; docs/autoscaler.md weighs them."""
 
     idle_timeout_seconds: float = 300.0
     """Without a statement for so long a tenant sleeps, unless it has a time of its own."""
