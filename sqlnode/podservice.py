@@ -114,7 +114,11 @@ class PodService(PodServicer):
             _log.warning("storage does not answer", extra={"tenant": request.tenant_id})
             self._key, self._stamped = make_key(), False
             await context.abort(grpc.StatusCode.ABORTED, "storage does not answer")
-        except BaseException:
+        except asyncio.CancelledError:
+            _log.warning("whoever stamped is gone", extra={"tenant": request.tenant_id})
+            self.stop()
+            raise
+        except Exception:
             _log.exception("stamp failed", extra={"tenant": request.tenant_id})
             self.stop()
             raise
