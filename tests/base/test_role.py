@@ -35,8 +35,9 @@ async def serve(settings):
         await finished.wait()
 
     async def reload():
+        done = FINISH.exists()
         say("reloaded")
-        if FINISH.exists():
+        if done:
             finished.set()
 
     ready = {"address": "here"}
