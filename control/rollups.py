@@ -2,9 +2,11 @@
 
 An addition reaches all three sums in the transaction that makes it, so they never disagree with
 the entries, and whoever reads a month reads a handful of rows. The sums of all tenants together are
-kept the same way, under a tenant id that nobody has.
+kept the same way, under a tenant id that nobody has, and those of an organisation under its own
+number below zero. A tenant counts to the organisation it has when it is booked.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -23,6 +25,11 @@ _ADD = (
 
 EVERYONE = 0
 """The tenant id of the sums over all tenants."""
+
+
+def of_organisation(number: int) -> int:
+    """The tenant id of the sums over an organisation."""
+    return -number
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +65,24 @@ async def add(
     """Add to the sums, inside the transaction that is open on `connection`."""
     sums: dict[tuple[int, Span, int], Used] = {}
     spans = tuple(spans)
+    owners = await _owners(connection, {each.tenant_id for each in additions})
     for each in additions:
+        own = owners.get(each.tenant_id)
+        accounts = (each.tenant_id, EVERYONE, *(() if own is None else (of_organisation(own),)))
         for span in spans:
-            for tenant_id in (each.tenant_id, EVERYONE):
+            for tenant_id in accounts:
                 key = (tenant_id, span, start_of(span, each.second))
                 sums[key] = sums[key] + each.used if key in sums else each.used
     rows = [(*key, *used.amounts.row, used.storage_kib_seconds) for key, used in sums.items()]
     await connection.executemany(_ADD, rows)
+
+
+async def _owners(connection: aiosqlite.Connection, tenants: set[int]) -> dict[int, int]:
+    rows = await connection.execute_fetchall(
+        "SELECT id, organisation_id FROM tenants WHERE id IN (SELECT value FROM json_each(?))",
+        (json.dumps(sorted(tenants)),),
+    )
+    return {row[0]: row[1] for row in rows}
 
 
 async def read(
@@ -90,11 +108,22 @@ async def users(database: Database, month: int, *, after: int, limit: int) -> li
     return [row[0] for row in rows]
 
 
-async def count_users(database: Database, month: int) -> int:
-    """How many tenants used anything in a month."""
-    row = await database.read_one(
-        "SELECT count(*) FROM usage_rollups WHERE span = ? AND start = ? AND tenant_id > ?",
+async def organisations(database: Database, month: int) -> list[int]:
+    """Organisations whose tenants used anything in a month."""
+    rows = await database.read(
+        "SELECT -tenant_id FROM usage_rollups WHERE span = ? AND start = ? AND tenant_id < ?"
+        " ORDER BY 1",
         (Span.MONTH, month, EVERYONE),
+    )
+    return [row[0] for row in rows]
+
+
+async def count_users(database: Database, month: int, organisation: int) -> int:
+    """How many tenants of an organisation used anything in a month."""
+    row = await database.read_one(
+        "SELECT count(*) FROM usage_rollups JOIN tenants ON tenants.id = tenant_id"
+        " WHERE span = ? AND start = ? AND organisation_id = ?",
+        (Span.MONTH, month, organisation),
     )
     return int(row[0]) if row is not None else 0
 

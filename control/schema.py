@@ -9,28 +9,28 @@ instead of being random: an id alone opens nothing (the proxy wants the name wit
 password), while a short one keeps host names short and is exact in every JSON parser.
 """
 
-_USAGE_AMOUNTS = ", ".join(
-    f"{name} INTEGER NOT NULL DEFAULT 0"
-    for name in (
-        "sql_cpu_micros",
-        "read_batches",
-        "read_requests",
-        "read_bytes",
-        "write_batches",
-        "write_requests",
-        "write_bytes",
-        "egress_bytes",
-        "pod_millis",
-        "system_cpu_micros",
-        "system_read_batches",
-        "system_read_requests",
-        "system_read_bytes",
-        "system_write_batches",
-        "system_write_requests",
-        "system_write_bytes",
-    )
+_USAGE_NAMES = (
+    "sql_cpu_micros",
+    "read_batches",
+    "read_requests",
+    "read_bytes",
+    "write_batches",
+    "write_requests",
+    "write_bytes",
+    "egress_bytes",
+    "pod_millis",
+    "system_cpu_micros",
+    "system_read_batches",
+    "system_read_requests",
+    "system_read_bytes",
+    "system_write_batches",
+    "system_write_requests",
+    "system_write_bytes",
 )
 """Of the third step: as immutable as the step."""
+_USAGE_AMOUNTS = ", ".join(f"{name} INTEGER NOT NULL DEFAULT 0" for name in _USAGE_NAMES)
+_USAGE_SUMMED = ", ".join((*_USAGE_NAMES, "storage_kib_seconds"))
+_USAGE_SUMS = ", ".join(f"sum({name})" for name in (*_USAGE_NAMES, "storage_kib_seconds"))
 
 STEPS: tuple[tuple[str, ...], ...] = (
     (
@@ -273,5 +273,14 @@ STEPS: tuple[tuple[str, ...], ...] = (
         ) STRICT
         """,
         "CREATE INDEX idempotency_by_time ON idempotency (made_ns)",
+    ),
+    (
+        # Sums over organisations, under their numbers below zero; sums are only read by them.
+        f"""
+        INSERT INTO usage_rollups (tenant_id, span, start, {_USAGE_SUMMED})
+        SELECT -organisation_id, span, start, {_USAGE_SUMS}
+        FROM usage_rollups JOIN tenants ON tenants.id = tenant_id
+        GROUP BY organisation_id, span, start
+        """,
     ),
 )

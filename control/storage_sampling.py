@@ -88,20 +88,26 @@ class StorageLevels:
         )
         return await self.take({row[0]: 0 for row in rows}) if rows else 0
 
-    async def now(self, tenant_id: int | None = None) -> tuple[int, list[Addition]]:
-        """Bytes stored now by a tenant, or by all, and what is not booked of it yet."""
+    async def now(self, account: int) -> tuple[int, list[Addition]]:
+        """Bytes stored now by a tenant (or the others of control/rollups.py that have a tenant id),
+        and what is not booked of it yet."""
         second = self._clock.wall_ns() // 1_000_000_000
-        one = "" if tenant_id is None else " AND tenant_id = ?"
-        # Of all tenants, those that were booked at the same moment count as one.
+        if account == rollups.EVERYONE:
+            whose = "? = 0"
+        elif account > 0:
+            whose = "tenant_id = ?"
+        else:
+            whose = "tenant_id IN (SELECT id FROM tenants WHERE organisation_id = -?)"
+        # Of several tenants, those that were booked at the same moment count as one.
         rows = await self._database.read(
             "SELECT sum(bytes), sum((bytes + 1023) / 1024), booked FROM storage_levels"
-            f" WHERE bytes > 0{one} GROUP BY booked",
-            () if tenant_id is None else (tenant_id,),
+            f" WHERE bytes > 0 AND {whose} GROUP BY booked",
+            (account,),
         )
         open_levels = [
             addition
             for _, whole_kib, since in rows
-            for addition in booked(tenant_id or 0, whole_kib * 1024, since, second)
+            for addition in booked(account, whole_kib * 1024, since, second)
         ]
         return sum(row[0] for row in rows), open_levels
 

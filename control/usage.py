@@ -1,4 +1,4 @@
-"""What a tenant, or everybody together, used in a period and what it costs.
+"""What a tenant, an organisation or everybody together used in a period and what it costs.
 
 Everything comes from the sums in the registry, so asking wakes nobody. What is stored and not
 booked yet is added (control/storage_sampling.py).
@@ -19,7 +19,7 @@ from control.amounts import Amounts
 from control.database import Database
 from control.periods import DAY_SECONDS, HOUR_SECONDS, Span, next_start, start_of
 from control.prices import Cost, Measured, Piece, PriceBook, cost_of_month
-from control.rollups import EVERYONE, Used
+from control.rollups import EVERYONE, Used, of_organisation
 from control.storage_sampling import StorageLevels
 from control.units import system_units
 from dormouse.base.clock import Clock
@@ -38,6 +38,12 @@ class Part:
     end: int
     used: Used
     cost: Cost
+
+    def beside(self, other: "Part | None") -> "Part":
+        """Together with another of the same time."""
+        if other is None:
+            return self
+        return Part(self.start, self.end, self.used + other.used, self.cost + other.cost)
 
     @property
     def units(self) -> Units:
@@ -75,10 +81,13 @@ class Usage:
 
 @dataclass(slots=True)
 class _Month:
-    """The days of a month, of one tenant and of everyone."""
+    """The days of a month, of one account and of its organisation."""
 
     start: int
+    account: int
     own: Days
+    whole: int
+    """The organisation's account."""
     everyone: Days
     tenants: int
     """How many of them `own` is the use of."""
@@ -133,77 +142,100 @@ class UsageReader:
     async def read(
         self, start: int, end: int, *, tenant_id: int = EVERYONE, by_day: bool = False
     ) -> Usage:
-        """The use from `start` to before `end` (days in unix seconds), of a tenant or everyone."""
+        """The use from `start` to before `end` (days in unix seconds), of a tenant or of another
+        account of control/rollups.py."""
         now = self.clock.wall_ns() // 1_000_000_000
-        months, first = [], start_of(Span.MONTH, start)
+        step = DAY_SECONDS if by_day else end - start
+        parts: dict[int, Part] = {}
+        first, months = start_of(Span.MONTH, start), []
         while first < end:
-            months.append(await self._month(first, tenant_id))
+            months = await self._months(first, tenant_id)
+            for month in months:
+                for part in self._parts(month, start, end, step):
+                    parts[part.start] = part.beside(parts.get(part.start))
             first = next_start(Span.MONTH, first)
-        parts = [part for month in months for part in self._parts(month, start, end)]
-        stored, _ = await self.levels.now(None if tenant_id == EVERYONE else tenant_id)
+        stored, _ = await self.levels.now(tenant_id)
         return Usage(
             tenant_id=tenant_id,
             whole=Part(
                 start,
                 end,
-                sum((part.used for part in parts), Used()),
-                sum((part.cost for part in parts), Cost()),
+                sum((part.used for part in parts.values()), Used()),
+                sum((part.cost for part in parts.values()), Cost()),
             ),
-            days=parts if by_day else (),
+            days=[parts[day] for day in sorted(parts)] if by_day else (),
             stored_bytes=stored,
             currency=self.book.currency,
             as_of=now,
             forecast=(
-                await self._forecast(months[-1], tenant_id, now)
+                await self._forecast(months, now)
                 if start <= now < end <= next_start(Span.MONTH, start_of(Span.MONTH, now))
                 else None
             ),
         )
 
-    def _parts(self, month: _Month, start: int, end: int) -> list[Part]:
-        """A part for every day of the period in the month that adds anything."""
+    def _parts(self, month: _Month, start: int, end: int, step: int) -> list[Part]:
+        """The period in the month in steps of days or as a whole, where anything was added."""
         stop = min(next_start(Span.MONTH, month.start), end)
         parts = []
-        day = max(month.start, start)
-        before = month.cost(self.book, day)
-        while day < stop:
-            after = month.cost(self.book, day + DAY_SECONDS)
-            used = month.own.get(day, Used())
+        at = max(month.start, start)
+        before = month.cost(self.book, at)
+        while at < stop:
+            until = min(at + step, stop)
+            after = month.cost(self.book, until)
+            used = _sum(month.own, at, until)
             if used or after != before:
-                parts.append(Part(day, day + DAY_SECONDS, used, _less(after, before)))
-            day, before = day + DAY_SECONDS, after
+                parts.append(Part(at, until, used, _less(after, before)))
+            at, before = until, after
         return parts
 
-    async def _month(self, start: int, tenant_id: int) -> _Month:
+    async def _months(self, start: int, account: int) -> list[_Month]:
+        """One month of an account; of everyone, one for each organisation, for each is charged by
+        itself."""
         end = next_start(Span.MONTH, start)
-        everyone = await self._days(EVERYONE, start, end)
-        own = everyone if tenant_id == EVERYONE else await self._days(tenant_id, start, end)
-        tenants = 1
-        if tenant_id == EVERYONE:
-            tenants = await rollups.count_users(self.database, start)
-        return _Month(start, own, everyone, tenants)
+        if account > EVERYONE:
+            owner = await self.database.read_one(
+                "SELECT organisation_id FROM tenants WHERE id = ?", (account,)
+            )
+            days = await self._days(account, start, end)
+            whole = of_organisation(owner[0]) if owner is not None else account
+            return [_Month(start, account, days, whole, await self._days(whole, start, end), 1)]
+        found = await rollups.organisations(self.database, start)
+        numbers = found if account == EVERYONE else [-account]
+        months = []
+        for number in numbers:
+            whole = of_organisation(number)
+            days = await self._days(whole, start, end)
+            tenants = await rollups.count_users(self.database, start, number)
+            months.append(_Month(start, whole, days, whole, days, tenants))
+        return months
 
     async def _days(self, tenant_id: int, start: int, end: int) -> Days:
         days = await rollups.read(self.database, Span.DAY, start, end, tenant_id=tenant_id)
-        _, levels = await self.levels.now(None if tenant_id == EVERYONE else tenant_id)
+        _, levels = await self.levels.now(tenant_id)
         for each in levels:
             if start <= each.second < end:
                 days[each.second] = days.get(each.second, Used()) + each.used
         return days
 
-    async def _forecast(self, month: _Month, tenant_id: int, now: int) -> Forecast:
-        end = next_start(Span.MONTH, month.start)
+    async def _forecast(self, months: Sequence[_Month], now: int) -> Forecast:
+        end = next_start(Span.MONTH, start_of(Span.MONTH, now))
+        each = [await self._ahead(month, now, end) for month in months]
+        total = sum((_sum(month.own, month.start, end) for month in each), Used())
+        cost = sum((month.cost(self.book, end) for month in each), Cost())
+        return Forecast(end, units_of(total.amounts).total, cost)
+
+    async def _ahead(self, month: _Month, now: int, end: int) -> _Month:
+        """The month with what is expected of its rest."""
         week = now - FORECAST_DAYS * DAY_SECONDS
         week -= week % DAY_SECONDS
         rest: list[Used] = []
-        for number, days in ((tenant_id, month.own), (EVERYONE, month.everyone)):
+        for number, days in ((month.account, month.own), (month.whole, month.everyone)):
             earlier = await self._days(number, week, month.start) if week < month.start else {}
             rest.append(expected({**earlier, **days}, now, end))
         today = now - now % DAY_SECONDS
         later = _later(today, rest[0], month.own), _later(today, rest[1], month.everyone)
-        ahead = replace(month, own=later[0], everyone=later[1])
-        total = _sum(ahead.own, month.start, end)
-        return Forecast(end, units_of(total.amounts).total, ahead.cost(self.book, end))
+        return replace(month, own=later[0], everyone=later[1])
 
 
 def _later(today: int, rest: Used, days: Days) -> Days:

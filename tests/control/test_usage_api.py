@@ -1,7 +1,9 @@
 """Usage as it is read: periods, causes, days, costs, forecasts."""
 
 import asyncio
+import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from control.amounts import Amounts
 from control.database import open_database
 from control.ledger import Ledger, Report
 from control.prices import KIB_SECONDS_PER_GIB_HOUR, PriceBook, Version
+from control.schema import STEPS
 from control.storage_sampling import StorageLevels
 from dormouse.base.clock import ManualClock
 from tests.control.support import FakePeers, api_at
@@ -230,3 +233,47 @@ def test_what_is_no_period_or_no_tenant(tmp_path: Path) -> None:
 
 def test_units_of_the_book_are_the_ledgers() -> None:
     assert KIB_SECONDS_PER_GIB_HOUR == 3600 * _MEBIBYTE
+
+
+def test_each_organisation_has_its_own_allowance(tmp_path: Path) -> None:
+    async def body(world: _World) -> None:
+        made = await world.client.post("/v1/organisations", json={"name": "other"})
+        other = made.json()["id"]
+        shop, spare = await world.tenant("shop"), await world.tenant("spare")
+        made = await world.client.post(
+            "/v1/tenants", json={"name": "theirs", "organisation": other}
+        )
+        theirs = int(made.json()["id"])
+        await world.use(shop, write_requests=150)
+        await world.use(spare, write_requests=50)
+        await world.use(theirs, write_requests=90)
+        await world.levels.take({theirs: 1 << 30})
+        world.clock.advance(3600)
+        costs = [
+            (await world.read(f"/tenants/{each}/usage"))["cost_micros"]
+            for each in (shop, spare, theirs)
+        ]
+        assert costs == [75, 25, 1000]  # 100 units are free for two of them, and for the third
+        for by in ("cause", "day"):
+            everyone = await world.read("/usage", by=by)
+            assert everyone["request_units"] == 290
+            assert everyone["cost_micros"] == 1100
+        assert [day["cost_micros"] for day in everyone["days"]] == [1100]
+
+    _with_world(tmp_path, body)
+
+
+def test_what_was_used_before_organisations_is_theirs(tmp_path: Path) -> None:
+    async def body(world: _World) -> None:
+        shop = await world.tenant("shop")
+        await world.use(shop, write_requests=300)
+        file = tmp_path / "registry.sqlite"
+        with closing(sqlite3.connect(file)) as connection:
+            connection.execute("DELETE FROM usage_rollups WHERE tenant_id < 0")
+            connection.commit()
+            for statement in STEPS[4]:
+                connection.execute(statement)
+            connection.commit()
+        assert (await world.read("/usage"))["cost_micros"] == 200
+
+    _with_world(tmp_path, body)

@@ -27,7 +27,7 @@ _SAMPLES = st.lists(
 
 async def _booked(database: Database, levels: StorageLevels, tenant: int, span: Span) -> int:
     sums = await rollups.read(database, span, 0, 2**40, tenant_id=tenant)
-    _, waiting = await levels.now(tenant or None)
+    _, waiting = await levels.now(tenant)
     return sum(used.storage_kib_seconds for used in sums.values()) + sum(
         each.used.storage_kib_seconds for each in waiting
     )
@@ -94,7 +94,7 @@ def test_all_pages_are_asked_for(tmp_path: Path) -> None:
             source = _Source(dict.fromkeys(range(1, PAGE + 3), 10))
             await sample(levels, source)
             assert source.calls == 2
-            assert (await levels.now())[0] == 10 * (PAGE + 2)
+            assert (await levels.now(0))[0] == 10 * (PAGE + 2)
             assert STORED_BYTES._value.get() == 10 * (PAGE + 2)
 
     asyncio.run(body())
