@@ -75,6 +75,7 @@ TABLE: Mapping[str, Rule] = {
     "DELETE /v1/keys/{id}": Rule(_ALL, _WRITE, Target.KEY),
     "GET /v1/me": Rule(_ALL, _READ),
     "GET /v1/audit": Rule(_ALL, _READ),
+    "GET /v1/organisations/{id}/usage": Rule(_OWNERS, _READ, Target.ORGANISATION),
     "GET /v1/usage": Rule(_ADMIN, _READ),
     "GET /v1/live": Rule(_ADMIN, _READ),
     "GET /v1/status": Rule(_ADMIN, _READ),

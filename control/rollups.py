@@ -98,12 +98,16 @@ async def read(
     return {row[0]: _used(row[1:]) for row in rows}
 
 
-async def users(database: Database, month: int, *, after: int, limit: int) -> list[int]:
-    """Ids of tenants that used anything in a month, by id, a page at a time."""
+async def users(
+    database: Database, month: int, account: int, *, after: int, limit: int
+) -> list[int]:
+    """Ids of tenants of an organisation's account, or of EVERYONE, that used anything in a month,
+    by id, a page at a time."""
     rows = await database.read(
-        "SELECT tenant_id FROM usage_rollups WHERE span = ? AND start = ? AND tenant_id > ?"
+        "SELECT tenant_id FROM usage_rollups JOIN tenants ON tenants.id = tenant_id"
+        " WHERE span = ? AND start = ? AND tenant_id > ? AND ? IN (0, -organisation_id)"
         " ORDER BY tenant_id LIMIT ?",
-        (Span.MONTH, month, max(after, EVERYONE), limit),
+        (Span.MONTH, month, max(after, EVERYONE), account, limit),
     )
     return [row[0] for row in rows]
 

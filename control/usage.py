@@ -139,6 +139,11 @@ class UsageReader:
     book: PriceBook
     clock: Clock
 
+    async def has_organisation(self, number: int) -> bool:
+        """Whether there is or was one."""
+        found = await self.database.read_one("SELECT 1 FROM organisations WHERE id = ?", (number,))
+        return found is not None
+
     async def read(
         self, start: int, end: int, *, tenant_id: int = EVERYONE, by_day: bool = False
     ) -> Usage:

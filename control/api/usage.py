@@ -9,11 +9,13 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from control import rollups
-from control.api.paths import no_tenant, parse_tenant_id
+from control.access import Target
+from control.api.paths import missing, no_tenant, parse_id, parse_tenant_id
 from control.api.problems import Problem, documented
 from control.periods import Span, start_of
 from control.prices import KIB_SECONDS_PER_GIB_HOUR, Cost
 from control.registry import Registry
+from control.rollups import EVERYONE
 from control.tenants import NoSuchTenant
 from control.usage import Part, Usage, UsageReader
 from dormouse.base.ids import TENANT_ID_MAX, TenantId
@@ -31,6 +33,8 @@ _To = Annotated[
     date | None,
     Query(description="The day after the last (UTC); default: after the month of `from`."),
 ]
+
+_By = Annotated[Literal["cause", "day"], Query(description="`day`: days as well.")]
 
 
 class CausesView(BaseModel):
@@ -132,7 +136,7 @@ class TenantLine(BaseModel):
 
 
 class AllUsageView(UsageView):
-    """Of all tenants together, with a page of them."""
+    """Of all tenants, or those of an organisation, together, with a page of them."""
 
     tenants: list[TenantLine] = Field(description="Those with use in the month of `from`, by id.")
     next: int | None = Field(description="`after` of the next page.")
@@ -150,7 +154,7 @@ def add_usage_routes(router: APIRouter, *, usage: UsageReader, registry: Registr
         id: str,  # noqa: A002 - the path's name
         first: _From = None,
         to: _To = None,
-        by: Annotated[Literal["cause", "day"], Query(description="`day`: days as well.")] = "cause",
+        by: _By = "cause",
     ) -> TenantUsageView:
         """What a tenant used and what it costs. Reading wakes nobody."""
         try:
@@ -163,19 +167,13 @@ def add_usage_routes(router: APIRouter, *, usage: UsageReader, registry: Registr
         found = await usage.read(start, end, tenant_id=tenant_id, by_day=by == "day")
         return TenantUsageView(tenant_id=tenant_id, **_fields(found, by_day=by == "day"))
 
-    @router.get("/usage", tags=["usage"], responses=documented(HTTPStatus.UNPROCESSABLE_ENTITY))
-    async def read_usage(
-        first: _From = None,
-        to: _To = None,
-        by: Annotated[Literal["cause", "day"], Query(description="`day`: days as well.")] = "cause",
-        after: Annotated[int, Query(ge=0, le=TENANT_ID_MAX)] = 0,
-        limit: Annotated[int, Query(ge=1, le=_TENANTS_MAX)] = _TENANTS_MAX,
+    async def together(
+        account: int, period: tuple[int, int], by: str, after: int, limit: int
     ) -> AllUsageView:
-        """What all tenants used together, and a page of them with theirs."""
-        start, end = _period(usage, first, to)
-        found = await usage.read(start, end, by_day=by == "day")
+        start, end = period
+        found = await usage.read(start, end, tenant_id=account, by_day=by == "day")
         month = start_of(Span.MONTH, start)
-        ids = await rollups.users(usage.database, month, after=after, limit=limit + 1)
+        ids = await rollups.users(usage.database, month, account, after=after, limit=limit + 1)
         names = await registry.names([TenantId(each) for each in ids[:limit]])
         lines = []
         for each in ids[:limit]:
@@ -183,6 +181,37 @@ def add_usage_routes(router: APIRouter, *, usage: UsageReader, registry: Registr
             lines.append(_line(own, names.get(TenantId(each), "")))
         following = ids[limit - 1] if len(ids) > limit else None
         return AllUsageView(tenants=lines, next=following, **_fields(found, by_day=by == "day"))
+
+    @router.get("/usage", tags=["usage"], responses=documented(HTTPStatus.UNPROCESSABLE_ENTITY))
+    async def read_usage(
+        first: _From = None,
+        to: _To = None,
+        by: _By = "cause",
+        after: Annotated[int, Query(ge=0, le=TENANT_ID_MAX)] = 0,
+        limit: Annotated[int, Query(ge=1, le=_TENANTS_MAX)] = _TENANTS_MAX,
+    ) -> AllUsageView:
+        """What all tenants used together, and a page of them with theirs."""
+        return await together(EVERYONE, _period(usage, first, to), by, after, limit)
+
+    @router.get(
+        "/organisations/{id}/usage",
+        tags=["usage"],
+        responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY),
+    )
+    async def read_organisation_usage(
+        id: str,  # noqa: A002
+        first: _From = None,
+        to: _To = None,
+        by: _By = "cause",
+        after: Annotated[int, Query(ge=0, le=TENANT_ID_MAX)] = 0,
+        limit: Annotated[int, Query(ge=1, le=_TENANTS_MAX)] = _TENANTS_MAX,
+    ) -> AllUsageView:
+        """What the tenants of an organisation used together, and a page of them with theirs."""
+        number = parse_id(id)
+        if number is None or not await usage.has_organisation(number):
+            raise missing(Target.ORGANISATION, id)
+        account = rollups.of_organisation(number)
+        return await together(account, _period(usage, first, to), by, after, limit)
 
 
 def _period(usage: UsageReader, first: date | None, to: date | None) -> tuple[int, int]:

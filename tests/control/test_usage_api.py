@@ -258,7 +258,16 @@ def test_each_organisation_has_its_own_allowance(tmp_path: Path) -> None:
             everyone = await world.read("/usage", by=by)
             assert everyone["request_units"] == 290
             assert everyone["cost_micros"] == 1100
-        assert [day["cost_micros"] for day in everyone["days"]] == [1100]
+            assert by == "cause" or [day["cost_micros"] for day in everyone["days"]] == [1100]
+        ours = await world.read("/organisations/1/usage")
+        assert (ours["request_units"], ours["cost_micros"]) == (200, 100)
+        assert [each["id"] for each in ours["tenants"]] == [shop, spare]
+        found = await world.read(f"/organisations/{other}/usage", by="day")
+        assert (found["storage_bytes"], found["cost_micros"]) == (1 << 30, 1000)
+        assert [each["id"] for each in found["tenants"]] == [theirs]
+        for nobody in ("x", "99"):
+            answer = await world.client.get(f"/v1/organisations/{nobody}/usage")
+            assert answer.status_code == 404
 
     _with_world(tmp_path, body)
 
