@@ -17,8 +17,8 @@ def check_labels(labels: Mapping[str, str]) -> dict[str, str]:
             raise ValueError(
                 "a label's name has 1 to 63 lower-case letters, digits and inner `.`, `_`, `-`, `/`"
             )
-        if len(value) > VALUE_MAX or not value.isprintable():
-            raise ValueError(f"a label's value has at most {VALUE_MAX} printable characters")
+        if len(value) > VALUE_MAX or not (value.isascii() and value.isprintable()):
+            raise ValueError(f"a label's value has at most {VALUE_MAX} printable ASCII characters")
     return dict(sorted(labels.items()))
 
 

@@ -59,6 +59,7 @@ def make_api(router: APIRouter, is_ready: Callable[[], Awaitable[bool]]) -> Fast
         version=metadata.version("dormouse"),
         summary="Tenants of a serverless SQL gateway",
         docs_url=None,
+        openapi_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
@@ -66,8 +67,12 @@ def make_api(router: APIRouter, is_ready: Callable[[], Awaitable[bool]]) -> Fast
     _add_pages(app, is_ready)
     bearer = HTTPBearer(auto_error=False, description="The gate checks it; this documents it.")
     app.include_router(router, dependencies=[Security(bearer)])
-    _finish_document(app)
-    page = docs.render(app.openapi())
+    document = _finished(app.openapi())
+    page = docs.render(document)
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def read_document() -> dict[str, Any]:
+        return document
 
     @app.get("/docs", include_in_schema=False)
     async def read_docs() -> HTMLResponse:
@@ -76,13 +81,13 @@ def make_api(router: APIRouter, is_ready: Callable[[], Awaitable[bool]]) -> Fast
     return app
 
 
-def _finish_document(app: FastAPI) -> None:
-    """Say in the OpenAPI document what FastAPI does not know."""
-    document: dict[str, Any] = app.openapi()
+def _finished(document: dict[str, Any]) -> dict[str, Any]:
+    """The OpenAPI document with what FastAPI does not know."""
     problems.add_schema(document)
     for endpoint in PUBLIC:
         method, _, path = endpoint.partition(" ")
         document["paths"][path][method.lower()]["security"] = []
+    return document
 
 
 def _buckets(per_second: float) -> Buckets:

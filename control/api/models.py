@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
-from control.labels import LABELS_MAX, check_labels
+from control.labels import LABELS_MAX, VALUE_MAX, check_labels
+from control.labels import NAME as LABEL_NAME
 from control.networks import NETWORKS_MAX
 from control.settings import (
     CONNECTIONS_MAX,
@@ -36,7 +37,7 @@ TenantName = Annotated[
         description="1 to 40 lower-case letters, digits and inner dashes; unique among the "
         "living tenants.",
         examples=["demo"],
-        max_length=200,
+        json_schema_extra={"pattern": f"^{TENANT_NAME.pattern}$"},
     ),
     AfterValidator(_is_name),
 ]
@@ -45,6 +46,15 @@ Labels = Annotated[
     Field(
         description=f"At most {LABELS_MAX} names with values, for whoever sorts tenants.",
         examples=[{"stage": "test"}],
+        json_schema_extra={
+            "maxProperties": LABELS_MAX,
+            "propertyNames": {"pattern": f"^{LABEL_NAME.pattern}$"},
+            "additionalProperties": {
+                "type": "string",
+                "maxLength": VALUE_MAX,
+                "pattern": "^[ -~]*$",
+            },
+        },
     ),
     AfterValidator(check_labels),
 ]

@@ -27,7 +27,7 @@ OrganisationName = Annotated[
     Field(
         description="1 to 63 lower-case letters, digits and inner dashes; unique.",
         examples=["acme"],
-        max_length=200,
+        json_schema_extra={"pattern": f"^{ORGANISATION_NAME.pattern}$"},
     ),
     AfterValidator(_is_name),
 ]

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from dormouse.cli.folder import CommandError, DataFolder
+from dormouse.cli.login import read_login
 
 _TIMEOUT_SECONDS = 30.0
 _PAGE = 500
@@ -29,13 +30,17 @@ class Target:
 
 
 def find_target(*, data: Path, api: str | None, key: str | None) -> Target:
-    """The installation that flags and environment name: by URL, or by a local data folder.
+    """The installation that flags and environment name: by URL, or by a local data folder; where
+    none runs in that, the one that was logged in to.
 
     Raises CommandError where there is none.
     """
     api = api or os.environ.get("DORMOUSE_API")
     key = key or os.environ.get("DORMOUSE_API_KEY")
     folder = DataFolder.at(data)
+    kept = read_login()
+    if api is not None and not key and kept is not None and kept[0] == api.rstrip("/"):
+        key = kept[1]
     if api is not None:
         if not api.startswith(("http://", "https://")):
             raise CommandError(f"{api!r} is not the URL of an API", hint="it starts with http")
@@ -46,9 +51,12 @@ def find_target(*, data: Path, api: str | None, key: str | None) -> Target:
         document = json.loads(folder.ready.read_bytes())
         return Target(document["api"], key or document["admin_key"], folder)
     except (OSError, ValueError, KeyError, TypeError):
+        if kept is not None:
+            return Target(kept[0], key or kept[1], None)
         raise CommandError(
             f"no gateway runs with the data folder {folder.root}",
-            hint="start one with `dormouse up`, or name another with --data or --api",
+            hint="start one with `dormouse up`, name another with --data or --api, or log in to one"
+            " with `dormouse login`",
         ) from None
 
 
@@ -67,13 +75,7 @@ class Client:
 
     def tenants(self) -> list[dict[str, Any]]:
         """All tenants."""
-        found: list[dict[str, Any]] = []
-        after: int | None = 0
-        while after is not None:
-            page = self._call("GET", f"/v1/tenants?limit={_PAGE}&after={after}")
-            found += page["tenants"]
-            after = page["next"]
-        return found
+        return self._pages("/v1/tenants", "tenants")
 
     def named(self, name: str) -> dict[str, Any] | None:
         """The tenant of this name."""
@@ -96,6 +98,85 @@ class Client:
     def delete(self, tenant_id: int, *, purge: bool = False) -> dict[str, Any]:
         """DELETE /v1/tenants/{id}; empty once the data is gone."""
         return self._call("DELETE", f"/v1/tenants/{tenant_id}{'?purge=true' if purge else ''}")
+
+    def find_any(self, name: str) -> dict[str, Any]:
+        """See `find`; where there is none that lives, the newest deleted one of this name or id."""
+        try:
+            return self.find(name)
+        except CommandError:
+            deleted = self._pages("/v1/tenants", "tenants", state="deleted")
+        matching = (
+            each
+            for each in reversed(deleted)
+            if name in (each["name"], str(each["id"]), f"{each['name']}-{each['id']}")
+        )
+        found: dict[str, Any] | None = next(matching, None)
+        if found is not None:
+            return found
+        raise CommandError(f"there is no tenant {name!r}", hint="see `dormouse tenant list`")
+
+    def rename(self, tenant_id: int, name: str) -> dict[str, Any]:
+        """PATCH /v1/tenants/{id}."""
+        return self._call("PATCH", f"/v1/tenants/{tenant_id}", {"name": name})
+
+    def restore(self, tenant_id: int, name: str | None) -> dict[str, Any]:
+        """POST /v1/tenants/{id}/restore."""
+        return self._call("POST", f"/v1/tenants/{tenant_id}/restore", {"name": name})
+
+    def reset_password(self, tenant_id: int) -> dict[str, Any]:
+        """POST /v1/tenants/{id}/roles/owner/password."""
+        return self._call("POST", f"/v1/tenants/{tenant_id}/roles/owner/password")
+
+    def me(self) -> dict[str, Any]:
+        """GET /v1/me: the key that asks."""
+        return self._call("GET", "/v1/me")
+
+    def organisations(self) -> list[dict[str, Any]]:
+        """All organisations."""
+        return self._pages("/v1/organisations", "organisations")
+
+    def find_organisation(self, name: str) -> dict[str, Any]:
+        """The organisation of this name, or of this id."""
+        query = urlencode({"name": name})
+        page = self._call("GET", f"/v1/organisations?{query}")["organisations"]
+        if page:
+            named: dict[str, Any] = page[0]
+            return named
+        if name.isdecimal():
+            return self._call("GET", f"/v1/organisations/{name}")
+        raise CommandError(f"there is no organisation {name!r}", hint="see `dormouse org list`")
+
+    def create_organisation(self, name: str, time_zone: str) -> dict[str, Any]:
+        """POST /v1/organisations."""
+        return self._call("POST", "/v1/organisations", {"name": name, "time_zone": time_zone})
+
+    def change_organisation(self, number: int, change: dict[str, Any]) -> dict[str, Any]:
+        """PATCH /v1/organisations/{id}."""
+        return self._call("PATCH", f"/v1/organisations/{number}", change)
+
+    def delete_organisation(self, number: int) -> None:
+        """DELETE /v1/organisations/{id}."""
+        self._call("DELETE", f"/v1/organisations/{number}")
+
+    def keys(self) -> list[dict[str, Any]]:
+        """All keys within reach."""
+        return self._pages("/v1/keys", "keys")
+
+    def create_key(self, body: dict[str, Any]) -> dict[str, Any]:
+        """POST /v1/keys; its text is in the answer."""
+        return self._call("POST", "/v1/keys", body)
+
+    def revoke_key(self, number: int) -> None:
+        """DELETE /v1/keys/{id}."""
+        self._call("DELETE", f"/v1/keys/{number}")
+
+    def operations(self, tenant_id: int) -> list[dict[str, Any]]:
+        """All operations of a tenant."""
+        return self._pages(f"/v1/tenants/{tenant_id}/operations", "operations")
+
+    def operation(self, number: int) -> dict[str, Any]:
+        """GET /v1/operations/{id}."""
+        return self._call("GET", f"/v1/operations/{number}")
 
     def suspend(self, tenant_id: int) -> dict[str, Any]:
         """POST /v1/tenants/{id}/suspend."""
@@ -129,6 +210,17 @@ class Client:
     def status(self) -> dict[str, Any]:
         """GET /v1/status."""
         return self._call("GET", "/v1/status")
+
+    def _pages(self, path: str, field: str, **query: str) -> list[dict[str, Any]]:
+        """Everything that is listed there, page by page."""
+        found: list[dict[str, Any]] = []
+        after: int | None = 0
+        while after is not None:
+            asked = urlencode({**query, "limit": _PAGE, "after": after})
+            page = self._call("GET", f"{path}?{asked}")
+            found += page[field]
+            after = page["next"]
+        return found
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         request = urllib.request.Request(

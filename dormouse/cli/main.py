@@ -8,6 +8,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import TypeAlias
 
+from dormouse.cli.adminflags import (
+    add_key_actions,
+    add_login_flags,
+    add_operation_actions,
+    add_org_actions,
+)
 from dormouse.cli.folder import CommandError
 from dormouse.cli.settings import add_settings_flags
 from dormouse.cli.usageflags import add_usage_flags
@@ -36,7 +42,12 @@ A gateway is found by its data folder (--data, $DORMOUSE_DATA, ./.dormouse), or 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
     given, psql = _split(list(sys.argv[1:] if arguments is None else arguments))
-    options = _parser().parse_args(given)
+    parser = _parser()
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks what could come next
+        import argcomplete
+
+        argcomplete.autocomplete(parser)
+    options = parser.parse_args(given)
     options.psql = psql
     if psql and options.run is not _sql:
         _parser().error("only `sql` takes arguments after --")
@@ -75,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_up(commands)
     _add_tenant(commands)
     _add_sql(commands)
+    _add_access(commands)
     _add_top(commands)
     _add_usage(commands)
     status = commands.add_parser("status", help="show the roles and how many tenants there are")
@@ -197,6 +209,9 @@ def _add_tenant(commands: _Commands) -> None:
         ("show", "show one tenant, its settings, and why it is awake"),
         ("set", "change a tenant's settings"),
         ("explain", "show why a tenant is awake or asleep, and the latest decisions about it"),
+        ("rename", "give a tenant another name; its old addresses stop at once"),
+        ("restore", "bring a deleted tenant back before its grace period is over"),
+        ("password", "give a tenant's owner a new password and print it, this once"),
         ("suspend", "put a tenant to sleep at once; its sessions end"),
         ("delete", "delete a tenant; until its grace period is over it can be restored"),
     ):
@@ -212,10 +227,30 @@ def _add_tenant(commands: _Commands) -> None:
             action.add_argument(
                 "--purge", action="store_true", help="remove its data at once, for good"
             )
+        if name == "rename":
+            action.add_argument("new_name", metavar="NEW", help="its new name")
+        if name == "restore":
+            action.add_argument(
+                "--as", dest="new_name", metavar="NEW", help="under another name than it had"
+            )
         if name == "set":
             add_settings_flags(action)
         _add_target(action)
         action.set_defaults(run=_tenant, action=name)
+
+
+def _add_access(commands: _Commands) -> None:
+    login = commands.add_parser("login", help="keep the URL and key of a gateway elsewhere")
+    add_login_flags(login)
+    login.set_defaults(run=_login)
+    logout = commands.add_parser("logout", help="forget them; the key stays valid")
+    logout.set_defaults(run=_logout)
+    org = commands.add_parser("org", help="list, create, show, set, delete organisations")
+    add_org_actions(org, _add_target, _org)
+    key = commands.add_parser("key", help="list, create, revoke API keys")
+    add_key_actions(key, _add_target, _key)
+    operation = commands.add_parser("operation", help="list and show long actions on tenants")
+    add_operation_actions(operation, _add_target, _operation)
 
 
 def _add_top(commands: _Commands) -> None:
@@ -383,6 +418,36 @@ def _usage(options: argparse.Namespace) -> int:
     from dormouse.cli import usage
 
     return usage.run(options)
+
+
+def _login(options: argparse.Namespace) -> int:
+    from dormouse.cli import login
+
+    return login.run(options)
+
+
+def _logout(options: argparse.Namespace) -> int:
+    from dormouse.cli import login
+
+    return login.forget(options)
+
+
+def _org(options: argparse.Namespace) -> int:
+    from dormouse.cli import org
+
+    return org.run(options)
+
+
+def _key(options: argparse.Namespace) -> int:
+    from dormouse.cli import keys
+
+    return keys.run(options)
+
+
+def _operation(options: argparse.Namespace) -> int:
+    from dormouse.cli import operations
+
+    return operations.run(options)
 
 
 def _upgrade(options: argparse.Namespace) -> int:

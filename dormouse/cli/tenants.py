@@ -30,6 +30,12 @@ def run(options: argparse.Namespace) -> int:
             _set(client, options)
         case "explain":
             _explain(client, options)
+        case "rename":
+            _print(client.rename(client.find(options.name)["id"], options.new_name), options)
+        case "restore":
+            _print(client.restore(client.find_any(options.name)["id"], options.new_name), options)
+        case "password":
+            _password(client, target, options)
         case "suspend":
             _print(client.suspend(client.find(options.name)["id"]), options)
         case _:
@@ -104,6 +110,19 @@ def _delete(client: Client, target: Target, options: argparse.Namespace) -> None
         print(f"  dormouse tenant restore {tenant['id']}")
     else:
         print(f"{address} is deleted" + ("; its data is still being removed." if left else "."))
+
+
+def _password(client: Client, target: Target, options: argparse.Namespace) -> None:
+    tenant = client.find(options.name)
+    reset = client.reset_password(tenant["id"])
+    if target.folder is not None:
+        credentials.keep(target.folder, {**tenant, "password": reset["password"]})
+    if options.json:
+        print_json(reset)
+        return
+    print(f"{tenant['name']}-{tenant['id']} has a new password. Its connection URL:\n")
+    print(f"  {reset['connection_url']}\n")
+    print("It holds from the tenant's next wake on; pods that run know the old one until they end.")
 
 
 def _set(client: Client, options: argparse.Namespace) -> None:

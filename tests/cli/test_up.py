@@ -87,7 +87,7 @@ def test_the_commands_of_a_day(tmp_path: Path) -> None:
         assert _json(running, "tenant", "suspend", "shop")["state"] == "asleep"
         assert "storage" in _dormouse(running, "status").stdout
         assert "--yes" in _dormouse(running, "tenant", "delete", "shop", code=1).stderr
-        assert _json(running, "tenant", "delete", "shop", "--yes")["id"] == made["id"]
+        assert _json(running, "tenant", "delete", "shop", "--yes", "--purge")["id"] == made["id"]
         assert not kept.exists()
         assert _json(running, "tenant", "list") == []
         assert "no tenant" in _dormouse(running, "tenant", "show", "shop", code=1).stderr
