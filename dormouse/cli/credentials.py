@@ -36,6 +36,12 @@ def forget(folder: DataFolder, tenant: dict[str, Any]) -> None:
     _file(folder, tenant).unlink(missing_ok=True)
 
 
+def move(folder: DataFolder, before: dict[str, Any], after: dict[str, Any]) -> None:
+    """Keep the password of a tenant that has another name now, if it was kept."""
+    if _file(folder, before).exists():
+        _file(folder, before).replace(_file(folder, after))
+
+
 def with_password(url: str, password: str) -> str:
     """A connection URL that came without its password, with it."""
     parts = urlsplit(url)

@@ -31,9 +31,9 @@ def run(options: argparse.Namespace) -> int:
         case "explain":
             _explain(client, options)
         case "rename":
-            _print(client.rename(client.find(options.name)["id"], options.new_name), options)
+            _rename(client, target, options)
         case "restore":
-            _print(client.restore(client.find_any(options.name)["id"], options.new_name), options)
+            _restore(client, target, options)
         case "password":
             _password(client, target, options)
         case "suspend":
@@ -110,6 +110,22 @@ def _delete(client: Client, target: Target, options: argparse.Namespace) -> None
         print(f"  dormouse tenant restore {tenant['id']}")
     else:
         print(f"{address} is deleted" + ("; its data is still being removed." if left else "."))
+
+
+def _rename(client: Client, target: Target, options: argparse.Namespace) -> None:
+    before = client.find(options.name)
+    after = client.rename(before["id"], options.new_name)
+    if target.folder is not None:
+        credentials.move(target.folder, before, after)
+    _print(after, options)
+
+
+def _restore(client: Client, target: Target, options: argparse.Namespace) -> None:
+    before = client.find_any(options.name)
+    after = client.restore(before["id"], options.new_name)
+    if target.folder is not None:
+        credentials.move(target.folder, before, after)
+    _print(after, options)
 
 
 def _password(client: Client, target: Target, options: argparse.Namespace) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import psycopg
 import pytest
+from psycopg import conninfo
 
 from bench.gateway import GatewayError, OwnGateway, own_gateway
 from tests.support.gateway import gateway
@@ -84,7 +86,22 @@ def test_the_commands_of_a_day(tmp_path: Path) -> None:
         explained = _json(running, "tenant", "explain", "shop")
         assert "wake" in {each["action"] for each in explained["decisions"]}
         assert [each["name"] for each in _json(running, "top", "--once")["tenants"]] == ["shop"]
+        reset = _json(running, "tenant", "password", "shop")
+        assert kept.read_text().strip() == reset["password"] != made["password"]
         assert _json(running, "tenant", "suspend", "shop")["state"] == "asleep"
+        assert _dormouse(running, "sql", "shop", "--", "-Atc", "SELECT 7").stdout == "7\n"
+        old = conninfo.make_conninfo(reset["connection_url"], password=made["password"])
+        with pytest.raises(psycopg.OperationalError, match="password"):
+            psycopg.connect(old)
+        assert _json(running, "tenant", "rename", "shop", "store")["name"] == "store"
+        assert _dormouse(running, "sql", "store", "--", "-Atc", "SELECT 8").stdout == "8\n"
+        with pytest.raises(psycopg.OperationalError, match="no such tenant"):
+            psycopg.connect(reset["connection_url"])
+        assert "restorable_until" in _json(running, "tenant", "delete", "store", "--yes")
+        assert _json(running, "tenant", "restore", "store", "--as", "shop")["name"] == "shop"
+        assert _dormouse(running, "sql", "shop", "--", "-Atc", "SELECT 9").stdout == "9\n"
+        kinds = [each["kind"] for each in _json(running, "operation", "list", "shop")]
+        assert kinds == ["suspend", "delete", "restore"]
         assert "storage" in _dormouse(running, "status").stdout
         assert "--yes" in _dormouse(running, "tenant", "delete", "shop", code=1).stderr
         assert _json(running, "tenant", "delete", "shop", "--yes", "--purge")["id"] == made["id"]

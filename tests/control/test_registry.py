@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from control.actor import EVERYTHING
+from control.actor import DEFAULT_ORGANISATION, EVERYTHING
 from control.database import RegistryError, open_database
 from control.keys import generate_key, hash_key
 from control.registry import (
@@ -154,6 +154,10 @@ def test_a_tenant_of_an_older_file_gets_one_key_for_good(tmp_path: Path) -> None
         for statement in STEPS[0]:
             connection.execute(statement)
         connection.execute("PRAGMA user_version = 1")
+        connection.execute(
+            "INSERT INTO api_keys (hash, scope, label, created_ns) VALUES (?, 'admin', 'old', 1)",
+            (hash_key("dm_admin_old"),),
+        )
         connection.executemany(
             "INSERT INTO tenants (name, owner, database, scram_verifier, connections_max,"
             " idle_timeout_seconds, created_ns, deleted_ns) VALUES (?, 'o', 'd', 'v', 9, ?, 1, ?)",
@@ -162,13 +166,19 @@ def test_a_tenant_of_an_older_file_gets_one_key_for_good(tmp_path: Path) -> None
     connection.close()
 
     async def body() -> list[Tenant]:
-        async with registry_at(tmp_path) as registry:
-            assert await registry.to_purge(10) == [TenantId(3)]
-            return await registry.page(after=0, limit=10)
+        async with stores_at(tmp_path) as stores:
+            key = await stores.keys.find("dm_admin_old")
+            assert key is not None
+            assert (key.reach, key.label) == (EVERYTHING, "old")
+            (organisation,) = await stores.organisations.page(after=0, limit=10)
+            assert organisation.name == "default"
+            assert await stores.registry.to_purge(10) == [TenantId(3)]
+            return await stores.registry.page(after=0, limit=10)
 
     upgraded = asyncio.run(body())
     assert [len(tenant.session_key) for tenant in upgraded] == [32, 32]
     assert upgraded[0].session_key != upgraded[1].session_key
+    assert {tenant.organisation for tenant in upgraded} == {DEFAULT_ORGANISATION}
     assert upgraded[0].settings == Settings(connections_max=9, idle_timeout_seconds=120)
     assert asyncio.run(body()) == upgraded
     with sqlite3.connect(file) as connection:

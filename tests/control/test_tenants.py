@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from control.operations import Status
+from control.operations import INTERRUPTED, Kind, Status
 from control.tenants import NoSuchTenant
 from dormouse.base import tasks
 from tests.control.support import FakePeers, services_over, stores_at
@@ -74,3 +74,36 @@ def test_one_deletion_that_fails_does_not_hold_up_the_others(tmp_path: Path) -> 
             assert made[0] in await registry.to_purge(10)
 
     asyncio.run(body())
+
+
+def test_what_a_restart_interrupts_goes_on_or_has_failed(tmp_path: Path) -> None:
+    async def interrupted() -> None:
+        peers = FakePeers()
+        peers.away = True
+        async with stores_at(tmp_path) as stores:
+            services = services_over(stores, peers, folder=tmp_path)
+            deleted, _ = await services.tenants.create("a")
+            _, operation = await services.deletion.delete(deleted.id)
+            assert operation.status is Status.RUNNING
+            asleep, _ = await services.tenants.create("b")
+            await stores.operations.start(Kind.SUSPEND, asleep.id)
+
+    async def resumed() -> None:
+        peers = FakePeers()
+        async with stores_at(tmp_path) as stores:
+            await stores.operations.fail_interrupted()
+            services = services_over(stores, peers, folder=tmp_path)
+            working = tasks.spawn(services.deletion.work_forever(), name="delete")
+            async with asyncio.timeout(30):
+                # Only the database tells the end.
+                while await stores.operations.running(Kind.DELETE, 1):  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            await tasks.cancel(working)
+            ended = [await stores.operations.get(number) for number in (1, 2)]
+            assert [each.status for each in ended if each] == [Status.SUCCEEDED, Status.FAILED]
+            assert ended[1] is not None
+            assert ended[1].error == INTERRUPTED
+            assert [what for what, _ in peers.asked] == ["suspend"]
+
+    asyncio.run(interrupted())
+    asyncio.run(resumed())
