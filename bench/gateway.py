@@ -88,8 +88,8 @@ class Gateway:
         self.call("POST", f"/v1/tenants/{tenant_id}/suspend")
 
     def delete(self, tenant_id: int) -> None:
-        """Delete a tenant and its data."""
-        self.call("DELETE", f"/v1/tenants/{tenant_id}")
+        """Delete a tenant, and its data at once."""
+        self.call("DELETE", f"/v1/tenants/{tenant_id}?purge=true")
 
     def roles(self) -> dict[str, dict[str, Any]]:
         """Every role with its pid and state."""
