@@ -62,6 +62,13 @@ class FrameDecoder:
         else:
             self._more += data
 
+    @property
+    def following(self) -> int:
+        """The kind of the message that `next` gives next, 0 where nothing of it is here."""
+        if self._at < len(self._data):
+            return self._data[self._at]
+        return self._more[0] if self._more else 0
+
     def next(self) -> Frame | None:
         """The next whole message, None until more is fed. Raises ProtocolViolation."""
         data, at = self._data, self._at

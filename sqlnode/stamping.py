@@ -60,7 +60,9 @@ async def open_tenant(
     Settings(request.settings, internal={})  # a bad default must fail the stamp, not every login
     tenant_id = TenantId(request.tenant_id)
     seals = Seals(request.session_key, tenant_id) if request.session_key else None
-    client = KvClient(request.storage_address, credentials, tenant=tenant_id, pod=pod_id)
+    client = KvClient(
+        request.storage_address, credentials, tenant=tenant_id, pod=pod_id, keeps_catalog=True
+    )
     client.start()
     try:
         catalog = await _first_catalog(client, request, settings.storage_seconds)

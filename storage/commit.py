@@ -85,7 +85,7 @@ def judge(intent: Intent, tenant: Tenant, records: dict[bytes, Record]) -> None:
     for key, version in intent.guards.items():
         since, payload = records[key]
         if (since if payload is not None else 0) != version:
-            raise Refusal(kv.Error.CONFLICT, "a guard does not hold", key=key)
+            raise Refusal(kv.Error.CONFLICT, "a guard does not hold", key=key, version=since)
     for key in intent.absent:
         if records[key][1] is not None:
             raise Refusal(kv.Error.KEY_EXISTS, "the key exists", key=key, version=records[key][0])

@@ -81,7 +81,7 @@ class Table:
     """Rows come from the catalog instead of storage (pg_catalog, information_schema)."""
     version: int = 0
     """How often the shape that writers rely on has changed. A writer's commit demands that this
-    version was not ended (`sqlnode.catalog.store.guard_table`)."""
+    version was not ended (`sqlnode.catalog.store.shape_key`)."""
     tenant: int = 0
     """Whose keyspace the rows are in."""
     layouts: tuple[tuple[int, ...], ...] = ()

@@ -8,14 +8,30 @@
 Nothing there at all is the catalog of a fresh tenant: schemas public, pg_catalog and
 information_schema. Making a tenant writes nothing.
 
-*One DDL at a time.* Whoever changes the catalog first locks the head and learns from its commit
-time whether the picture it has is the newest: every change writes the head, so the head's time is
-the catalog's version. If not, the statement is analysed anew.
+*One DDL at a time*, on all the tenant's pods together. Whoever changes the catalog first locks the
+head and learns from its commit time whether the picture it has is the newest: every change writes
+the head, so the head's time is the catalog's version. If not, the statement is analysed anew. OIDs
+are handed out under that lock too.
 
 *Writers and shapes.* A pod must not commit rows that were encoded for a shape the table no longer
-has. A scan does not tell commit times, so a writer cannot guard the descriptor's. Instead whoever
-changes a shape marks the old one as ended, by a key of its own, and every writer's commit demands
-that there is no such mark for the shape it used.
+has, and no row may slip past an index while it is being built. So whoever changes a shape marks the
+old one as ended, by a key of its own, and the locks of these marks are the tables' locks
+(`sqlnode.kv.marks`):
+
+                               lock of the shape's mark   waits for
+    SELECT                     none: it has its snapshot  nobody
+    SELECT … FOR UPDATE        KEY_SHARE                  ALTER, DROP, TRUNCATE
+    INSERT, UPDATE, DELETE     SHARE                      the same, and CREATE INDEX
+    CREATE INDEX               NO_KEY_UPDATE              those who write
+    ALTER, DROP, TRUNCATE      UPDATE                     those who write or have locked rows
+
+They are held to the end of the transaction, as PostgreSQL's are. What differs is SELECT: it neither
+waits nor is waited for, but goes on with the snapshot and the catalog it began with.
+
+*Readers and versions.* Every pod keeps a picture of its own. A statement's first request proves its
+version (`sqlnode.kv.transaction`), and a DDL's commit is answered only when every other pod has the
+new picture (`sqlnode.kv.following`), so that a statement which asks storage nothing, such as
+one on pg_class, is up to date too.
 """
 
 from typing import TYPE_CHECKING
@@ -150,23 +166,10 @@ def _end_shape(transaction: Transaction, table: Table) -> None:
 
 def shape_key(table: Table) -> bytes:
     """The key that exists once this shape of the table has ended."""
-    return _ended_key(table, (table.oid, table.version))
-
-
-def table_gate(table: Table) -> bytes:
-    """What the shape keys of all versions of a table start with: its gate (`kv.gates`)."""
-    return _ended_key(table, (table.oid,))
-
-
-def _ended_key(table: Table, values: tuple[int, ...]) -> bytes:
     prefix = keys.index_prefix(TenantId(table.tenant), _ENDED_TABLE, 1)
-    return keys.key_encoder(prefix, [KeyColumn("int"), KeyColumn("int")])(values)
-
-
-def guard_table(transaction: Transaction, table: Table) -> None:
-    """Let the commit fail with 40001 if the table's shape has changed by then. Every writer of
-    rows or index entries calls it (once per statement is enough)."""
-    transaction.guard(shape_key(table), 0)
+    return keys.key_encoder(prefix, [KeyColumn("int"), KeyColumn("int")])(
+        (table.oid, table.version)
+    )
 
 
 def _key(catalog: Catalog, kind: int, oid: int | None = None) -> bytes:

@@ -26,6 +26,7 @@ def _returning(compiler: PlanCompiler, layout: Layout, node: Any) -> tuple[Pipel
 
 @compiles(nodes.Insert)
 def _insert(compiler: PlanCompiler, node: nodes.Insert) -> Compiled:
+    compiler.uses_shape(node.table, "share")
     child, _ = compiler.node(node.child)
     known = codecs(node.table)
     whole = tuple(range(len(node.table.live)))
@@ -79,6 +80,7 @@ def _strength(node: nodes.Update | nodes.Delete) -> str:
 def _source(
     compiler: PlanCompiler, node: nodes.Update | nodes.Delete
 ) -> tuple[Source, Layout, int, list[int]]:
+    compiler.uses_shape(node.table, "share")
     known = codecs(node.table)
     scan = node.child
     strength = _strength(node)
@@ -155,6 +157,7 @@ def _lock_rows(compiler: PlanCompiler, node: nodes.LockRows) -> Compiled:
     child, layout = compiler.node(node.child)
     tables = []
     for target in node.targets:
+        compiler.uses_shape(target.table, "key_share")
         places = [
             (at, expr.column)
             for at, expr in enumerate(layout.exprs)
@@ -163,7 +166,14 @@ def _lock_rows(compiler: PlanCompiler, node: nodes.LockRows) -> Compiled:
         decoder = codecs(target.table).decoder(tuple(column for _, column in places))
         key = layout.exprs.index(RowKey(target.entry))
         tables.append(
-            LockedTable(key, [at for at, _ in places], decoder.decode, target.strength, target.wait)
+            LockedTable(
+                target.table.name,
+                key,
+                [at for at, _ in places],
+                decoder.decode,
+                target.strength,
+                target.wait,
+            )
         )
     recheck, _ = compiler.rowset.pipeline(layout, node.recheck, layout.exprs)
     output, result = compiler.rowset.pipeline(layout, None, node.output)

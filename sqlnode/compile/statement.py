@@ -56,7 +56,7 @@ def _compiled(plan: nodes.Plan, param_types: tuple[int, ...]) -> "CompiledPlan":
         for number, cte in enumerate(plan.ctes)
         if isinstance(cte.node, nodes.Insert | nodes.Update | nodes.Delete)
     ]
-    return CompiledPlan(plan, param_types, operator, eager)
+    return CompiledPlan(plan, param_types, operator, eager, tuple(compiler.shapes.items()))
 
 
 class CompiledPlan:
@@ -68,10 +68,12 @@ class CompiledPlan:
         param_types: tuple[int, ...],
         operator: Operator,
         eager: Sequence[tuple[int, Operator]],
+        shapes: Sequence[tuple[bytes, str]],
     ) -> None:
         self._plan = plan
         self._operator = operator
         self._eager = tuple(eager)
+        self._shapes = shapes
         self._slots = plan.slots
         self._counts = plan.command is tree.Command.SELECT
         self.columns = result_columns(plan)
@@ -82,6 +84,8 @@ class CompiledPlan:
     async def run(self, execution: Execution) -> AsyncIterator[Batch]:
         """See Executable.run."""
         runtime = Runtime(execution, self._slots)
+        for mark, strength in self._shapes:
+            execution.transaction.use_shape(mark, strength=strength)
         batches = self._operator.run(runtime)
         try:
             for number, operator in self._eager:

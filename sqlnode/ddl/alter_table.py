@@ -33,14 +33,15 @@ async def alter_table(execution: Execution, node: Any) -> str:
     if node.missing_ok and change.find_table(node.relation) is None:
         change.notice(f'relation "{node.relation.relname}" does not exist, skipping')
         return "ALTER TABLE"
-    oid = change.table(node.relation).oid
+    target = change.table(node.relation)
     commands = [each.alter_table_cmd for each in node.cmds]
     for command in commands:
         if command.subtype not in _STEPS:
             name = _pb.AlterTableType.Name(command.subtype).removeprefix("AT_")
             raise unsupported(f"ALTER TABLE {name}")
+    await change.claim(target)
     for command in sorted(commands, key=lambda each: _STEPS[each.subtype][0]):
-        table = change.catalog.table_by_oid(oid)
+        table = change.catalog.table_by_oid(target.oid)
         if table is None:
             raise RuntimeError("a table went away under its own ALTER TABLE")
         change.put(await _STEPS[command.subtype][1](change, table, command))

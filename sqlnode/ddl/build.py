@@ -1,17 +1,16 @@
 """Filling indexes and moving rows, a bounded batch at a time.
 
-    close the table's gate ──▶ new snapshot ──▶ scan ──▶ encode ──▶ load ──▶ flush ──▶ next page
+    claim the table ──▶ new snapshot ──▶ scan ──▶ encode ──▶ load ──▶ flush ──▶ next page
 
-Commits of other sessions of the pod that wrote to the table wait at the gate until this transaction
-ends, so no row slips past the snapshot (`sqlnode.kv.gates`). The new key range is nobody's yet:
-loading it takes no locks, and duplicates show up among the transaction's own writes.
+The table is claimed (`Change.claim`): who wrote to it has committed, and nobody else does until
+this transaction ends, so no row slips past the snapshot. The new key range is nobody's yet: loading
+it takes no locks, and duplicates show up among the transaction's own writes.
 """
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 from sqlnode import sqlstate
-from sqlnode.catalog import store
 from sqlnode.catalog.descriptors import Index, Table
 from sqlnode.ddl.change import Change
 from sqlnode.errors import SqlError
@@ -24,8 +23,8 @@ from sqlnode.types.registry import by_oid
 
 
 async def build_index(change: Change, table: Table, index: Index) -> None:
-    """Fill a secondary index from the table's rows. Raises SqlError 23505."""
-    await _open_snapshot(change, table)
+    """Fill a secondary index from the rows of a claimed table. Raises SqlError 23505."""
+    await change.transaction.begin_statement()
     layout, at = RowLayout(table), IndexKeys(table, index)
     execution = change.execution
     async for keys, values in _rows(execution, table):
@@ -35,12 +34,12 @@ async def build_index(change: Change, table: Table, index: Index) -> None:
 
 
 async def rewrite(change: Change, before: Table, after: Table) -> Table:
-    """Move all rows of `before` to where `after` has them, and build its indexes anew.
+    """Move the rows of `before`, a claimed table, to where `after` has them, and its indexes too.
 
     Answers `after` with fresh key ranges; those of `before` are retired. The rows' bytes stay as
     they are, so both must have the same layouts. Raises SqlError 23502, 23505.
     """
-    await _open_snapshot(change, before)
+    await change.transaction.begin_statement()
     after = with_fresh_ranges(change, after)
     layout, to = RowLayout(before), row_keys(after)
     checked = [
@@ -87,8 +86,9 @@ def retire_all(change: Change, table: Table) -> None:
 
 
 async def check_rows(change: Change, before: Table, after: Table) -> None:
-    """Look at every row for NULLs in columns that `after` makes NOT NULL. Raises SqlError 23502."""
-    await _open_snapshot(change, before)
+    """Look at every row of a claimed table for NULLs in columns that `after` makes NOT NULL.
+    Raises SqlError 23502."""
+    await change.transaction.begin_statement()
     layout = RowLayout(before)
     async for _keys, values in _rows(change.execution, before):
         check_not_null(after, layout.decode_many(values))
@@ -175,11 +175,6 @@ def _load_entries(
     taken = execution.transaction.load([key for key, _ in entries], [value for _, value in entries])
     if taken is not None:
         raise duplicate(table, index, at, rows[taken], execution.functions)
-
-
-async def _open_snapshot(change: Change, table: Table) -> None:
-    await change.transaction.hold_commits(store.table_gate(table))
-    await change.transaction.begin_statement()
 
 
 async def _rows(

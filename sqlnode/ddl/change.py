@@ -4,7 +4,10 @@
     …                                           # edit change.catalog
     change.finish()                             # buffered; the transaction's own catalog from now
 
-Nothing is visible to others before the transaction commits, and rolling back undoes it all.
+Nothing is visible to others before the transaction commits, and rolling back undoes it all. A
+statement that changes a table claims it first, which waits for those who write to it and holds back
+others, on every pod. What it claims is the shape the table had when the statement began: in
+a transaction of several such statements the first one's claim is on the shape that others know.
 """
 
 from collections.abc import Iterable, Mapping
@@ -36,6 +39,14 @@ class Change:
         """Become the one who changes the catalog. Raises CatalogStale."""
         await store.begin_change(execution.transaction, execution.catalog)
         return cls(execution)
+
+    async def claim(self, *tables: Table, building: bool = False) -> None:
+        """Wait for transactions that write to tables, or have locked rows there, and hold back
+        others until this one ends. `building`: row locks do not matter. Raises SqlError 40P01,
+        55P03, 57014."""
+        strength = "no_key_update" if building else "update"
+        for table in tables:
+            await self.transaction.change_shape(store.shape_key(table), strength=strength)
 
     def finish(self) -> None:
         """Buffer the changes; the session sees them from its next statement on."""

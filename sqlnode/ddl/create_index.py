@@ -35,6 +35,7 @@ async def create_index(execution: Execution, node: Any) -> str:
         names = [_name(table, column.number) for column in columns]
         name = choose_name(change.catalog, table.schema, table.name, *names, "idx")
     index = Index(change.new_oid(), name, change.new_oid(), columns, unique=node.unique)
+    await change.claim(table, building=True)
     await build_index(change, table, index)
     change.put(replace(table, indexes=(*table.indexes, index), version=table.version + 1))
     change.finish()

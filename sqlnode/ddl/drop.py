@@ -29,7 +29,7 @@ async def drop(execution: Execution, node: Any) -> str:
             return _nothing_dropped(execution, node, kind)
         raise unsupported(f"DROP {kind}")
     change = await Change.begin(execution)
-    handler(change, node)
+    await handler(change, node)
     change.finish()
     return tag
 
@@ -55,7 +55,7 @@ def target_of(wrapped: Any) -> Any:
     return SimpleNamespace(relname=name, schemaname=schema[-1] if schema else "")
 
 
-def _drop_tables(change: Change, node: Any) -> None:
+async def _drop_tables(change: Change, node: Any) -> None:
     gone: list[Table] = []
     for wrapped in node.objects:
         target = target_of(wrapped)
@@ -72,10 +72,11 @@ def _drop_tables(change: Change, node: Any) -> None:
             )
         else:
             _missing(change, node, target, "table", sqlstate.UNDEFINED_TABLE)
+    await change.claim(*gone)
     change.drop(gone)
 
 
-def _drop_indexes(change: Change, node: Any) -> None:
+async def _drop_indexes(change: Change, node: Any) -> None:
     for wrapped in node.objects:
         target = target_of(wrapped)
         found = _index(change, target)
@@ -96,6 +97,7 @@ def _drop_indexes(change: Change, node: Any) -> None:
                 f"cannot drop index {index.name} because {what} requires it",
                 hint=f"You can drop {what} instead.",
             )
+        await change.claim(table)
         change.retire(table, [index])
         rest = tuple(each for each in table.indexes if each is not index)
         change.put(replace(table, indexes=rest, version=table.version + 1))
@@ -118,7 +120,7 @@ def _missing(change: Change, node: Any, target: Any, kind: str, code: str) -> No
     change.notice(f'{kind} "{target.relname}" does not exist, skipping')
 
 
-def _drop_schemas(change: Change, node: Any) -> None:
+async def _drop_schemas(change: Change, node: Any) -> None:
     for wrapped in node.objects:
         name = wrapped.string.sval
         schema = change.catalog.user_schemas.get(name)
@@ -137,6 +139,7 @@ def _drop_schemas(change: Change, node: Any) -> None:
             key=lambda table: table.oid,
         )
         _check_dependents(change, node, name, inside)
+        await change.claim(*inside)
         change.drop(inside)
         rest = {key: each for key, each in change.catalog.user_schemas.items() if key != name}
         change.put_schemas(rest)

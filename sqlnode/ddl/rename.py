@@ -27,7 +27,7 @@ async def rename(execution: Execution, node: Any) -> str:
         _rename_index(change, node)
         tag = "ALTER INDEX"
     elif kind in (_pb.OBJECT_TABLE, _pb.OBJECT_COLUMN, _pb.OBJECT_TABCONSTRAINT):
-        _rename_in_table(change, node)
+        await _rename_in_table(change, node)
         tag = "ALTER TABLE"
     else:
         name = _pb.ObjectType.Name(kind).removeprefix("OBJECT_").replace("_", " ")
@@ -36,11 +36,12 @@ async def rename(execution: Execution, node: Any) -> str:
     return tag
 
 
-def _rename_in_table(change: Change, node: Any) -> None:
+async def _rename_in_table(change: Change, node: Any) -> None:
     if node.missing_ok and change.find_table(node.relation) is None:
         change.notice(f'relation "{node.relation.relname}" does not exist, skipping')
         return
     table = change.table(node.relation)
+    await change.claim(table)
     if node.rename_type == _pb.OBJECT_TABLE:
         if change.catalog.name_taken(table.schema, node.newname):
             raise relation_exists(node.newname)

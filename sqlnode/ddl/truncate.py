@@ -16,6 +16,7 @@ async def truncate(execution: Execution, node: Any) -> str:
         table = change.table(wrapped.range_var)
         if table not in tables:
             tables.append(table)
+    await change.claim(*tables)
     for table in tables:
         retire_all(change, table)
         change.put(with_fresh_ranges(change, table))

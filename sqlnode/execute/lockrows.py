@@ -4,20 +4,24 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sqlnode import sqlstate
+from sqlnode.errors import SqlError
 from sqlnode.execute.api import Batch, Row
 from sqlnode.execute.locking import replaced
 from sqlnode.execute.runtime import Operator, Runtime
 from sqlnode.execute.scans import close
 from sqlnode.execute.stages import Pipeline
+from sqlnode.kv.api import Locked
 
 _LOCK_ROWS = 256
 
 
 @dataclass(frozen=True, slots=True)
 class LockedTable:
-    """A table to lock in: the place of its row key, the places of those of its columns that the
+    """A table to lock in: its name, the place of its row key, the places of its columns that the
     rows carry, and how to decode just these."""
 
+    name: str
     key: int
     columns: Sequence[int]
     decode: Callable[[bytes], Row]
@@ -71,7 +75,7 @@ class LockRows:
             keyed = [place for place, row in alive if row[table.key] is not None]
             by_place = dict(alive)
             keys = [by_place[place][table.key] for place in keyed]
-            found = await runtime.transaction.lock(keys, strength=table.strength, wait=table.wait)
+            found = await _lock(runtime, table, keys)
             gone: set[int] = set()
             for place, newest in zip(keyed, found, strict=True):
                 if not newest.locked or (newest.changed and newest.value is None):
@@ -86,3 +90,12 @@ class LockRows:
             if place not in changed or await self._recheck.apply([row], runtime):
                 kept.append(row)
         return await self._output.apply(kept, runtime) if kept else []
+
+
+async def _lock(runtime: Runtime, table: LockedTable, keys: Sequence[bytes]) -> list[Locked]:
+    try:
+        return await runtime.transaction.lock(keys, strength=table.strength, wait=table.wait)
+    except SqlError as error:
+        if table.wait == "nowait" and error.sqlstate == sqlstate.LOCK_NOT_AVAILABLE:
+            error.message = f'could not obtain lock on row in relation "{table.name}"'
+        raise

@@ -101,8 +101,27 @@ class Transaction(Protocol):
         """Buffer a deletion of a key that is locked."""
         ...
 
-    def guard(self, key: bytes, version: int) -> None:
-        """Let the commit fail with 40001 unless the newest version of `key` is `version`."""
+    def use_shape(self, mark: bytes, *, strength: str = "share") -> None:
+        """Rely on the shape of a table whose end `mark` would tell: to write rows (`share`), or to
+        lock some (`key_share`). Who changes it is waited for, and waits. The lock is taken with the
+        next request that locks anything, at the latest with the commit. Where the shape has ended,
+        that raises CatalogStale."""
+        ...
+
+    async def lock_shapes(self) -> None:
+        """Take now the locks of shapes that no request has taken along. Raises CatalogStale."""
+        ...
+
+    def keep_shapes(self) -> None:
+        """The statement has ended and the transaction stays open: shapes it uses are locked soon,
+        even if it does nothing more."""
+        ...
+
+    async def change_shape(self, mark: bytes, *, strength: str) -> None:
+        """Become the one who may end the shape of `mark`: wait for transactions that write
+        (`no_key_update`), or also those that have locked rows (`update`), and let later ones wait.
+        What they wrote is in every snapshot taken from now on, which is what building an index
+        needs; the next read takes a new one under every isolation level."""
         ...
 
     def retire(self, start: bytes, end: bytes) -> None:
@@ -111,13 +130,6 @@ class Transaction(Protocol):
 
     def change_catalog(self) -> None:
         """Let the commit give the tenant's catalog a new version."""
-        ...
-
-    async def hold_commits(self, gate: bytes) -> None:
-        """Close a gate: until this transaction ends, no other one of this pod that is guarded by a
-        key starting with `gate` commits; those that are committing are waited for. What they wrote
-        is in every snapshot taken from now on, which is what building an index needs. The next
-        read takes a new snapshot under every isolation level."""
         ...
 
     @property

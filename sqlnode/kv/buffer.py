@@ -62,6 +62,12 @@ class WriteBuffer:
         """Whether writes have been staged."""
         return self._file is not None
 
+    @property
+    def statement_has_writes(self) -> bool:
+        """Whether the current statement has written."""
+        staged = bool(self._runs) and self._runs[-1].statement == self._statement
+        return bool(self._current) or staged
+
     # --- writing ---
 
     def put(self, key: bytes, value: bytes | None) -> None:

@@ -30,7 +30,7 @@ from proto import kv_pb2 as kv
 from proto.kv_pb2_grpc import KvStub
 from sqlnode.kv.calls import Call, Calls, Limits
 from sqlnode.kv.errors import KvRefused, StreamLost, connection_lost, outcome_unknown, sql_error
-from sqlnode.kv.gates import Gates
+from sqlnode.kv.following import CatalogFollower
 from sqlnode.kv.rowids import Numbers
 from sqlnode.kv.transaction import Isolation, KvTransaction
 from sqlnode.kv.usage import KvUsage
@@ -57,14 +57,19 @@ class KvClient:
     """A stream to storage under a tenant's certificate. `start` it before use, `close` it after."""
 
     def __init__(
-        self, address: str, credentials: Credentials, *, tenant: TenantId, pod: PodId
+        self,
+        address: str,
+        credentials: Credentials,
+        *,
+        tenant: TenantId,
+        pod: PodId,
+        keeps_catalog: bool = False,
     ) -> None:
+        """`keeps_catalog`: storage is to count on a copy of the catalog from the first frame on."""
         self.tenant = tenant
         self.pod = pod
         self.epoch = 1
         """Counts streams: what was locked, pinned or staged under another epoch is gone."""
-        self.catalog_version_seen = 0
-        """The catalog version storage named when the current stream was opened."""
         self.greeted = asyncio.Event()
         """Set once storage has answered for the first time."""
         self._address = address
@@ -75,7 +80,8 @@ class KvClient:
         self._wake: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._greeted = False
-        self._gates = Gates()
+        self.catalog = CatalogFollower(self._wake_writer, follows=keeps_catalog)
+        """What the pod has of the catalog, if it keeps a copy."""
         self._row_ids = self.numbers(ROW_ID_COUNTER, first=1)
 
     def __repr__(self) -> str:
@@ -102,6 +108,7 @@ class KvClient:
 
     async def close(self) -> None:
         """End the stream; whatever still waits fails with StreamLost."""
+        await self.catalog.close()
         await tasks.cancel(self._task)
         self._calls.stream_broke()
         self._calls.fail_waiting(StreamLost(sent=False))
@@ -118,7 +125,6 @@ class KvClient:
         """A new transaction; costs no round trip. End it with `commit` or `rollback`."""
         return KvTransaction(
             self,
-            self._gates,
             self._row_ids.take,
             isolation=isolation,
             read_only=read_only,
@@ -208,6 +214,9 @@ class KvClient:
     ) -> None:
         is_lock = request.HasField("lock")
         self._calls.add(Call(request, future, bound, retry, request.ByteSize() + 8, is_lock))
+        self._wake_writer()
+
+    def _wake_writer(self) -> None:
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
@@ -246,10 +255,11 @@ class KvClient:
                     raise _StreamEnded(f"{await stream.code()}: {await stream.details()}")
                 if frame.HasField("hello"):
                     self._hello(frame.hello)
+                if frame.catalog_version:
+                    self.catalog.told(frame.catalog_version)
                 for reply in frame.replies:
                     self._calls.answer(reply)
-                if self._wake is not None and not self._wake.done():
-                    self._wake.set_result(None)
+                self._wake_writer()
         finally:
             stream.cancel()
             await tasks.cancel(writer)
@@ -259,7 +269,7 @@ class KvClient:
             raise _StreamEnded(f"storage speaks version {hello.protocol_version}")
         self._greeted = True
         self.greeted.set()
-        self.catalog_version_seen = hello.catalog_version
+        self.catalog.told(hello.catalog_version)
         limits = self._calls.limits
         limits.frame_bytes_max = hello.frame_bytes_max or limits.frame_bytes_max
         limits.txn_bytes_max = hello.txn_bytes_max or limits.txn_bytes_max
@@ -270,14 +280,23 @@ class KvClient:
         hello = kv.Hello(protocol_version=PROTOCOL_VERSION, tenant_id=self.tenant, pod_id=self.pod)
         frame = self._calls.next_frame() or kv.ClientFrame()
         frame.hello.CopyFrom(hello)
+        frame.catalog_seen = self.catalog.seen
+        self.catalog.take()
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
             # A stream that is gone is the reader's to notice.
             while True:
                 await stream.write(frame)
-                while (following := self._calls.next_frame()) is None:
+                while (following := self._next_frame()) is None:
                     self._wake = loop.create_future()
                     await self._wake
                 frame = following
+
+    def _next_frame(self) -> kv.ClientFrame | None:
+        frame, seen = self._calls.next_frame(), self.catalog.take()
+        if seen:
+            frame = frame or kv.ClientFrame()
+            frame.catalog_seen = seen
+        return frame
 
 
 class _StreamEnded(Exception):

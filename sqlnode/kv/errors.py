@@ -31,14 +31,18 @@ class StreamLost(Exception):
 
 
 class CatalogStale(DormouseError):
-    """The statement was analysed with an outdated catalog; `version` is the current one."""
+    """A statement was planned with an outdated catalog, or rows were written for a shape that their
+    table no longer has. `version`: a catalog at least this new knows better."""
 
     sqlstate = sqlstate.SERIALIZATION_FAILURE
     blame = Blame.SERVICE
     retryable = True
 
     def __init__(self, version: int) -> None:
-        super().__init__("could not serialize access due to a concurrent change of the schema")
+        super().__init__(
+            "could not serialize access due to a concurrent change of the schema",
+            hint="The transaction might succeed if retried.",
+        )
         self.version = version
 
 
@@ -120,17 +124,6 @@ def connection_lost() -> SqlError:
     """A transaction's locks or snapshot went with the stream: it can only be begun again."""
     error = SqlError(_SERIALIZE, _LOST, hint="The transaction might succeed if retried.")
     error.blame, error.retryable = Blame.STORAGE, True
-    return error
-
-
-def shape_changed() -> SqlError:
-    """Rows were written for a shape that their table no longer has."""
-    error = SqlError(
-        _SERIALIZE,
-        "could not serialize access due to a concurrent change of the schema",
-        hint="The transaction might succeed if retried.",
-    )
-    error.blame, error.retryable = Blame.USER, True
     return error
 
 

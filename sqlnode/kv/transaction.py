@@ -12,17 +12,21 @@ REPEATABLE READ the first read pins, for the whole transaction.
     READ COMMITTED   get(0) ─▶ @71   get(71, pin)   ┃ next statement ┃   get(0) ─▶ @85
     REPEATABLE READ  get(0, pin) ─▶ @71   get(71)   ┃                ┃   get(71)
 
+The catalog. The first request of a statement proves the catalog version it was planned with, and
+is refused (CatalogStale) if that is not the one its snapshot is of. The statement's later reads are
+at that snapshot, so they need no proof: what happens to the schema meanwhile is not in it. What is
+locked is newer than the snapshot; there the marks of the tables stand in (`sqlnode.kv.marks`).
+
 Writes wait in a `WriteBuffer` and go with the commit message; a bulk write that calls `flush`
-stages them in pieces before. A commit whose stream breaks is asked after by its number; only when
-storage does not say in time is the outcome reported as unknown (08007).
+stages them in pieces before. A commit that must wait for a lock can be told to give up; one whose
+stream breaks is asked after by its number, and only when storage does not say in time is the
+outcome reported as unknown (08007).
 """
 
 from __future__ import annotations  # the client makes transactions
 
 import asyncio
-import struct
 from collections import deque
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -34,18 +38,19 @@ from sqlnode.kv import overlay
 from sqlnode.kv.api import Locked, Page
 from sqlnode.kv.buffer import MISSING, Missing, WriteBuffer
 from sqlnode.kv.errors import (
+    CatalogStale,
     KvRefused,
     StreamLost,
     connection_lost,
-    shape_changed,
     sql_error,
 )
+from sqlnode.kv.heldlocks import HeldLocks
+from sqlnode.kv.marks import STRENGTHS, Marks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from sqlnode.kv.client import KvClient
-    from sqlnode.kv.gates import Gates
 
 STAGE_BYTES = 1 << 20
 """Buffered bytes past which `flush` stages; also the size of a staged piece."""
@@ -56,16 +61,10 @@ PIECES_IN_FLIGHT = 4
 """Staged pieces sent and not yet answered, so that both sides work at the same time."""
 LOCKS_PER_REQUEST = 2_048
 KEYS_PER_REQUEST = 4_096
+KEEP_SECONDS = 0.005
+"""How long a transaction is silent before marks that nothing has taken along go by themselves."""
 _PIN_ASKED = -1
-LOCKS_REMEMBERED = 65_536
-"""Locked keys whose values are kept, to spare a second round trip for the same row."""
 
-_STRENGTHS = {
-    "key_share": kv.KEY_SHARE,
-    "share": kv.SHARE,
-    "no_key_update": kv.NO_KEY_UPDATE,
-    "update": kv.UPDATE,
-}
 _WAITS = {"wait": kv.WAIT, "nowait": kv.NOWAIT, "skip_locked": kv.SKIP_LOCKED}
 
 
@@ -76,20 +75,12 @@ class Isolation(Enum):
     REPEATABLE_READ = "repeatable read"
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
-    mode: int
-    value: bytes | None
-    version: int
-
-
 class KvTransaction:
     """See `sqlnode.kv.api.Transaction`. Used by one task at a time."""
 
     def __init__(
         self,
         client: KvClient,
-        gates: Gates,
         take_row_ids: Callable[[int], Awaitable[range]],
         *,
         isolation: Isolation = Isolation.READ_COMMITTED,
@@ -98,13 +89,12 @@ class KvTransaction:
     ) -> None:
         self.isolation = isolation
         self.catalog_version = catalog_version
-        """The catalog the statement was analysed with; every read and lock proves it (0: no)."""
+        """The catalog the statement was planned with; its first request proves it (0: no)."""
         self.lock_timeout_ms = 0
         self.commit_time = 0
         """Set by a commit that wrote."""
         self._read_only = read_only
         self._client = client
-        self._gates = gates
         self._take_row_ids = take_row_ids
         self._buffer = WriteBuffer()
         self._number = 0
@@ -112,11 +102,15 @@ class KvTransaction:
         self._snapshot = 0
         self._pinned = 0
         self._newest_seen = 0
-        self._held: dict[bytes, _Held] = {}
-        self._guards: dict[bytes, int] = {}
+        self._held = HeldLocks()
+        self._marks = Marks()
+        self._keeping: asyncio.TimerHandle | None = None
+        self._proven = False
+        self._committing = 0
+        """The id of the commit request that is on its way."""
         self._retired: list[tuple[bytes, bytes]] = []
         self._changes_catalog = False
-        self._marks: list[tuple[int, bool]] = []
+        self._levels: list[tuple[int, bool]] = []
         self._staging: deque[asyncio.Future[kv.Reply]] = deque()
         self._ended = False
 
@@ -152,35 +146,42 @@ class KvTransaction:
         """Whether a commit would write."""
         return bool(self._buffer) or bool(self._retired) or self._changes_catalog
 
-    @property
-    def changes_catalog(self) -> bool:
-        """Whether a commit would give the catalog a new version."""
-        return self._changes_catalog
+    def take_back_statement(self) -> bool:
+        """Let the statement that runs begin anew; False where it cannot, for it has written, or has
+        a snapshot that it must keep."""
+        if self._buffer.statement_has_writes:
+            return False
+        if self.isolation is Isolation.REPEATABLE_READ and self._newest_seen:
+            return False
+        self._marks.take_back()
+        return True
 
     # --- statements and savepoints ---
 
     async def begin_statement(self) -> None:
         """See `Transaction.begin_statement`."""
         self._buffer.next_statement()
+        self._marks.next_statement()
         if self.isolation is Isolation.READ_COMMITTED:
             self._snapshot = 0
+            self._proven = False
 
     def savepoint(self) -> int:
         """Begin a level that can be undone; answers its number, counted from 0."""
         level = self._buffer.savepoint()
-        self._marks[level:] = [(len(self._retired), self._changes_catalog)]
+        self._levels[level:] = [(len(self._retired), self._changes_catalog)]
         return level
 
     def release(self, level: int) -> None:
         """Keep what was written since savepoint `level` and forget the savepoint."""
         self._buffer.release(level)
-        del self._marks[level:]
+        del self._levels[level:]
 
     async def rollback_to(self, level: int) -> None:
         """Undo what was written since savepoint `level`, which stays. Locks are kept."""
-        retired, self._changes_catalog = self._marks[level]
+        retired, self._changes_catalog = self._levels[level]
         del self._retired[retired:]
-        del self._marks[level + 1 :]
+        del self._levels[level + 1 :]
         back = self._buffer.rollback_to(level)
         for at in range(0, len(back), KEYS_PER_REQUEST):
             # The keys are locked, or were new: the newest values are what they were before.
@@ -242,6 +243,7 @@ class KvTransaction:
         """Send a read with the statement's snapshot, pinned where more than one read uses it."""
         snapshot = self._snapshot
         pin = pin or self.isolation is Isolation.REPEATABLE_READ
+        self._prove(request)
         target = request.get if request.HasField("get") else request.scan
         target.snapshot = snapshot
         if self._pinned != snapshot if snapshot else pin:
@@ -253,6 +255,7 @@ class KvTransaction:
         return self._send(request, bound=bound, retry=not bound)
 
     def _saw(self, snapshot: int) -> None:
+        self._proven = True
         if not self._snapshot:
             self._snapshot = snapshot
             if self._pinned == _PIN_ASKED:
@@ -265,7 +268,7 @@ class KvTransaction:
         self, keys: Sequence[bytes], *, strength: str = "update", wait: str = "wait"
     ) -> list[Locked]:
         """See `Transaction.lock`."""
-        mode = _STRENGTHS[strength]
+        mode = STRENGTHS[strength]
         known = [self._known(key, mode) for key in keys]
         asked = [key for key, own in zip(keys, known, strict=True) if own is None]
         if not asked:
@@ -278,15 +281,7 @@ class KvTransaction:
         own = self._buffer.newest(key)
         if not isinstance(own, Missing):
             return Locked(own, changed=False)
-        held = self._held.get(key)
-        if held is not None and held.mode >= mode and held.mode >= kv.SHARE:
-            return Locked(
-                held.value, self._is_changed(held.value, held.version), True, held.version
-            )
-        return None
-
-    def _is_changed(self, value: bytes | None, version: int) -> bool:
-        return self._snapshot != 0 and (value is None or version > self._snapshot)
+        return self._held.find(key, mode, self._snapshot)
 
     def _lock_snapshot(self) -> int:
         return self._snapshot if self.isolation is Isolation.REPEATABLE_READ else 0
@@ -306,14 +301,10 @@ class KvTransaction:
             part = keys[at : at + LOCKS_PER_REQUEST]
             reply = await self._lock_part(part, mode, wait, snapshot)
             self._newest_seen = max(self._newest_seen, reply.snapshot)
+            self._proven = True
             if not self._snapshot and not snapshot:
                 self._snapshot = reply.snapshot
-            versions = struct.unpack(f"<{len(part)}Q", reply.versions)
-            values = blocks.unpack(reply.values)
-            for key, value, version, got in zip(part, values, versions, reply.locked, strict=True):
-                if got:
-                    self._remember(key, _Held(mode, value, version))
-                locked.append(Locked(value, self._is_changed(value, version), got == 1, version))
+            locked += self._held.take(part, reply, mode, self._snapshot)
         return locked
 
     async def _lock_part(
@@ -326,20 +317,17 @@ class KvTransaction:
             timeout_ms=self.lock_timeout_ms,
             snapshot=snapshot,
         )
+        marks = self._marks.join(lock)
         request = kv.Request(lock=lock)
+        self._prove(request)
         self._enlist(request)
         try:
-            return (await self._reply(self._send(request, bound=True))).lock
+            reply = (await self._reply(self._send(request, bound=True))).lock
         except asyncio.CancelledError:
             self._client.cancel(request.id)
             raise
-
-    def _remember(self, key: bytes, held: _Held) -> None:
-        before = self._held.get(key)
-        if before is not None and before.mode > held.mode:
-            held = _Held(before.mode, held.value, held.version)
-        if before is not None or len(self._held) < LOCKS_REMEMBERED:
-            self._held[key] = held
+        self._marks.held(marks, lock.marks_mode)
+        return reply
 
     # --- writes ---
 
@@ -359,7 +347,7 @@ class KvTransaction:
         """Position of the first unique key that exists; locks those it must ask for."""
         asked = [at for at, checked in enumerate(unique) if checked]
         checked_keys = [keys[at] for at in asked]
-        if self._held.keys().isdisjoint(checked_keys) and self._buffer.are_new(checked_keys):
+        if self._held.disjoint(checked_keys) and self._buffer.are_new(checked_keys):
             return await self._first_existing(keys, asked)
         seen: set[bytes] = set()
         asked = []
@@ -409,10 +397,6 @@ class KvTransaction:
         self._check_writable()
         self._buffer.put(key, None)
 
-    def guard(self, key: bytes, version: int) -> None:
-        """See `Transaction.guard`."""
-        self._guards[key] = version
-
     def retire(self, start: bytes, end: bytes) -> None:
         """See `Transaction.retire`."""
         self._check_writable()
@@ -423,10 +407,42 @@ class KvTransaction:
         self._check_writable()
         self._changes_catalog = True
 
-    async def hold_commits(self, gate: bytes) -> None:
-        """See `Transaction.hold_commits`."""
-        await self._gates.close(gate, self)
+    # --- the shapes of tables ---
+
+    def use_shape(self, mark: bytes, *, strength: str = "share") -> None:
+        """See `Transaction.use_shape`."""
+        self._marks.use(mark, STRENGTHS[strength])
+
+    async def lock_shapes(self) -> None:
+        """See `Transaction.lock_shapes`."""
+        if self._marks:
+            await self._lock_part((), kv.SHARE, "wait", 0)
+
+    async def change_shape(self, mark: bytes, *, strength: str) -> None:
+        """See `Transaction.change_shape`."""
+        mode = STRENGTHS[strength]
+        [locked] = await self._lock([mark], mode, "wait", 0)
+        if locked.value is not None:
+            raise CatalogStale(locked.version)
+        self._marks.held([mark], mode)
         self._snapshot = self._pinned = 0
+
+    def keep_shapes(self) -> None:
+        """See `Transaction.keep_shapes`."""
+        if self._keeping is None and self._marks.silent:
+            loop = asyncio.get_running_loop()
+            self._keeping = loop.call_later(KEEP_SECONDS, self._announce_marks)
+
+    def _announce_marks(self) -> None:
+        self._keeping = None
+        if self._marks.silent and not self._committing:
+            # Nobody waits for the answer: until a reply tells that they are locked they are
+            # guards of the commit too.
+            lock = kv.Lock(keys=blocks.pack([]), mode=kv.SHARE)
+            self._marks.join(lock)
+            request = kv.Request(lock=lock)
+            self._enlist(request)
+            self._client.send(request, epoch=self._epoch)
 
     async def row_ids(self, count: int) -> range:
         """See `Transaction.row_ids`."""
@@ -444,6 +460,7 @@ class KvTransaction:
 
     async def _stage(self) -> None:
         """Send all buffered writes ahead, a bounded number of pieces on their way at a time."""
+        await self.lock_shapes()
         piece_bytes = min(STAGE_BYTES, self._client.limits.frame_bytes_max // 2)
         for piece in self._buffer.take_pieces(piece_bytes):
             await self._staged(PIECES_IN_FLIGHT - 1)
@@ -469,24 +486,23 @@ class KvTransaction:
     async def commit(self) -> int:
         """Make the writes durable and end; the commit time, 0 where there was nothing to write.
 
-        Raises SqlError 40001 (a guard, a lost stream), 53100, 54000, 58030, 08007. Cancelling the
-        awaiting task does not stop a commit that was sent; its outcome is then not reported.
+        Raises CatalogStale (a changed shape), SqlError 40001 (a lost stream), 40P01, 55P03, 57014
+        (see `give_up`), 53100, 54000, 58030, 08007. Cancelling the awaiting task does not stop a
+        commit that was sent; its outcome is then not reported.
         """
         if not self.has_writes:
             self.rollback()
             return 0
-        guarded = list(self._guards)
-        try:
-            await self._gates.enter(guarded, self)
-        except asyncio.CancelledError:
-            self.rollback()
-            raise
         try:
             self.commit_time = await self._commit()
         finally:
-            self._gates.leave(guarded)
             self._finish()
         return self.commit_time
+
+    def give_up(self) -> None:
+        """Let a commit that waits for a lock end with 57014; one that has got them goes on."""
+        if self._committing:
+            self._client.cancel(self._committing)
 
     async def _commit(self) -> int:
         try:
@@ -499,11 +515,13 @@ class KvTransaction:
             raise
         request = self._commit_request()
         try:
-            return (await self._client.call(request, epoch=self._epoch)).commit.commit_time
+            answer = self._client.call(request, epoch=self._epoch)
+            self._committing = request.id
+            return (await answer).commit.commit_time
         except KvRefused as refused:
             self._tell_end()
-            if refused.code == kv.Error.CONFLICT and refused.key in self._guards:
-                raise shape_changed() from refused
+            if refused.code == kv.Error.CONFLICT and self._marks.is_guard(refused.key):
+                raise CatalogStale(refused.version) from refused
             raise sql_error(refused) from refused
         except StreamLost as lost:
             if lost.sent and (time := await self._client.resolve(self._number)):
@@ -516,7 +534,8 @@ class KvTransaction:
         commit = kv.Commit(
             writes=_packed(self._buffer.take_rest()),
             snapshot=self._newest_seen,
-            guards=[kv.Guard(key=key, version=version) for key, version in self._guards.items()],
+            guards=self._marks.guards(),
+            timeout_ms=self.lock_timeout_ms,
             retired=[kv.Range(start=start, end=end) for start, end in self._retired],
             changes_catalog=self._changes_catalog,
         )
@@ -536,7 +555,9 @@ class KvTransaction:
         self._ended = True
         self._buffer.close()
         self._held.clear()
-        self._gates.open_all(self)
+        if self._keeping is not None:
+            self._keeping.cancel()
+            self._keeping = None
         while self._staging:
             self._staging.popleft().add_done_callback(_ignore)
 
@@ -550,11 +571,13 @@ class KvTransaction:
             self._epoch = self._client.epoch
         request.txn = self._number
 
+    def _prove(self, request: kv.Request) -> None:
+        if not self._proven:
+            request.catalog_version = self.catalog_version
+
     def _send(
         self, request: kv.Request, *, bound: bool = False, retry: bool = False
     ) -> asyncio.Future[kv.Reply]:
-        if self.catalog_version:
-            request.catalog_version = self.catalog_version
         return self._client.call(request, epoch=self._epoch if bound else 0, retry=retry)
 
     async def _reply(self, sent: asyncio.Future[kv.Reply]) -> kv.Reply:

@@ -42,6 +42,7 @@ from sqlnode.session.session import Session
 from sqlnode.session.transactions import Block
 from sqlnode.types import oids
 
+_SYNC = ord("S")
 _log = logging.getLogger(__name__)
 
 
@@ -266,13 +267,16 @@ class Backend:
         if len(planned.param_types) != len(params):
             raise SqlError("42P02", "there is no parameter $1")
         portal = Portal("", planned, params)
-        tag = await self._run_portal(portal, describe=True)
+        tag = await self._run_portal(portal, describe=True, alone=not many)
         if last:
             await session.finish()
         session.connection.send(replies.command_complete(tag))
 
-    async def _run_portal(self, portal: Portal, *, describe: bool, limit: int = 0) -> str:
-        """Run a portal (on); its command tag, empty where it has paused."""
+    async def _run_portal(
+        self, portal: Portal, *, describe: bool, limit: int = 0, alone: bool = False
+    ) -> str:
+        """Run a portal (on); its command tag, empty where it has paused. `alone`: if it begins a
+        transaction, nothing else follows in that."""
         session = self.session
         planned = portal.planned
         if planned.executable is None:
@@ -285,12 +289,13 @@ class Backend:
                 session.shape(portal, answer.columns, portal.asked_formats)
                 portal.open(answer.batches, answer.execution)
         elif not portal.started:
-            await session.start_query(portal)
+            if planned.executable.writes:
+                await session.run_write(portal, alone=alone)
+            else:
+                await session.start_query(portal)
             portal.tag, portal.counted = planned.executable.tag, True
             if describe:
                 session.shape(portal, portal.planned.columns)
-            if portal.columns is not None and planned.executable.writes:
-                await portal.hold()
         elif portal.columns is None:
             raise SqlError("55000", f'portal "{portal.name}" cannot be run')
         if describe:
@@ -485,7 +490,8 @@ class Backend:
         if not utility.is_exit(portal.planned.raw):
             session.transactions.refuse_failed()
         session.transactions.start()
-        tag = await self._run_portal(portal, describe=False, limit=message.rows_max)
+        alone = session.connection.following == _SYNC
+        tag = await self._run_portal(portal, describe=False, limit=message.rows_max, alone=alone)
         send(replies.command_complete(tag) if tag else replies.PORTAL_SUSPENDED)
 
     async def _close(self, frame: Frame) -> None:

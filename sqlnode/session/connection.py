@@ -179,6 +179,11 @@ class Connection(asyncio.Protocol):
                 self._channel().write(data)
 
     @property
+    def following(self) -> int:
+        """The kind of the message that comes next, 0 if none is here."""
+        return self._decoder.following
+
+    @property
     def crowded(self) -> bool:
         """Whether enough has gathered for `drain` to be worth calling."""
         return self._out_bytes >= GATHER_BYTES or self._write_paused

@@ -7,13 +7,14 @@ from sqlnode.catalog.descriptors import Column, Table
 from sqlnode.errors import SqlError
 
 if TYPE_CHECKING:
+    from sqlnode.catalog.catalog import Catalog
     from sqlnode.session.session import Session
 
 
-def table_of(session: "Session", relation: Any) -> Table:
+def table_of(session: "Session", catalog: "Catalog", relation: Any) -> Table:
     """The table that COPY names. Raises SqlError 42P01."""
     name, schema = relation.relname, relation.schemaname or None
-    table = session.catalog.relation(name, schema=schema, search_path=session.context.search_path())
+    table = catalog.relation(name, schema=schema, search_path=session.context.search_path())
     if table is None:
         shown = f"{schema}.{name}" if schema else name
         raise SqlError("42P01", f'relation "{shown}" does not exist')

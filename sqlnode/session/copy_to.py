@@ -61,7 +61,7 @@ async def _opened(session: "Session", raw: RawStatement) -> Portal:
     if node.HasField("query"):
         statement = inner(raw, node.query)
     else:
-        table = table_of(session, node.relation)
+        table = table_of(session, session.catalog, node.relation)
         names = [item.string.sval for item in node.attlist]
         chosen = ", ".join(_quoted(column.name) for column in columns_of(table, names))
         statement = parse(f"SELECT {chosen} FROM {_quoted(table.schema)}.{_quoted(table.name)}")[0]

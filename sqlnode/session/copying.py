@@ -7,14 +7,16 @@ as many rows. An error names its line, as PostgreSQL's context does.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pgwire import backend as replies
 from pgwire.frontend import CopyData, CopyFail
 from sqlnode.catalog.descriptors import Column, Table
+from sqlnode.catalog.store import shape_key
 from sqlnode.errors import SqlError, unsupported
 from sqlnode.execute.api import Execution, Row
 from sqlnode.execute.writer import TableWriter
+from sqlnode.kv.errors import CatalogStale
 from sqlnode.parse import RawStatement, parse
 from sqlnode.session.copy_binary import BinaryReader, Record
 from sqlnode.session.copy_columns import ColumnReader
@@ -23,6 +25,7 @@ from sqlnode.session.copy_target import columns_of, table_of
 from sqlnode.session.copy_text import CsvReader, Fields, TextReader
 from sqlnode.session.copy_to import copy_to
 from sqlnode.session.portal import Portal
+from sqlnode.session.transactions import STALE_RETRIES_MAX
 from sqlnode.session.utility import Answer, CopyStates
 from sqlnode.types.base import Value
 from sqlnode.types.registry import by_oid
@@ -65,13 +68,8 @@ async def _copy_from(
     if node.HasField("where_clause"):
         raise unsupported("COPY FROM with WHERE")
     session.look_again()
-    table = table_of(session, node.relation)
-    if table.virtual:
-        raise SqlError("42501", f"permission denied for table {table.name}")
-    if session.transactions.read_only:
-        raise SqlError("25006", "cannot execute COPY FROM in a read-only transaction")
+    table, execution = await _claimed(session, node.relation)
     columns = columns_of(table, [item.string.sval for item in node.attlist])
-    execution = await session.execution()
     loader = _Loader(session, table, columns, execution, await _defaults(session, table, columns))
     connection = session.connection
     connection.send(replies.copy_in_response(len(columns), binary=options.binary))
@@ -80,6 +78,28 @@ async def _copy_from(
     count = await _load(loader, options, states, session.codec)
     states.copy_in_ended()
     return Answer(f"COPY {count}")
+
+
+async def _claimed(session: "Session", relation: Any) -> tuple[Table, Execution]:
+    """The table to copy into. Its shape is locked, so that it is the same when the data have come.
+
+    Raises SqlError 42P01, 42501, 25006.
+    """
+    for _ in range(STALE_RETRIES_MAX):
+        execution = await session.execution()
+        table = table_of(session, execution.catalog, relation)
+        if table.virtual:
+            raise SqlError("42501", f"permission denied for table {table.name}")
+        if session.transactions.read_only:
+            raise SqlError("25006", "cannot execute COPY FROM in a read-only transaction")
+        execution.transaction.use_shape(shape_key(table))
+        try:
+            await execution.transaction.lock_shapes()
+        except CatalogStale as stale:
+            await session.catch_up(stale)
+        else:
+            return table, execution
+    raise CatalogStale(0)
 
 
 async def _load(

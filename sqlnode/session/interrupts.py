@@ -7,12 +7,13 @@ cancellation turned back into the error that caused it:
     cancel_requested ──▶ pending error ──▶ task.cancel() ──▶ CancelledError in the wait
                                                                  └─ `cause` ──▶ SqlError 57014
 
-A commit that has been sent is not interrupted: its outcome would be unknown. `shielded` marks it;
-what came meanwhile is met at the next statement, except a plain cancel, which was too late.
+A commit that has been sent is not interrupted: its outcome would be unknown. `shielded` marks it.
+It is asked to give up instead, which it can do as long as it waits for a lock, and says whether it
+did. Where it did not, a cancel was too late and is forgotten; the end of the session is met next.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from dormouse.base.clock import Clock
@@ -38,6 +39,7 @@ class SessionInterrupts:
         self._running = False
         self._waits = False
         self._shielded = False
+        self._give_up: Callable[[], None] | None = None
         self._cancelling = False
         self._timer: asyncio.TimerHandle | None = None
         self.task: asyncio.Task[None] | None = None
@@ -73,13 +75,19 @@ class SessionInterrupts:
         self._waits = False
 
     @contextmanager
-    def shielded(self) -> Iterator[None]:
-        """What runs here is not interrupted."""
-        self._shielded = True
+    def shielded(self, give_up: Callable[[], None]) -> Iterator[None]:
+        """What runs here is not interrupted, but asked to `give_up` with 57014."""
+        self._shielded, self._give_up = True, give_up
         try:
             yield
+        except SqlError as error:
+            if error.sqlstate == "57014" and isinstance(self._pending, SqlError):
+                raise self._pending from None
+            raise
         finally:
-            self._shielded = False
+            self._shielded, self._give_up = False, None
+            if isinstance(self._pending, SqlError):
+                self._pending = None
 
     async def checkpoint(self) -> None:
         """See `execute.api.Interrupts.checkpoint`."""
@@ -99,15 +107,21 @@ class SessionInterrupts:
         self._interrupt(SqlError("57014", "canceling statement due to statement timeout"))
 
     def _interrupt(self, error: SqlError) -> None:
-        if self._running and not self._shielded and self._pending is None:
+        if self._running and self._pending is None:
             self._pending = error
-            self._cancel_task()
+            self._stop()
 
     def end_session(self, error: SqlError | None) -> None:
         """End the session as soon as it can be: at once if it waits for its client."""
         self._pending = SessionEnded(error)
-        if (self._running or self._waits) and not self._shielded:
+        if self._running or self._waits:
+            self._stop()
+
+    def _stop(self) -> None:
+        if not self._shielded:
             self._cancel_task()
+        elif self._give_up is not None:
+            self._give_up()
 
     def _cancel_task(self) -> None:
         if self.task is not None and not self.task.done() and not self._cancelling:

@@ -160,28 +160,40 @@ class Session:
         version = await self.tenant.kv.current_catalog_version()
         if version <= before.version:
             return False
-        await self.tenant.reload_catalog()
+        await self.tenant.reload_catalog(version)
         return True
+
+    async def catch_up(self, stale: CatalogStale) -> None:
+        """A statement met an outdated catalog: let it begin anew with the newest, or raise where it
+        has left something behind."""
+        if not self.transactions.take_back_statement():
+            raise stale
+        await self.tenant.reload_catalog(stale.version)
+        self.look_again()
 
     async def fresh(self, planned: Planned) -> Planned:
         """The same statement planned for the catalog as it is now."""
         if planned.catalog is self.transactions.catalog or planned.executable is None:
             return planned
         again = await self.plan(planned.raw, planned.param_types)
-        if again.columns != planned.columns:
+        if _row_shape(again) != _row_shape(planned):
             raise SqlError("0A000", "cached plan must not change result type")
         return again
 
     # --- running -----------------------------------------------------------------------------
 
-    async def execution(self, params: tuple[Value, ...] = ()) -> Execution:
-        """A statement's snapshot and surroundings; paused portals are read to their end first."""
+    async def execution(
+        self, params: tuple[Value, ...] = (), catalog: "Catalog | None" = None
+    ) -> Execution:
+        """A statement's snapshot and surroundings; paused portals are read to their end first.
+        `catalog` is what it was planned with, where it was."""
         if self.portals:
             await self._hold_paused()
-        transaction = await self.transactions.statement()
+        catalog = catalog or self.transactions.catalog
+        transaction = await self.transactions.statement(catalog)
         return Execution(
             transaction=transaction,
-            catalog=self.transactions.catalog,
+            catalog=catalog,
             functions=self.context,
             interrupts=self.interrupts,
             params=params,
@@ -202,21 +214,46 @@ class Session:
         for attempt in range(STALE_RETRIES_MAX + 1):
             planned = portal.planned = await self.fresh(portal.planned)
             self._check_writable(planned)
-            execution = await self.execution(portal.params)
+            execution = await self.execution(portal.params, planned.catalog)
             executable = planned.executable
             if executable is None:
                 raise RuntimeError("a utility statement has no plan")
             batches = executable.run(execution)
             try:
                 first = await anext(batches, None)
-            except CatalogStale:
-                if attempt == STALE_RETRIES_MAX or not self.transactions.can_replan():
+            except CatalogStale as stale:
+                if attempt == STALE_RETRIES_MAX:
                     raise
-                await self.tenant.reload_catalog()
-                self.look_again()
+                await self.catch_up(stale)
                 continue
             portal.open(_resumed(first, batches), execution)
             return
+
+    async def run_write(self, portal: Portal, *, alone: bool) -> None:
+        """Let a portal of a statement that writes begin, and run it to its end.
+
+        `alone`: nothing else is in its implicit transaction, which is committed before anybody is
+        told anything. Where the commit finds that the schema has changed meanwhile, all begins
+        anew: as in PostgreSQL, where such a statement waits for the change before it looks.
+        """
+        alone = alone and self.transactions.is_fresh
+        for attempt in range(STALE_RETRIES_MAX + 1):
+            await self.start_query(portal)
+            await portal.hold()
+            if not alone:
+                return
+            self.portals.pop(portal.name, None)  # it is to outlive the end of its transaction
+            try:
+                await self.finish()
+            except CatalogStale as stale:
+                if attempt == STALE_RETRIES_MAX:
+                    raise
+                await portal.close()
+                await self.tenant.reload_catalog(stale.version)
+                self.transactions.start()
+                self.look_again()
+            else:
+                return
 
     def _check_writable(self, planned: Planned) -> None:
         executable = planned.executable
@@ -291,8 +328,10 @@ class Session:
                 await self.close_portal(name)
 
     async def finish(self) -> None:
-        """End an implicit transaction."""
-        if not self.transactions.in_block and self.transactions.active:
+        """A query or a pipeline is over: end an implicit transaction."""
+        if self.transactions.in_block:
+            self.transactions.statement_ended()
+        elif self.transactions.active:
             if self.portals:
                 await self.end_transaction_portals(committed=True)
             await self.transactions.finish()
@@ -313,6 +352,12 @@ class Session:
             await portal.close()
         self.portals.clear()
         self.transactions.abandon()
+
+
+def _row_shape(planned: Planned) -> list[tuple[str, int, int]] | None:
+    """What a client relies on: not where columns come from, which may have been made anew."""
+    columns = planned.columns
+    return None if columns is None else [(each.name, each.type, each.typmod) for each in columns]
 
 
 async def _resumed(first: Batch | None, rest: AsyncIterator[Batch]) -> AsyncIterator[Batch]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _PID_MAX = 2**31 - 1
+_RELOADS_MAX = 3
 
 
 @dataclass(eq=False)
@@ -55,12 +56,13 @@ class Tenant:
     """Sessions running a statement now."""
     plans: PlanCache = field(init=False)
     _mock_secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
-    _reloading: "asyncio.Task[Catalog] | None" = None
+    _reloading: "asyncio.Task[None] | None" = None
 
     def __post_init__(self) -> None:
         self.plans = PlanCache(self.limits.plans_max)
         self.refused_templates = RefusedTemplates()
         self.idle_since = self.clock.monotonic()
+        self.kv.catalog.start(self.catalog.version, self._caught_up)
 
     def verifier(self, user: str) -> tuple[Verifier, bool]:
         """What `user`'s password is checked against, and whether that is doomed to fail."""
@@ -103,24 +105,32 @@ class Tenant:
             return 0.0
         return max(self.clock.monotonic() - self.idle_since, 0.0)
 
-    async def reload_catalog(self) -> "Catalog":
-        """Read the catalog again; callers that come meanwhile share the one read."""
-        if self._reloading is None or self._reloading.done():
-            self._reloading = spawn(self._read_catalog(), name="catalog reload")
-        return await asyncio.shield(self._reloading)
+    async def reload_catalog(self, version: int) -> None:
+        """See that the catalog has at least this version; callers share one read."""
+        for _ in range(_RELOADS_MAX):
+            if self.catalog.version >= version:
+                return
+            if self._reloading is None or self._reloading.done():
+                self._reloading = spawn(self._read_catalog(), name="catalog reload")
+            # A read that had begun before may bring less than is wanted; the next brings it.
+            await asyncio.shield(self._reloading)
 
-    async def _read_catalog(self) -> "Catalog":
+    async def _read_catalog(self) -> None:
         with system_work():
             catalog = await store.load(self.kv, owner=self.owner, database=self.database)
-        if catalog.version >= self.catalog.version:
+        if catalog.version > self.catalog.version:
             self.catalog = catalog
+            self.kv.catalog.saw(catalog.version)
         _log.info("catalog read", extra={"version": catalog.version})
-        return self.catalog
 
-    async def catalog_committed(self) -> None:
-        """A transaction that changed the catalog has committed."""
+    async def _caught_up(self, version: int) -> int:
+        await self.reload_catalog(version)
+        return self.catalog.version
+
+    async def catalog_committed(self, version: int) -> None:
+        """A transaction that changed the catalog has committed, at this time."""
         try:
-            await self.reload_catalog()
+            await self.reload_catalog(version)
         except DormouseError:
             # The commit stands. Whoever meets the outdated catalog reads it again.
             _log.warning("catalog not read after a change", exc_info=True)

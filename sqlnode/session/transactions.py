@@ -86,6 +86,7 @@ class Transactions:
         self._savepoints: list[_Savepoint] = []
         self._begun = settings.mark()
         self._catalog: Catalog | None = None
+        self._frozen: Catalog | None = None
         self._started = False
         self._facts_of = -1
         self._kv_isolation = Isolation.READ_COMMITTED
@@ -109,8 +110,9 @@ class Transactions:
 
     @property
     def catalog(self) -> "Catalog":
-        """The catalog statements see: the pod's, or the one this transaction has made."""
-        return self._catalog if self._catalog is not None else self._tenant.catalog
+        """The catalog statements see: the pod's, or the one this transaction has made, or under
+        REPEATABLE READ that of its snapshot."""
+        return self._catalog or self._frozen or self._tenant.catalog
 
     def adopt_catalog(self, catalog: "Catalog") -> None:
         """A statement of this transaction has changed the catalog."""
@@ -120,6 +122,11 @@ class Transactions:
     def in_block(self) -> bool:
         """Whether a transaction block is open, failed or not."""
         return self.block is Block.OPEN or self.block is Block.FAILED
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the next statement is the first of an implicit transaction."""
+        return self.block is Block.NONE and self._kv is None
 
     @property
     def has_queried(self) -> bool:
@@ -163,8 +170,8 @@ class Transactions:
             self._begun = self._settings.mark()
             self._context.start_transaction()
 
-    async def statement(self) -> KvTransaction:
-        """The KV transaction for a statement that reads or writes, with its snapshot."""
+    async def statement(self, catalog: "Catalog") -> KvTransaction:
+        """The KV transaction for a statement that reads or writes, planned with `catalog`."""
         kv = self._kv
         if kv is None:
             if self._facts_of != self._settings.generation:
@@ -175,7 +182,10 @@ class Transactions:
             kv.lock_timeout_ms = self._lock_timeout_ms
             for _ in self._savepoints:
                 kv.savepoint()
-        kv.catalog_version = self.catalog.version
+        kv.catalog_version = catalog.version
+        if self._kv_isolation is Isolation.REPEATABLE_READ:
+            # An index that is younger than the snapshot would lack rows the snapshot has.
+            self._frozen = self._frozen or catalog
         await kv.begin_statement()
         return kv
 
@@ -186,14 +196,23 @@ class Transactions:
         self._kv_read_only = self.read_only
         self._lock_timeout_ms = settings.milliseconds("lock_timeout")
 
-    def can_replan(self) -> bool:
-        """Whether the statement that met an outdated catalog has left nothing behind."""
-        return self._kv is not None and not self._kv.has_writes and self._catalog is None
+    def take_back_statement(self) -> bool:
+        """Let the statement that met an outdated catalog begin anew; False where it has left
+        something behind, or may not use another catalog."""
+        if self._kv is None or self._catalog is not None or not self._kv.take_back_statement():
+            return False
+        self._frozen = None
+        return True
 
     def begin_implicit_block(self) -> None:
         """A query of several statements starts."""
         if self.block is Block.NONE:
             self.block = Block.IMPLICIT
+
+    def statement_ended(self) -> None:
+        """The end of a query or pipeline inside a block."""
+        if self._kv is not None:
+            self._kv.keep_shapes()
 
     async def finish(self) -> None:
         """The end of a statement, query or pipeline outside a block: commit what is open."""
@@ -319,8 +338,8 @@ class Transactions:
             self._end(committed=True)
             return
         try:
-            with self._interrupts.shielded():
-                await kv.commit()
+            with self._interrupts.shielded(kv.give_up):
+                version = await kv.commit()
         except BaseException:
             self._kv = None  # a commit that failed has ended the transaction
             self._end(committed=False)
@@ -329,7 +348,7 @@ class Transactions:
         self._kv = None
         self._end(committed=True)
         if changed is not None:
-            await self._tenant.catalog_committed()
+            await self._tenant.catalog_committed(version)
 
     def _rollback(self) -> None:
         kv, self._kv = self._kv, None
@@ -344,7 +363,7 @@ class Transactions:
             self._settings.restore(self._begun)
         self._started = False
         self._savepoints.clear()
-        self._catalog = None
+        self._catalog = self._frozen = None
         self._kv = None
         self.block = Block.NONE
         self._context.refresh()

@@ -101,11 +101,8 @@ async def _run_fresh(session: "Session", statement: Utility) -> tuple[Execution,
         execution = await session.execution()
         try:
             return execution, await run_utility(statement, execution)
-        except CatalogStale:
-            if not session.transactions.can_replan():
-                raise
-        await session.tenant.reload_catalog()
-        session.look_again()
+        except CatalogStale as stale:
+            await session.catch_up(stale)
     execution = await session.execution()
     return execution, await run_utility(statement, execution)
 

@@ -143,7 +143,16 @@ class MemoryTransaction:
     def delete(self, key: bytes) -> None:
         self.writes[key] = None
 
-    def guard(self, key: bytes, version: int) -> None:
+    def use_shape(self, mark: bytes, *, strength: str = "share") -> None:
+        pass
+
+    async def lock_shapes(self) -> None:
+        pass
+
+    def keep_shapes(self) -> None:
+        pass
+
+    async def change_shape(self, mark: bytes, *, strength: str) -> None:
         pass
 
     def retire(self, start: bytes, end: bytes) -> None:
@@ -152,9 +161,6 @@ class MemoryTransaction:
                 self.writes[key] = None
 
     def change_catalog(self) -> None:
-        pass
-
-    async def hold_commits(self, gate: bytes) -> None:
         pass
 
     @property

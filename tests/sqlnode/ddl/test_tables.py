@@ -280,10 +280,10 @@ def test_another_pod_meets_the_new_catalog() -> None:
 
 def test_a_writer_cannot_commit_rows_of_an_old_shape() -> None:
     async def body(db: Sql) -> None:
-        await db.run("CREATE TABLE t (a int PRIMARY KEY)")
+        await db.run("CREATE TABLE t (a int)")
         writer = await Sql.open(db.client)
         writer.begin()
-        await writer.run("INSERT INTO t VALUES (1)")
+        await writer.run("INSERT INTO t VALUES (1)")  # without a key: storage hears nothing of it
         await db.run("ALTER TABLE t ADD COLUMN b int")
         with pytest.raises(DormouseError) as error:
             await writer.commit()

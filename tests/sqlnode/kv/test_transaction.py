@@ -10,7 +10,6 @@ from dormouse.base.errors import DormouseError
 from sqlnode.kv import transaction as module
 from sqlnode.kv.api import Page
 from sqlnode.kv.client import KvClient
-from sqlnode.kv.errors import CatalogStale
 from sqlnode.kv.transaction import Isolation, KvTransaction
 from tests.support.tenant import TENANT, with_tenant
 
@@ -179,48 +178,6 @@ def test_savepoints_over_staged_writes(monkeypatch: pytest.MonkeyPatch, existing
         await txn.commit()
         wanted[50] = b"kept"
         assert await _all(client.begin()) == [(_key(n), value) for n, value in wanted.items()]
-
-    with_tenant(body)
-
-
-def test_guards_and_the_catalog_version() -> None:
-    async def body(client: KvClient) -> None:
-        assert await client.current_catalog_version() == 0
-        first = client.begin()
-        first.guard(_key(9), 0)
-        first.put(_key(1), b"one")
-        ddl = client.begin()
-        ddl.put(_key(9), b"changed")
-        ddl.change_catalog()
-        version = await ddl.commit()
-        assert await client.current_catalog_version() == version
-        with pytest.raises(DormouseError) as error:
-            await first.commit()
-        assert _state(error) == "40001"
-        stale = client.begin(catalog_version=1)
-        with pytest.raises(CatalogStale) as changed:
-            await stale.get([_key(1)])
-        assert changed.value.version == version
-        assert await client.begin(catalog_version=version).get([_key(1)]) == [None]
-
-    with_tenant(body)
-
-
-def test_gates_hold_guarded_commits_back() -> None:
-    async def body(client: KvClient) -> None:
-        builder, writer = client.begin(), client.begin()
-        await builder.hold_commits(_key(9))
-        writer.guard(_key(9), 0)
-        writer.put(_key(1), b"one")
-        waiting = asyncio.get_running_loop().create_task(writer.commit())
-        for _ in range(5):
-            await client.begin().get([_key(1)])
-        assert not waiting.done()
-        builder.put(_key(9), b"built")
-        await builder.commit()
-        with pytest.raises(DormouseError) as error:
-            await waiting
-        assert _state(error) == "40001"
 
     with_tenant(body)
 

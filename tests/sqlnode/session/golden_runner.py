@@ -82,7 +82,7 @@ def play(dsn: str, text: str, *, extended: bool) -> str:
                 elif result.status == ExecStatus.COPY_OUT:
                     written += _copied(pgconn)
                 else:
-                    written += _described(result)
+                    written += described(result)
     return "\n".join(written).lstrip("\n") + "\n"
 
 
@@ -115,7 +115,7 @@ def _field(result: pq.abc.PGresult, field: Diag) -> str:
     return value.decode() if value is not None else ""
 
 
-def _described(result: pq.abc.PGresult) -> Iterator[str]:
+def described(result: pq.abc.PGresult) -> Iterator[str]:
     if result.status == ExecStatus.FATAL_ERROR:
         severity = _field(result, Diag.SEVERITY_NONLOCALIZED)
         sqlstate, message = _field(result, Diag.SQLSTATE), _field(result, Diag.MESSAGE_PRIMARY)

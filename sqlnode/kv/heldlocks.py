@@ -1,0 +1,73 @@
+"""The keys a transaction has locked, with what storage said of them then.
+
+While a key is locked exclusively nobody else changes it, so what the lock answered is still its
+newest value: asking again would be a round trip for nothing.
+"""
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dormouse.base import blocks
+from proto import kv_pb2 as kv
+from sqlnode.kv.api import Locked
+
+LOCKS_REMEMBERED = 65_536
+"""Locked keys whose values are kept, to spare a second round trip for the same row."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    mode: int
+    value: bytes | None
+    version: int
+
+
+class HeldLocks:
+    """What one transaction holds. `snapshot` is that of the statement that asks, 0 for none."""
+
+    __slots__ = ("_by_key",)
+
+    def __init__(self) -> None:
+        self._by_key: dict[bytes, _Held] = {}
+
+    def disjoint(self, keys: Sequence[bytes]) -> bool:
+        """Whether none of the keys is known to be held."""
+        return self._by_key.keys().isdisjoint(keys)
+
+    def find(self, key: bytes, mode: int, snapshot: int) -> Locked | None:
+        """The key, if it is held in this mode or a stronger one, and nobody can change it."""
+        held = self._by_key.get(key)
+        if held is None or held.mode < mode or held.mode < kv.SHARE:
+            return None
+        changed = _is_changed(held.value, held.version, snapshot)
+        return Locked(held.value, changed, locked=True, version=held.version)
+
+    def take(
+        self, keys: Sequence[bytes], reply: kv.LockReply, mode: int, snapshot: int
+    ) -> list[Locked]:
+        """What storage answers to a lock request: remembered, and as the executor has it."""
+        versions = struct.unpack(f"<{len(keys)}Q", reply.versions)
+        values = blocks.unpack(reply.values)
+        locked: list[Locked] = []
+        for key, value, version, got in zip(keys, values, versions, reply.locked, strict=True):
+            if got:
+                self._remember(key, _Held(mode, value, version))
+            changed = _is_changed(value, version, snapshot)
+            locked.append(Locked(value, changed, got == 1, version))
+        return locked
+
+    def clear(self) -> None:
+        """The transaction has ended."""
+        self._by_key.clear()
+
+    def _remember(self, key: bytes, held: _Held) -> None:
+        before = self._by_key.get(key)
+        if before is not None and before.mode > held.mode:
+            held = _Held(before.mode, held.value, held.version)
+        if before is not None or len(self._by_key) < LOCKS_REMEMBERED:
+            self._by_key[key] = held
+
+
+def _is_changed(value: bytes | None, version: int, snapshot: int) -> bool:
+    return snapshot != 0 and (value is None or version > snapshot)

@@ -1,0 +1,25 @@
+-- A schema change is its transaction's own until it commits, and leaves nothing when it does not.
+a: CREATE TABLE t (id int PRIMARY KEY, n int);
+a: INSERT INTO t VALUES (1, 10);
+a: BEGIN;
+a: CREATE TABLE hidden (id int);
+a: INSERT INTO hidden VALUES (1);
+b: SELECT * FROM hidden;
+a: COMMIT;
+b: SELECT * FROM hidden;
+a: BEGIN;
+a: ALTER TABLE t ADD COLUMN extra int DEFAULT 7;
+a: UPDATE t SET extra = 8;
+a: SELECT * FROM t;
+a: ROLLBACK;
+b: SELECT * FROM t;
+b: INSERT INTO t VALUES (2, 20);
+a: SELECT * FROM t ORDER BY id;
+a: BEGIN;
+a: SAVEPOINT s;
+a: DROP TABLE hidden;
+a: SELECT * FROM hidden;
+a: ROLLBACK TO s;
+a: SELECT * FROM hidden;
+a: COMMIT;
+b: SELECT * FROM hidden;
