@@ -9,6 +9,7 @@ forbid, by refusing to issue.
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable
 
 from autoscaler import metrics
@@ -23,6 +24,8 @@ GRACE_SECONDS = 2.0
 """How long sessions are given to be parked."""
 COME_BACK_SECONDS = 3.0
 """How long proxies may take to watch again after a restart of this process."""
+CROWD_SECONDS = 15.0
+"""How long sessions are given in all, as long as there are fewer at every other look."""
 LOOK_SECONDS = 0.1
 
 _log = logging.getLogger(__name__)
@@ -79,11 +82,14 @@ class Suspender:
     async def _let_park(self, tenant: TenantId, grace: float) -> None:
         controller = self._controller
         begun = controller.clock.monotonic()
-        until = begun + grace
+        until, fewest = begun + grace, sys.maxsize
         while (now := controller.clock.monotonic()) < until:
             if not self._proxies_watch():  # sessions have a proxy: it will be back
                 until = min(now, begun + COME_BACK_SECONDS) + grace
             pods = controller.fleet.of(tenant, *SERVING)
+            left = sum(pod.sessions for pod in pods)
+            if left < fewest:  # it goes on: a crowd takes its time
+                fewest, until = left, min(now + grace, begun + CROWD_SECONDS)
             # What a pod said before it was asked to sleep knows nothing of those who came since.
             if all(pod.answered_at > begun and not pod.sessions for pod in pods):
                 return
