@@ -6,6 +6,7 @@ SIGTERM, ends it at once. SIGHUP looks for new certificates.
 
 import asyncio
 import random
+import resource
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -40,6 +41,7 @@ PICTURE_SECONDS = 5.0
 @asynccontextmanager
 async def serve(settings: ProxySettings) -> AsyncIterator[role.Service]:
     """Run the proxy inside the block; yields its addresses, its drain and its reload."""
+    _take_all_descriptors()
     credentials = Credentials.read(settings.certs, "proxy")
     control = make_channel(settings.control_address, credentials, Identity(role=Role.CONTROL))
     scaler = make_channel(settings.autoscaler_address, credentials, Identity(role=Role.AUTOSCALER))
@@ -104,6 +106,12 @@ def _make_server(settings: ProxySettings, door: Door, peers: Peers) -> ProxyServ
         balanced=inherit_or_listen(behind.listen_fds, behind.host, behind.port),
         trusted=Networks.parse(behind.trusted_networks),
     )
+
+
+def _take_all_descriptors() -> None:
+    """A session takes two: the system's usual limit is for programs that need few."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _listen_to_peers(settings: ProxySettings) -> list[socket.socket]:
