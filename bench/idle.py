@@ -83,8 +83,16 @@ def run(gateway: Gateway, options: argparse.Namespace) -> dict[str, Any]:
         for each in awake:
             gateway.change(each.tenant, idle_timeout_seconds=_PARK_SECONDS)
         rest = options.connections - held
-        everybody = awake + _arrive(gateway, crowd, options, rest, idle_timeout=_PARK_SECONDS)
-        seconds = _until_parked(gateway, options)
+        _until_parked(gateway, options, held)  # all at once would take two descriptors each
+        everybody = list(awake)
+        while rest > 0:
+            few = min(rest, options.per_tenant)
+            newcomers = _arrive(gateway, crowd, options, few, idle_timeout=_PARK_SECONDS)
+            for each in newcomers:
+                gateway.suspend(each.tenant)
+            everybody += newcomers
+            rest -= few
+        seconds = _until_parked(gateway, options, options.connections)
         time.sleep(memory.SETTLE_SECONDS)
         proxy = _proxy_pss(gateway)
         result["parked"] = {
@@ -188,12 +196,12 @@ def _arrive(
     return holders
 
 
-def _until_parked(gateway: Gateway, options: argparse.Namespace) -> float:
+def _until_parked(gateway: Gateway, options: argparse.Namespace, connections: int) -> float:
     started = time.monotonic()
 
     def all_parked() -> bool:
         parked = total(read_samples(gateway.roles()), "proxy", "dormouse_proxy_parked")
-        return parked >= float(options.connections)
+        return parked >= float(connections)
 
     wait_for(all_parked, seconds=options.park_timeout, what="all sessions to be parked")
     return time.monotonic() - started
