@@ -107,7 +107,6 @@ class ServerFrame(_message.Message):
     HELLO_FIELD_NUMBER: _builtins.int
     REPLIES_FIELD_NUMBER: _builtins.int
     CATALOG_VERSION_FIELD_NUMBER: _builtins.int
-    CLAIMS_FIELD_NUMBER: _builtins.int
     catalog_version: _builtins.int
     """The catalog has this version: to be read again, and answered with `catalog_seen`, soon. A
     stream that does not answer is ended.
@@ -116,52 +115,20 @@ class ServerFrame(_message.Message):
     def hello(self) -> Global___HelloReply: ...
     @_builtins.property
     def replies(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reply]: ...
-    @_builtins.property
-    def claims(self) -> _containers.RepeatedCompositeFieldContainer[Global___Claim]: ...
     def __init__(
         self,
         *,
         hello: Global___HelloReply | None = ...,
         replies: _abc.Iterable[Global___Reply] | None = ...,
         catalog_version: _builtins.int = ...,
-        claims: _abc.Iterable[Global___Claim] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["catalog_version", b"catalog_version", "claims", b"claims", "hello", b"hello", "replies", b"replies"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["catalog_version", b"catalog_version", "hello", b"hello", "replies", b"replies"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ServerFrame: _TypeAlias = ServerFrame  # noqa: Y015
-
-@_typing.final
-class Claim(_message.Message):
-    """Somebody is about to lock keys exclusively that transactions of this pod rely on without having
-    locked them yet (as Lock.marks or Commit.guards would). The pod sends the locks of those it has,
-    and then `ClaimSeen`; from then on it locks such keys before it relies on them.
-    """
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    NUMBER_FIELD_NUMBER: _builtins.int
-    KEYS_FIELD_NUMBER: _builtins.int
-    number: _builtins.int
-    """ascending"""
-    keys: _builtins.bytes
-    """block"""
-    def __init__(
-        self,
-        *,
-        number: _builtins.int = ...,
-        keys: _builtins.bytes = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "number", b"number"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Claim: _TypeAlias = Claim  # noqa: Y015
 
 @_typing.final
 class Hello(_message.Message):
@@ -241,7 +208,6 @@ class Request(_message.Message):
     RESOLVE_FIELD_NUMBER: _builtins.int
     INCREMENT_FIELD_NUMBER: _builtins.int
     CANCEL_FIELD_NUMBER: _builtins.int
-    CLAIM_SEEN_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """chosen by the pod, unique among its requests in flight"""
     txn: _builtins.int
@@ -270,8 +236,6 @@ class Request(_message.Message):
     def increment(self) -> Global___Increment: ...
     @_builtins.property
     def cancel(self) -> Global___Cancel: ...
-    @_builtins.property
-    def claim_seen(self) -> Global___ClaimSeen: ...
     def __init__(
         self,
         *,
@@ -287,13 +251,12 @@ class Request(_message.Message):
         resolve: Global___Resolve | None = ...,
         increment: Global___Increment | None = ...,
         cancel: Global___Cancel | None = ...,
-        claim_seen: Global___ClaimSeen | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "claim_seen", b"claim_seen", "commit", b"commit", "end", b"end", "get", b"get", "increment", b"increment", "lock", b"lock", "op", b"op", "resolve", b"resolve", "scan", b"scan", "stage", b"stage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "commit", b"commit", "end", b"end", "get", b"get", "increment", b"increment", "lock", b"lock", "op", b"op", "resolve", b"resolve", "scan", b"scan", "stage", b"stage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "catalog_version", b"catalog_version", "claim_seen", b"claim_seen", "commit", b"commit", "end", b"end", "get", b"get", "id", b"id", "increment", b"increment", "lock", b"lock", "op", b"op", "resolve", b"resolve", "scan", b"scan", "stage", b"stage", "txn", b"txn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "catalog_version", b"catalog_version", "commit", b"commit", "end", b"end", "get", b"get", "id", b"id", "increment", b"increment", "lock", b"lock", "op", b"op", "resolve", b"resolve", "scan", b"scan", "stage", b"stage", "txn", b"txn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_op: _TypeAlias = _typing.Literal["get", "scan", "lock", "stage", "commit", "end", "resolve", "increment", "cancel", "claim_seen"]  # noqa: Y015
+    _WhichOneofReturnType_op: _TypeAlias = _typing.Literal["get", "scan", "lock", "stage", "commit", "end", "resolve", "increment", "cancel"]  # noqa: Y015
     _WhichOneofArgType_op: _TypeAlias = _typing.Literal["op", b"op"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_op) -> _WhichOneofReturnType_op | None: ...
 
@@ -509,7 +472,6 @@ class Lock(_message.Message):
     SNAPSHOT_FIELD_NUMBER: _builtins.int
     MARKS_FIELD_NUMBER: _builtins.int
     MARKS_MODE_FIELD_NUMBER: _builtins.int
-    CLAIM_FIELD_NUMBER: _builtins.int
     keys: _builtins.bytes
     """block; locked in this order"""
     mode: Global___LockMode.ValueType
@@ -523,10 +485,6 @@ class Lock(_message.Message):
     `wait` says; if one exists then, the request is refused with CATALOG_STALE.
     """
     marks_mode: Global___LockMode.ValueType
-    claim: _builtins.bool
-    """Tell the tenant's other pods (those that keep the catalog) of `keys` first, and lock them only
-    when each has answered with ClaimSeen.
-    """
     def __init__(
         self,
         *,
@@ -537,11 +495,10 @@ class Lock(_message.Message):
         snapshot: _builtins.int = ...,
         marks: _builtins.bytes = ...,
         marks_mode: Global___LockMode.ValueType = ...,
-        claim: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim", "keys", b"keys", "marks", b"marks", "marks_mode", b"marks_mode", "mode", b"mode", "snapshot", b"snapshot", "timeout_ms", b"timeout_ms", "wait", b"wait"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "marks", b"marks", "marks_mode", b"marks_mode", "mode", b"mode", "snapshot", b"snapshot", "timeout_ms", b"timeout_ms", "wait", b"wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -905,27 +862,6 @@ class Cancel(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Cancel: _TypeAlias = Cancel  # noqa: Y015
-
-@_typing.final
-class ClaimSeen(_message.Message):
-    """Every claim up to this number is known, and what it asked for was sent. Has no reply."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    NUMBER_FIELD_NUMBER: _builtins.int
-    number: _builtins.int
-    def __init__(
-        self,
-        *,
-        number: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ClaimSeen: _TypeAlias = ClaimSeen  # noqa: Y015
 
 @_typing.final
 class Error(_message.Message):

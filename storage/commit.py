@@ -265,7 +265,7 @@ class CommitPath:
             tenant.catalog_version = time
         transaction.decided(time)
         self._shard.end(transaction)
-        if intent.changes_catalog and tenant.listeners.behind(time, but=transaction.session):
+        if intent.changes_catalog and tenant.readers.behind(time, but=transaction.session):
             spawn(_answer_when_told(transaction, time, done), name="telling of a catalog")
         else:
             done(time, None)
@@ -274,7 +274,7 @@ class CommitPath:
 async def _answer_when_told(
     transaction: Transaction, time: int, done: Callable[[int, Refusal | None], None]
 ) -> None:
-    await transaction.tenant.listeners.told_catalog(time, but=transaction.session)
+    await transaction.tenant.readers.told(time, but=transaction.session)
     done(time, None)
 
 

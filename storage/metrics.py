@@ -24,9 +24,9 @@ APPLY_SECONDS = Histogram(
     buckets=(0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5, 30),
     registry=REGISTRY,
 )
-POD_TOLD_SECONDS = Histogram(
-    "dormouse_storage_pod_told_seconds",
-    "How long a change of a schema waited until the tenant's other pods had heard of it.",
+CATALOG_TOLD_SECONDS = Histogram(
+    "dormouse_storage_catalog_told_seconds",
+    "How long a commit that changed a catalog waited until the tenant's other pods had seen it.",
     buckets=(0.0001, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5, 10),
     registry=REGISTRY,
 )

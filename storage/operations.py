@@ -6,25 +6,46 @@ from the group commit (writing). Refusals are raised, here or in the task.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Protocol
 
 from dormouse.base import blocks
 from dormouse.base.ids import PodId
 from proto import kv_pb2 as kv
 from storage import commit as commits
+from storage.cache import Record
 from storage.engines.interface import EngineError
-from storage.locking import Locking, check_locks
-from storage.refusals import Refusal, bad_request, transaction_ended
+from storage.layout import TIME
+from storage.locks import Outcome
+from storage.refusals import Refusal, bad_request, catalog_stale, transaction_ended
 from storage.resolve import Resolver
 from storage.shard import Shard
 from storage.staging import Staging
-from storage.streams import Stream, check_catalog, packed
-from storage.tenants import Tenant, Transaction
+from storage.tenants import Session, Tenant, Transaction
 from storage.versions import Wanted
-from storage.waiting import InFlight
+from storage.waiting import InFlight, deadline_of, lock
 
 _ENDED_MAX = 4096
 """Transactions of a session whose end is remembered, so that a late request is told."""
+
+_LOCK_MODES = frozenset(kv.LockMode.values()) - {kv.LOCK_MODE_UNSPECIFIED}
+_REPLY_BYTES_MAX = 48 << 20
+"""Bytes of the values in one reply; a gRPC message ends at 64 MiB."""
+
+
+class Stream(Session, Protocol):
+    """The session as its operations see it."""
+
+    def reply(self, reply: kv.Reply) -> None:
+        """Send a reply that was not ready at once."""
+        ...
+
+    def later(
+        self, request: kv.Request, work: Callable[[InFlight], Coroutine[Any, Any, kv.Reply | None]]
+    ) -> None:
+        """Run `work` in a task; a reply it returns and a Refusal it raises are sent."""
+        ...
 
 
 class Operations:
@@ -38,7 +59,6 @@ class Operations:
         self._commits = commits.CommitPath(shard)
         self._staging = Staging(shard, self._commits)
         self._resolver = Resolver(shard)
-        self._locking = Locking(shard, tenant, stream)
         self._ended: dict[int, None] = {}
         self._handlers: dict[str, Callable[[kv.Request], kv.Reply | None]] = {
             "get": self._get,
@@ -56,8 +76,13 @@ class Operations:
         handler = self._handlers.get(request.WhichOneof("op") or "")
         if handler is None:
             raise bad_request("a request without an operation")
-        check_catalog(self._tenant, request)
+        self._check_catalog(request)
         return handler(request)
+
+    def _check_catalog(self, request: kv.Request) -> None:
+        version = request.catalog_version
+        if version and version != self._tenant.catalog_version:
+            raise catalog_stale(self._tenant.catalog_version)
 
     def _transaction(self, number: int) -> Transaction:
         if not number:
@@ -93,12 +118,12 @@ class Operations:
         snapshot = self._snapshot(request, get.snapshot, get.pin)
         values = self._shard.versions.get_now(self._tenant, keys, snapshot)
         if values is not None:
-            reply = kv.GetReply(snapshot=snapshot, values=packed(values))
+            reply = kv.GetReply(snapshot=snapshot, values=_packed(values))
             return kv.Reply(id=request.id, get=reply)
 
         async def read(_: InFlight) -> kv.Reply:
             values = await self._shard.versions.get(self._tenant, keys, snapshot)
-            reply = kv.GetReply(snapshot=snapshot, values=packed(values))
+            reply = kv.GetReply(snapshot=snapshot, values=_packed(values))
             return kv.Reply(id=request.id, get=reply)
 
         self._stream.later(request, read)
@@ -129,7 +154,137 @@ class Operations:
         self._stream.later(request, read)
 
     def _lock(self, request: kv.Request) -> kv.Reply | None:
-        return self._locking.lock(request, self._transaction(request.txn))
+        wanted = request.lock
+        keys = self._tenant.span.keys(wanted.keys)
+        if wanted.mode not in _LOCK_MODES:
+            raise bad_request("an unknown lock mode")
+        marks = self._tenant.span.keys_or_none(wanted.marks)
+        if marks and wanted.marks_mode not in _LOCK_MODES:
+            raise bad_request("an unknown lock mode")
+        transaction = self._transaction(request.txn)
+        self._check_locks(transaction, len(keys) + len(marks))
+        if marks and not self._marks_now(transaction, marks, int(wanted.marks_mode)):
+            waiting = partial(self._lock_marks, request, transaction, keys, marks)
+            self._stream.later(request, waiting)
+            return None
+        return self._lock_keys(request, transaction, keys)
+
+    def _marks_now(self, transaction: Transaction, marks: list[bytes], mode: int) -> bool:
+        """Lock marks and see that none exists, if that needs no waiting. Raises Refusal."""
+        locks = self._shard.locks
+        for mark in marks:
+            if locks.acquire(transaction, mark, mode) is not Outcome.GRANTED:
+                return False
+        records = self._shard.versions.newest_now(marks, transaction)
+        if records is None:
+            return False
+        self._check_marks(records)
+        return True
+
+    async def _lock_marks(
+        self,
+        request: kv.Request,
+        transaction: Transaction,
+        keys: list[bytes],
+        marks: list[bytes],
+        flight: InFlight,
+    ) -> kv.Reply | None:
+        mode, deadline = int(request.lock.marks_mode), deadline_of(request.lock.timeout_ms)
+        for mark in marks:
+            await lock(
+                self._shard.locks, transaction, mark, mode, request=flight, deadline=deadline
+            )
+        self._check_marks(await self._shard.versions.newest(marks, transaction))
+        if transaction.ended:
+            raise transaction_ended()
+        return self._lock_keys(request, transaction, keys)
+
+    def _check_marks(self, records: list[Record]) -> None:
+        if any(payload is not None for _, payload in records):
+            raise catalog_stale(self._tenant.catalog_version)
+
+    def _lock_keys(
+        self, request: kv.Request, transaction: Transaction, keys: list[bytes]
+    ) -> kv.Reply | None:
+        wanted, mode = request.lock, int(request.lock.mode)
+        locks = self._shard.locks
+        locked = bytearray(b"\1" * len(keys))
+        for number, key in enumerate(keys):
+            if locks.acquire(transaction, key, mode) is Outcome.GRANTED:
+                continue
+            if wanted.wait == kv.NOWAIT:
+                raise Refusal(kv.Error.LOCK_NOT_AVAILABLE, "the lock is not available", key=key)
+            if wanted.wait == kv.SKIP_LOCKED:
+                locked[number] = 0
+                continue
+            rest = partial(self._lock_rest, request, transaction, keys, number)
+            self._stream.later(request, rest)
+            return None
+        return self._lock_answer(request, transaction, keys, locked)
+
+    def _check_locks(self, transaction: Transaction, more: int) -> None:
+        if self._shard.locks.count(transaction) + more > self._shard.limits.txn_locks_max:
+            raise Refusal(kv.Error.TOO_LARGE, "the transaction locks too many keys")
+
+    async def _lock_rest(
+        self,
+        request: kv.Request,
+        transaction: Transaction,
+        keys: list[bytes],
+        first: int,
+        flight: InFlight,
+    ) -> kv.Reply | None:
+        deadline = deadline_of(request.lock.timeout_ms)
+        for key in keys[first:]:
+            await lock(
+                self._shard.locks,
+                transaction,
+                key,
+                int(request.lock.mode),
+                request=flight,
+                deadline=deadline,
+            )
+        locked = bytearray(b"\1" * len(keys))
+        return await self._lock_read(request, transaction, keys, locked, flight)
+
+    def _lock_answer(
+        self, request: kv.Request, transaction: Transaction, keys: list[bytes], locked: bytearray
+    ) -> kv.Reply | None:
+        """Answer from memory, or in a task where the engine must be read."""
+        snapshot, versions = request.lock.snapshot, self._shard.versions
+        got = _chosen(keys, locked)
+        records = versions.newest_now(got, transaction)
+        if records is None or (snapshot and _unsure(records, snapshot)):
+            read = partial(self._lock_read, request, transaction, keys, locked)
+            self._stream.later(request, read)
+            return None
+        if snapshot:
+            _check_young(got, [since for since, _ in records], snapshot)
+        self._check_catalog(request)
+        return _lock_reply(request, versions.visible, records, locked)
+
+    async def _lock_read(
+        self,
+        request: kv.Request,
+        transaction: Transaction,
+        keys: list[bytes],
+        locked: bytearray,
+        _flight: InFlight,
+    ) -> kv.Reply:
+        versions, snapshot = self._shard.versions, request.lock.snapshot
+        got = _chosen(keys, locked)
+        records = await versions.newest(got, transaction)
+        visible = versions.visible
+        self._check_catalog(request)
+        if snapshot:
+            times = [
+                await versions.removed_at(self._tenant, key, snapshot) if payload is None else since
+                for key, (since, payload) in zip(got, records, strict=True)
+            ]
+            _check_young(got, times, snapshot)
+        if transaction.ended:
+            raise transaction_ended()
+        return _lock_reply(request, visible, records, locked)
 
     def _stage(self, request: kv.Request) -> None:
         writes = self._tenant.span.writes(request.stage.writes)
@@ -150,7 +305,7 @@ class Operations:
         transaction = self._transaction(request.txn)
         if transaction.staged_bytes + intent.size > self._shard.limits.txn_bytes_max:
             raise Refusal(kv.Error.TOO_LARGE, "the transaction writes too much")
-        check_locks(self._shard, transaction, len(intent.writes) + len(intent.guards))
+        self._check_locks(transaction, len(intent.writes) + len(intent.guards))
         reply, stream = kv.Reply(id=request.id), self._stream
 
         def done(time: int, refusal: Refusal | None) -> None:
@@ -186,9 +341,7 @@ class Operations:
         async def resolve(_: InFlight) -> kv.Reply:
             time = await self._resolver.resolve(self._tenant, self._pod, number)
             # It may have changed the catalog, and its answer have been waiting for other pods.
-            await self._tenant.listeners.told_catalog(
-                self._tenant.catalog_version, but=self._stream
-            )
+            await self._tenant.readers.told(self._tenant.catalog_version, but=self._stream)
             return kv.Reply(id=request.id, resolve=kv.ResolveReply(commit_time=time))
 
         self._stream.later(request, resolve)
@@ -211,3 +364,47 @@ class Operations:
 
         if not counters.add_now(key, delta, answer):
             stream.later(request, load)
+
+
+def _packed(values: list[bytes | None]) -> bytes:
+    """A block of values, if it fits into a frame."""
+    block = blocks.pack(values)
+    if len(block) > _REPLY_BYTES_MAX:
+        raise Refusal(kv.Error.TOO_LARGE, "the values do not fit into one reply: ask for fewer")
+    return block
+
+
+def _chosen(keys: list[bytes], locked: bytearray) -> list[bytes]:
+    """The keys that were not skipped."""
+    return (
+        [key for key, chosen in zip(keys, locked, strict=True) if chosen] if 0 in locked else keys
+    )
+
+
+def _unsure(records: list[Record], snapshot: int) -> bool:
+    """Whether history must tell if an absent key was removed after the snapshot."""
+    return any(payload is None and since > snapshot for since, payload in records)
+
+
+def _check_young(keys: list[bytes], times: list[int], snapshot: int) -> None:
+    for key, time in zip(keys, times, strict=True):
+        if time > snapshot:
+            raise Refusal(kv.Error.CONFLICT, "a younger version", key=key, version=time)
+
+
+def _lock_reply(
+    request: kv.Request, visible: int, records: list[Record], locked: bytearray
+) -> kv.Reply:
+    """Skipped keys, which have no record, are answered as absent."""
+    if 0 in locked:
+        found = iter(records)
+        records = [next(found) if chosen else (0, None) for chosen in locked]
+    reply = kv.LockReply(
+        snapshot=visible,
+        values=_packed([payload for _, payload in records]),
+        versions=b"".join(
+            [TIME.pack(0 if payload is None else since) for since, payload in records]
+        ),
+        locked=bytes(locked),
+    )
+    return kv.Reply(id=request.id, lock=reply)

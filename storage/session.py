@@ -13,14 +13,13 @@ While the group commit is full nothing more is read.
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
 import grpc
 import grpc.aio
 
-from dormouse.base import blocks
 from dormouse.base.ids import PodId
 from dormouse.base.rpc import caller
 from dormouse.base.tasks import cancel, spawn
@@ -59,8 +58,7 @@ class SessionStream:
         self._ending = ""
         self._tenant: Tenant | None = None
         self._catalog_version = 0
-        self._claims: list[kv.Claim] = []
-        """What the pod is to be told with the next frame."""
+        """What the pod is to be told with the next frame; 0: nothing."""
 
     def __repr__(self) -> str:
         return f"<SessionStream {len(self._in_flight)} in flight, {len(self._outbox)} to send>"
@@ -103,11 +101,6 @@ class SessionStream:
     def tell_catalog(self, version: int) -> None:
         """See `storage.tenants.Session.tell_catalog`."""
         self._catalog_version = version
-        self._ready.set()
-
-    def tell_claim(self, number: int, keys: Sequence[bytes]) -> None:
-        """See `storage.tenants.Session.tell_claim`."""
-        self._claims.append(kv.Claim(number=number, keys=blocks.pack(list(keys))))
         self._ready.set()
 
     def reply(self, reply: kv.Reply) -> None:
@@ -179,7 +172,7 @@ class SessionStream:
     def _take(self, frame: kv.ClientFrame) -> None:
         tenant = self._tenant
         if frame.catalog_seen and tenant is not None:
-            tenant.listeners.saw_catalog(self, frame.catalog_seen, tenant.catalog_version)
+            tenant.readers.saw(self, frame.catalog_seen, tenant.catalog_version)
         for request in frame.requests:
             try:
                 reply = self._handle(request)
@@ -199,10 +192,6 @@ class SessionStream:
             raise bad_request("a request before the hello")
         if request.HasField("cancel"):
             self.cancel(request.cancel.request_id)
-            return None
-        if request.HasField("claim_seen"):
-            if self._tenant is not None:
-                self._tenant.listeners.saw_claim(self, request.claim_seen.number)
             return None
         if request.id in self._in_flight:
             self.end("a request id that is in flight already")
@@ -245,7 +234,7 @@ class SessionStream:
             await self._flush()
 
     async def _flush(self) -> None:
-        while self._outbox or self._catalog_version or self._claims:
+        while self._outbox or self._catalog_version:
             replies, size = [], 0
             for reply in self._outbox:
                 replies.append(reply)
@@ -254,9 +243,7 @@ class SessionStream:
                     break
             del self._outbox[: len(replies)]
             version, self._catalog_version = self._catalog_version, 0
-            claims, self._claims = self._claims, []
-            frame = kv.ServerFrame(replies=replies, catalog_version=version, claims=claims)
-            await self._context.write(frame)
+            await self._context.write(kv.ServerFrame(replies=replies, catalog_version=version))
         self._drained.set()
 
     async def _finish(self) -> None:

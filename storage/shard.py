@@ -133,7 +133,7 @@ class Shard:
     def leave(self, tenant: Tenant, session: Session) -> None:
         """A session ended: so do its transactions, but for those that are being committed."""
         tenant.sessions.discard(session)
-        tenant.listeners.left(session)
+        tenant.readers.left(session)
         for transaction in list(tenant.transactions.values()):
             if transaction.session is session and not transaction.committing:
                 self.end(transaction)

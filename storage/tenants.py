@@ -6,13 +6,13 @@ then folded into a value for all forgotten tenants together.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 from dormouse.base.ids import PodId, TenantId
-from storage.listeners import Listeners
+from storage.catalogs import CatalogReaders
 from storage.refusals import Refusal
 from storage.spans import TenantSpan
 
@@ -26,10 +26,6 @@ class Session(Protocol):
 
     def tell_catalog(self, version: int) -> None:
         """Say that the tenant's catalog has this version now."""
-        ...
-
-    def tell_claim(self, number: int, keys: Sequence[bytes]) -> None:
-        """Say that somebody claims keys."""
         ...
 
 
@@ -121,7 +117,7 @@ class Tenant:
         """What readers see."""
         self.catalog_next = 0
         """What commits must match: also counts commits that are on their way."""
-        self.listeners = Listeners()
+        self.readers = CatalogReaders()
         self.last_overwrite = last_overwrite
         """No version was superseded after this time, commits on their way included."""
         self.floor = floor

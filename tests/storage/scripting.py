@@ -8,17 +8,16 @@ appearance. `DORMOUSE_REWRITE=1` writes the answers into the scripts instead of 
     pin                          take a snapshot; gets and scans of the session read at it
     get KEY…    scan FROM TO [reverse]
     lock KEY… [key_share|share|no_key_update|update] [nowait|skip] [at_snapshot]
-              [mark=KEY…] [marks:key_share|…] [at_version=Tn] [claim]
+              [mark=KEY…] [marks:key_share|…] [at_version=Tn]
     stage KEY=VALUE…             (KEY=- removes)
     commit KEY=VALUE… [absent=KEY] [guard=KEY@Tn] [retire=FROM..TO] [at_snapshot] [new_catalog]
     end    resolve    leave      increment KEY BY
     seen Tn|none                 the pod keeps the catalog and has this version of it
-    seen_claim N                 and it knows of the claims up to this one
     collect                      (no session) one pass of the garbage collection
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from dormouse.base import blocks
@@ -64,12 +63,8 @@ class ScriptSession:
     def tell_catalog(self, version: int) -> None:
         self._script.say(f"{self.name}: is told of catalog {self._script.time(version)}")
 
-    def tell_claim(self, number: int, keys: Sequence[bytes]) -> None:
-        shown = " ".join(key.removeprefix(PREFIX).decode() for key in keys)
-        self._script.say(f"{self.name}: is told of claim {number} of {shown}")
-
     def saw_catalog(self, version: int) -> None:
-        self.tenant.listeners.saw_catalog(self, version, self.tenant.catalog_version)
+        self.tenant.readers.saw(self, version, self.tenant.catalog_version)
 
     def leave(self) -> None:
         self._shard.leave(self.tenant, self)
@@ -146,8 +141,6 @@ class Script:
             del self._sessions[name]
         elif verb == "seen":
             session.saw_catalog(self._labelled(words[0]) or 1)
-        elif verb == "seen_claim":
-            session.tenant.listeners.saw_claim(session, int(words[0]))
         else:
             session.request(rest, **getattr(self, f"_{verb}")(session, words))
         for _ in range(_TURNS):
@@ -218,7 +211,7 @@ class Script:
         words = [word for word in words if not word.startswith("marks:")]
         modes = [word for word in words if word in _MODES]
         waits = {"nowait": kv.NOWAIT, "skip": kv.SKIP_LOCKED}
-        options = {*_MODES, *waits, "at_snapshot", "claim"}
+        options = {*_MODES, *waits, "at_snapshot"}
         lock = kv.Lock(
             keys=_keys([word for word in words if word not in options]),
             mode=_MODES[modes[0]] if modes else kv.UPDATE,
@@ -226,7 +219,6 @@ class Script:
             snapshot=session.snapshot if "at_snapshot" in words else 0,
             marks=_keys([key for name, key in named if name == "mark"]),
             marks_mode=_MODES[marked[0]] if marked else kv.SHARE,
-            claim="claim" in words,
         )
         versions = [self._labelled(label) for name, label in named if name == "at_version"]
         return {"lock": lock, "catalog_version": versions[0] if versions else 0}

@@ -12,7 +12,7 @@ import uvloop
 from dormouse.base import blocks
 from dormouse.base.ids import TenantId
 from proto import kv_pb2 as kv
-from storage import listeners
+from storage import catalogs
 from storage.config import Limits
 from tests.support.kv import KvClient, KvError, StorageForTest, storage_running
 
@@ -142,7 +142,7 @@ def test_catalog_versions(engine: str) -> None:
 def test_a_stream_that_does_not_take_a_new_catalog_is_ended(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(listeners, "SEEN_SECONDS", 0.1)
+    monkeypatch.setattr(catalogs, "SEEN_SECONDS", 0.1)
 
     async def body(storage: StorageForTest, client: KvClient) -> None:
         async with storage.session(TENANT) as quick, storage.session(TENANT) as silent:

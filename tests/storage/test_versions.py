@@ -1,7 +1,7 @@
 """Snapshots, beside a twin that copies the whole database at every commit."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from typing import Any
 from unittest import mock
 
@@ -46,9 +46,6 @@ class DirectSession:
 
     def tell_catalog(self, version: int) -> None:
         raise AssertionError("nobody keeps the catalog here")
-
-    def tell_claim(self, number: int, keys: Sequence[bytes]) -> None:
-        raise AssertionError("nobody claims anything here")
 
     def end(self, reason: str) -> None:
         raise AssertionError(reason)
