@@ -266,7 +266,7 @@ class Backend:
             planned = await session.plan(raw, alone=not many)
         if len(planned.param_types) != len(params):
             raise SqlError("42P02", "there is no parameter $1")
-        portal = Portal("", planned, params)
+        portal = Portal("", planned, params, undescribed=True)
         tag = await self._run_portal(portal, describe=True, alone=not many)
         if last:
             await session.finish()

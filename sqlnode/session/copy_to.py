@@ -65,7 +65,7 @@ async def _opened(session: "Session", raw: RawStatement) -> Portal:
         names = [item.string.sval for item in node.attlist]
         chosen = ", ".join(_quoted(column.name) for column in columns_of(table, names))
         statement = parse(f"SELECT {chosen} FROM {_quoted(table.schema)}.{_quoted(table.name)}")[0]
-    portal = Portal("", await session.plan(statement))
+    portal = Portal("", await session.plan(statement), undescribed=True)
     if portal.planned.executable is None:
         raise SqlError("0A000", "COPY query must be a query")
     await session.start_query(portal)

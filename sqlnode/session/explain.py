@@ -75,7 +75,7 @@ async def explain(session: "Session", portal: Portal, _states: CopyStates) -> An
         return Answer("EXPLAIN", columns, rows_of([("Utility statements have no plan structure",)]))
     lines = list(planned.executable.explain(verbose=options.verbose))
     if options.analyze:
-        lines += await _run(session, Portal("", planned, portal.params))
+        lines += await _run(session, Portal("", planned, portal.params, undescribed=True))
     return Answer("EXPLAIN", columns, rows_of([(line,) for line in lines]))
 
 

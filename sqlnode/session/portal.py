@@ -34,6 +34,8 @@ class Portal:
     formats: tuple[int, ...] = ()
     encoders: Sequence[ColumnEncoder] = ()
     codec: str = "utf-8"
+    undescribed: bool = False
+    """Nobody knows its columns before it runs: a simple query, not a prepared statement."""
     cursor: bool = False
     """Made by DECLARE."""
     scroll: bool = False

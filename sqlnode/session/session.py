@@ -171,12 +171,13 @@ class Session:
         await self.tenant.reload_catalog(stale.version)
         self.look_again()
 
-    async def fresh(self, planned: Planned) -> Planned:
-        """The same statement planned for the catalog as it is now."""
+    async def fresh(self, planned: Planned, *, undescribed: bool = False) -> Planned:
+        """The same statement planned for the catalog as it is now. Raises SqlError 0A000 where that
+        gives rows of another shape, unless nobody was told of the first."""
         if planned.catalog is self.transactions.catalog or planned.executable is None:
             return planned
         again = await self.plan(planned.raw, planned.param_types)
-        if _row_shape(again) != _row_shape(planned):
+        if not undescribed and _row_shape(again) != _row_shape(planned):
             raise SqlError("0A000", "cached plan must not change result type")
         return again
 
@@ -212,7 +213,9 @@ class Session:
         has given no row yet.
         """
         for attempt in range(STALE_RETRIES_MAX + 1):
-            planned = portal.planned = await self.fresh(portal.planned)
+            planned = portal.planned = await self.fresh(
+                portal.planned, undescribed=portal.undescribed
+            )
             self._check_writable(planned)
             execution = await self.execution(portal.params, planned.catalog)
             executable = planned.executable
