@@ -30,8 +30,8 @@ from tests.support.pod import pod_on
 _PODS, _SESSIONS, _STEPS = 3, 6, 45
 _TABLES = ("keyed", "plain")
 _TIRED = {"40P01", "55P03", "57014", "40001"}
-"""A deadlock, a lock not got in time, a cancel, a schema change under a transaction whose table locks
-storage had not been told of: the transaction is gone, and that is all."""
+"""A deadlock, a lock not got in time, a cancel, or a schema change under a transaction whose table
+locks storage had not been told of: the transaction is gone, and that is all."""
 _RACES = {"23505", "42P07", "42P01", "42704", "42701", "42703", "42P16", "54011"}
 """Somebody else was there first, or has what is needed."""
 
