@@ -9,6 +9,8 @@ instead of being random: an id alone opens nothing (the proxy wants the name wit
 password), while a short one keeps host names short and is exact in every JSON parser.
 """
 
+from control.steps import events, invoices, spending, statements, trust
+
 _USAGE_NAMES = (
     "sql_cpu_micros",
     "read_batches",
@@ -283,4 +285,9 @@ STEPS: tuple[tuple[str, ...], ...] = (
         GROUP BY organisation_id, span, start
         """,
     ),
+    spending.STEP,
+    events.STEP,
+    invoices.STEP,
+    statements.STEP,
+    trust.STEP,
 )

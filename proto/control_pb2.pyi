@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -172,20 +173,24 @@ class IssuePodRequest(_message.Message):
     PROTOCOL_VERSION_FIELD_NUMBER: _builtins.int
     TENANT_ID_FIELD_NUMBER: _builtins.int
     PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    POD_ID_FIELD_NUMBER: _builtins.int
     protocol_version: _builtins.int
     tenant_id: _builtins.int
     public_key: _builtins.bytes
     """DER SubjectPublicKeyInfo of the pod"""
+    pod_id: _builtins.int
+    """0: its use is not limited before its first report"""
     def __init__(
         self,
         *,
         protocol_version: _builtins.int = ...,
         tenant_id: _builtins.int = ...,
         public_key: _builtins.bytes = ...,
+        pod_id: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["protocol_version", b"protocol_version", "public_key", b"public_key", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pod_id", b"pod_id", "protocol_version", b"protocol_version", "public_key", b"public_key", "tenant_id", b"tenant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -202,6 +207,7 @@ class IssuePodReply(_message.Message):
     DATABASE_FIELD_NUMBER: _builtins.int
     SETTINGS_FIELD_NUMBER: _builtins.int
     SESSION_KEY_FIELD_NUMBER: _builtins.int
+    SPENDING_FIELD_NUMBER: _builtins.int
     certificate: _builtins.bytes
     """PEM"""
     authority: _builtins.bytes
@@ -213,6 +219,8 @@ class IssuePodReply(_message.Message):
     """see pod.proto"""
     @_builtins.property
     def settings(self) -> Global___TenantSettings: ...
+    @_builtins.property
+    def spending(self) -> Global___SpendLeave: ...
     def __init__(
         self,
         *,
@@ -223,10 +231,11 @@ class IssuePodReply(_message.Message):
         database: _builtins.str = ...,
         settings: Global___TenantSettings | None = ...,
         session_key: _builtins.bytes = ...,
+        spending: Global___SpendLeave | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings", "spending", b"spending"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "certificate", b"certificate", "database", b"database", "owner", b"owner", "scram_verifier", b"scram_verifier", "session_key", b"session_key", "settings", b"settings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "certificate", b"certificate", "database", b"database", "owner", b"owner", "scram_verifier", b"scram_verifier", "session_key", b"session_key", "settings", b"settings", "spending", b"spending"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -335,3 +344,198 @@ class UsageAck(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UsageAck: _TypeAlias = UsageAck  # noqa: Y015
+
+@_typing.final
+class WatchSpendingRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    POD_ID_FIELD_NUMBER: _builtins.int
+    tenant_id: _builtins.int
+    pod_id: _builtins.int
+    def __init__(
+        self,
+        *,
+        tenant_id: _builtins.int = ...,
+        pod_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pod_id", b"pod_id", "tenant_id", b"tenant_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchSpendingRequest: _TypeAlias = WatchSpendingRequest  # noqa: Y015
+
+@_typing.final
+class SpendLeave(_message.Message):
+    """What a pod may use without asking. Amounts are millionths of a request unit; a pod's use is what its
+    UsageReport says, without the system's work, in units of the price list (dormouse/base/units.py).
+
+    The ceiling is a sum since the stamp, as the use is, so a message that is lost or comes twice does
+    no harm: the pods' ceilings less their use never add up to more than what is left of the limit.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _State:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[SpendLeave._State.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        FREE: SpendLeave._State.ValueType  # 0
+        """nobody set a limit that stops or slows: no other field of use counts"""
+        OPEN: SpendLeave._State.ValueType  # 1
+        """up to the ceiling"""
+        THROTTLED: SpendLeave._State.ValueType  # 2
+        """beyond the limit: statements wait for what `rate` gives"""
+        STOPPED: SpendLeave._State.ValueType  # 3
+        """beyond the limit: 53400, but for reading out and deleting at `rate`"""
+
+    class State(_State, metaclass=_StateEnumTypeWrapper): ...
+    FREE: SpendLeave.State.ValueType  # 0
+    """nobody set a limit that stops or slows: no other field of use counts"""
+    OPEN: SpendLeave.State.ValueType  # 1
+    """up to the ceiling"""
+    THROTTLED: SpendLeave.State.ValueType  # 2
+    """beyond the limit: statements wait for what `rate` gives"""
+    STOPPED: SpendLeave.State.ValueType  # 3
+    """beyond the limit: 53400, but for reading out and deleting at `rate`"""
+
+    STATE_FIELD_NUMBER: _builtins.int
+    CEILING_MICRO_UNITS_FIELD_NUMBER: _builtins.int
+    RATE_MICRO_UNITS_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    RESETS_AT_UNIX_FIELD_NUMBER: _builtins.int
+    PERCENT_FIELD_NUMBER: _builtins.int
+    state: Global___SpendLeave.State.ValueType
+    ceiling_micro_units: _builtins.int
+    rate_micro_units: _builtins.int
+    """A second: of THROTTLED and STOPPED; of OPEN what the ceiling grows by while control is unheard."""
+    limit: _builtins.str
+    """for people: "50000 request units a month", "the organisation's $20.00 a month" """
+    resets_at_unix: _builtins.int
+    percent: _builtins.int
+    """The highest of 50, 75, 90 and 100 that was reached; 0: none. Told at login, whatever the policy."""
+    def __init__(
+        self,
+        *,
+        state: Global___SpendLeave.State.ValueType = ...,
+        ceiling_micro_units: _builtins.int = ...,
+        rate_micro_units: _builtins.int = ...,
+        limit: _builtins.str = ...,
+        resets_at_unix: _builtins.int = ...,
+        percent: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ceiling_micro_units", b"ceiling_micro_units", "limit", b"limit", "percent", b"percent", "rate_micro_units", b"rate_micro_units", "resets_at_unix", b"resets_at_unix", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SpendLeave: _TypeAlias = SpendLeave  # noqa: Y015
+
+@_typing.final
+class StatementReport(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    POD_ID_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    AT_UNIX_MS_FIELD_NUMBER: _builtins.int
+    STATEMENTS_FIELD_NUMBER: _builtins.int
+    ROLES_FIELD_NUMBER: _builtins.int
+    tenant_id: _builtins.int
+    pod_id: _builtins.int
+    sequence: _builtins.int
+    at_unix_ms: _builtins.int
+    @_builtins.property
+    def statements(self) -> _containers.RepeatedCompositeFieldContainer[Global___StatementCost]:
+        """those that cost most, 100 at most"""
+
+    @_builtins.property
+    def roles(self) -> _containers.RepeatedCompositeFieldContainer[Global___RoleCost]:
+        """all of them, the rest under an empty name beyond 100"""
+
+    def __init__(
+        self,
+        *,
+        tenant_id: _builtins.int = ...,
+        pod_id: _builtins.int = ...,
+        sequence: _builtins.int = ...,
+        at_unix_ms: _builtins.int = ...,
+        statements: _abc.Iterable[Global___StatementCost] | None = ...,
+        roles: _abc.Iterable[Global___RoleCost] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ms", b"at_unix_ms", "pod_id", b"pod_id", "roles", b"roles", "sequence", b"sequence", "statements", b"statements", "tenant_id", b"tenant_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatementReport: _TypeAlias = StatementReport  # noqa: Y015
+
+@_typing.final
+class StatementCost(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_ID_FIELD_NUMBER: _builtins.int
+    QUERY_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    ELAPSED_MICROS_FIELD_NUMBER: _builtins.int
+    MICRO_UNITS_FIELD_NUMBER: _builtins.int
+    query_id: _builtins.int
+    """of the text without its constants"""
+    query: _builtins.str
+    """that text, 2048 bytes at most"""
+    role: _builtins.str
+    calls: _builtins.int
+    rows: _builtins.int
+    elapsed_micros: _builtins.int
+    micro_units: _builtins.int
+    def __init__(
+        self,
+        *,
+        query_id: _builtins.int = ...,
+        query: _builtins.str = ...,
+        role: _builtins.str = ...,
+        calls: _builtins.int = ...,
+        rows: _builtins.int = ...,
+        elapsed_micros: _builtins.int = ...,
+        micro_units: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "elapsed_micros", b"elapsed_micros", "micro_units", b"micro_units", "query", b"query", "query_id", b"query_id", "role", b"role", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatementCost: _TypeAlias = StatementCost  # noqa: Y015
+
+@_typing.final
+class RoleCost(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLE_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
+    MICRO_UNITS_FIELD_NUMBER: _builtins.int
+    role: _builtins.str
+    calls: _builtins.int
+    micro_units: _builtins.int
+    def __init__(
+        self,
+        *,
+        role: _builtins.str = ...,
+        calls: _builtins.int = ...,
+        micro_units: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "micro_units", b"micro_units", "role", b"role"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RoleCost: _TypeAlias = RoleCost  # noqa: Y015

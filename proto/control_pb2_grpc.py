@@ -54,6 +54,16 @@ class ControlStub:
                 request_serializer=proto_dot_control__pb2.WatchTenantsRequest.SerializeToString,
                 response_deserializer=proto_dot_control__pb2.TenantChange.FromString,
                 _registered_method=True)
+        self.WatchSpending = channel.unary_stream(
+                '/dormouse.control.v1.Control/WatchSpending',
+                request_serializer=proto_dot_control__pb2.WatchSpendingRequest.SerializeToString,
+                response_deserializer=proto_dot_control__pb2.SpendLeave.FromString,
+                _registered_method=True)
+        self.ReportStatements = channel.unary_unary(
+                '/dormouse.control.v1.Control/ReportStatements',
+                request_serializer=proto_dot_control__pb2.StatementReport.SerializeToString,
+                response_deserializer=proto_dot_control__pb2.UsageAck.FromString,
+                _registered_method=True)
 
 
 class ControlServicer:
@@ -87,6 +97,22 @@ class ControlServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchSpending(self, request, context):
+        """A pod's leave to spend: as it is now, and again whenever it changes. Every report of use may
+        change it; so may a new limit and the turn of the month.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReportStatements(self, request, context):
+        """What the pod's statements and roles cost, by its own sums since its stamp; like ReportUsage, a
+        later report contains the earlier ones.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ControlServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -109,6 +135,16 @@ def add_ControlServicer_to_server(servicer, server):
                     servicer.WatchTenants,
                     request_deserializer=proto_dot_control__pb2.WatchTenantsRequest.FromString,
                     response_serializer=proto_dot_control__pb2.TenantChange.SerializeToString,
+            ),
+            'WatchSpending': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchSpending,
+                    request_deserializer=proto_dot_control__pb2.WatchSpendingRequest.FromString,
+                    response_serializer=proto_dot_control__pb2.SpendLeave.SerializeToString,
+            ),
+            'ReportStatements': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportStatements,
+                    request_deserializer=proto_dot_control__pb2.StatementReport.FromString,
+                    response_serializer=proto_dot_control__pb2.UsageAck.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -219,6 +255,60 @@ class Control:
             '/dormouse.control.v1.Control/WatchTenants',
             proto_dot_control__pb2.WatchTenantsRequest.SerializeToString,
             proto_dot_control__pb2.TenantChange.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchSpending(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/dormouse.control.v1.Control/WatchSpending',
+            proto_dot_control__pb2.WatchSpendingRequest.SerializeToString,
+            proto_dot_control__pb2.SpendLeave.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportStatements(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dormouse.control.v1.Control/ReportStatements',
+            proto_dot_control__pb2.StatementReport.SerializeToString,
+            proto_dot_control__pb2.UsageAck.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,14 @@ class ControlStub:
     """Brings the ledger up to a report; acknowledged once it is durable."""
     WatchTenants: _grpc.UnaryStreamMultiCallable[_control_pb2.WatchTenantsRequest, _control_pb2.TenantChange]
     """Every change of a tenant from now on. Whoever was cut off asks again for what it remembers."""
+    WatchSpending: _grpc.UnaryStreamMultiCallable[_control_pb2.WatchSpendingRequest, _control_pb2.SpendLeave]
+    """A pod's leave to spend: as it is now, and again whenever it changes. Every report of use may
+    change it; so may a new limit and the turn of the month.
+    """
+    ReportStatements: _grpc.UnaryUnaryMultiCallable[_control_pb2.StatementReport, _control_pb2.UsageAck]
+    """What the pod's statements and roles cost, by its own sums since its stamp; like ReportUsage, a
+    later report contains the earlier ones.
+    """
 
 @_typing.type_check_only
 class ControlAsyncStub(ControlStub):
@@ -51,6 +59,14 @@ class ControlAsyncStub(ControlStub):
     """Brings the ledger up to a report; acknowledged once it is durable."""
     WatchTenants: _aio.UnaryStreamMultiCallable[_control_pb2.WatchTenantsRequest, _control_pb2.TenantChange]  # type: ignore[assignment]
     """Every change of a tenant from now on. Whoever was cut off asks again for what it remembers."""
+    WatchSpending: _aio.UnaryStreamMultiCallable[_control_pb2.WatchSpendingRequest, _control_pb2.SpendLeave]  # type: ignore[assignment]
+    """A pod's leave to spend: as it is now, and again whenever it changes. Every report of use may
+    change it; so may a new limit and the turn of the month.
+    """
+    ReportStatements: _aio.UnaryUnaryMultiCallable[_control_pb2.StatementReport, _control_pb2.UsageAck]  # type: ignore[assignment]
+    """What the pod's statements and roles cost, by its own sums since its stamp; like ReportUsage, a
+    later report contains the earlier ones.
+    """
 
 class ControlServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -84,5 +100,25 @@ class ControlServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_control_pb2.TenantChange], _abc.AsyncIterator[_control_pb2.TenantChange]]:
         """Every change of a tenant from now on. Whoever was cut off asks again for what it remembers."""
+
+    @_abc_1.abstractmethod
+    def WatchSpending(
+        self,
+        request: _control_pb2.WatchSpendingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_control_pb2.SpendLeave], _abc.AsyncIterator[_control_pb2.SpendLeave]]:
+        """A pod's leave to spend: as it is now, and again whenever it changes. Every report of use may
+        change it; so may a new limit and the turn of the month.
+        """
+
+    @_abc_1.abstractmethod
+    def ReportStatements(
+        self,
+        request: _control_pb2.StatementReport,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.UsageAck, _abc.Awaitable[_control_pb2.UsageAck]]:
+        """What the pod's statements and roles cost, by its own sums since its stamp; like ReportUsage, a
+        later report contains the earlier ones.
+        """
 
 def add_ControlServicer_to_server(servicer: ControlServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

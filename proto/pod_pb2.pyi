@@ -57,6 +57,7 @@ class StampRequest(_message.Message):
     SESSIONS_MAX_FIELD_NUMBER: _builtins.int
     SESSION_KEY_FIELD_NUMBER: _builtins.int
     CONTROL_ADDRESS_FIELD_NUMBER: _builtins.int
+    SPENDING_FIELD_NUMBER: _builtins.int
     protocol_version: _builtins.int
     """1"""
     tenant_id: _builtins.int
@@ -71,6 +72,8 @@ class StampRequest(_message.Message):
     """32 bytes; seals the sessions that move between the tenant's pods"""
     control_address: _builtins.str
     """where the pod reports what it uses; empty: it does not"""
+    spending: _builtins.bytes
+    """a control.v1.SpendLeave, which only pod and control understand"""
     @_builtins.property
     def owner(self) -> Global___Owner: ...
     @_builtins.property
@@ -91,10 +94,11 @@ class StampRequest(_message.Message):
         sessions_max: _builtins.int = ...,
         session_key: _builtins.bytes = ...,
         control_address: _builtins.str = ...,
+        spending: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "certificate", b"certificate", "control_address", b"control_address", "database", b"database", "owner", b"owner", "protocol_version", b"protocol_version", "session_key", b"session_key", "sessions_max", b"sessions_max", "settings", b"settings", "storage_address", b"storage_address", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "certificate", b"certificate", "control_address", b"control_address", "database", b"database", "owner", b"owner", "protocol_version", b"protocol_version", "session_key", b"session_key", "sessions_max", b"sessions_max", "settings", b"settings", "spending", b"spending", "storage_address", b"storage_address", "tenant_id", b"tenant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -126,6 +130,41 @@ class Owner(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Owner: _TypeAlias = Owner  # noqa: Y015
+
+@_typing.final
+class SetOwnerRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OWNER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def owner(self) -> Global___Owner: ...
+    def __init__(
+        self,
+        *,
+        owner: Global___Owner | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetOwnerRequest: _TypeAlias = SetOwnerRequest  # noqa: Y015
+
+@_typing.final
+class SetOwnerReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetOwnerReply: _TypeAlias = SetOwnerReply  # noqa: Y015
 
 @_typing.final
 class StampReply(_message.Message):

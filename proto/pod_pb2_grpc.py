@@ -54,6 +54,11 @@ class PodStub:
                 request_serializer=proto_dot_pod__pb2.StatusRequest.SerializeToString,
                 response_deserializer=proto_dot_pod__pb2.StatusReply.FromString,
                 _registered_method=True)
+        self.SetOwner = channel.unary_unary(
+                '/dormouse.pod.v1.Pod/SetOwner',
+                request_serializer=proto_dot_pod__pb2.SetOwnerRequest.SerializeToString,
+                response_deserializer=proto_dot_pod__pb2.SetOwnerReply.FromString,
+                _registered_method=True)
 
 
 class PodServicer:
@@ -88,6 +93,13 @@ class PodServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetOwner(self, request, context):
+        """The owner's password has changed: logins from now on want the new one. Open sessions go on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PodServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -110,6 +122,11 @@ def add_PodServicer_to_server(servicer, server):
                     servicer.Status,
                     request_deserializer=proto_dot_pod__pb2.StatusRequest.FromString,
                     response_serializer=proto_dot_pod__pb2.StatusReply.SerializeToString,
+            ),
+            'SetOwner': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetOwner,
+                    request_deserializer=proto_dot_pod__pb2.SetOwnerRequest.FromString,
+                    response_serializer=proto_dot_pod__pb2.SetOwnerReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -220,6 +237,33 @@ class Pod:
             '/dormouse.pod.v1.Pod/Status',
             proto_dot_pod__pb2.StatusRequest.SerializeToString,
             proto_dot_pod__pb2.StatusReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetOwner(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dormouse.pod.v1.Pod/SetOwner',
+            proto_dot_pod__pb2.SetOwnerRequest.SerializeToString,
+            proto_dot_pod__pb2.SetOwnerReply.FromString,
             options,
             channel_credentials,
             insecure,

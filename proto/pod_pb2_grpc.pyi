@@ -45,6 +45,8 @@ class PodStub:
     TakeBack: _grpc.UnaryUnaryMultiCallable[_pod_pb2.TakeBackRequest, _pod_pb2.TakeBackReply]
     """Takes sessions again, if it is draining and not yet at its end."""
     Status: _grpc.UnaryUnaryMultiCallable[_pod_pb2.StatusRequest, _pod_pb2.StatusReply]
+    SetOwner: _grpc.UnaryUnaryMultiCallable[_pod_pb2.SetOwnerRequest, _pod_pb2.SetOwnerReply]
+    """The owner's password has changed: logins from now on want the new one. Open sessions go on."""
 
 @_typing.type_check_only
 class PodAsyncStub(PodStub):
@@ -59,6 +61,8 @@ class PodAsyncStub(PodStub):
     TakeBack: _aio.UnaryUnaryMultiCallable[_pod_pb2.TakeBackRequest, _pod_pb2.TakeBackReply]  # type: ignore[assignment]
     """Takes sessions again, if it is draining and not yet at its end."""
     Status: _aio.UnaryUnaryMultiCallable[_pod_pb2.StatusRequest, _pod_pb2.StatusReply]  # type: ignore[assignment]
+    SetOwner: _aio.UnaryUnaryMultiCallable[_pod_pb2.SetOwnerRequest, _pod_pb2.SetOwnerReply]  # type: ignore[assignment]
+    """The owner's password has changed: logins from now on want the new one. Open sessions go on."""
 
 class PodServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -94,5 +98,13 @@ class PodServicer(metaclass=_abc_1.ABCMeta):
         request: _pod_pb2.StatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_pod_pb2.StatusReply, _abc.Awaitable[_pod_pb2.StatusReply]]: ...
+
+    @_abc_1.abstractmethod
+    def SetOwner(
+        self,
+        request: _pod_pb2.SetOwnerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pod_pb2.SetOwnerReply, _abc.Awaitable[_pod_pb2.SetOwnerReply]]:
+        """The owner's password has changed: logins from now on want the new one. Open sessions go on."""
 
 def add_PodServicer_to_server(servicer: PodServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,3 @@
+"""Events, webhooks and deliveries."""
+
+STEP: tuple[str, ...] = ()

@@ -1,0 +1,3 @@
+"""Invoices and what they are made of."""
+
+STEP: tuple[str, ...] = ()

@@ -1,0 +1,3 @@
+"""Spend limits and the notices that were given."""
+
+STEP: tuple[str, ...] = ()

@@ -1,0 +1,3 @@
+"""What statements and roles cost."""
+
+STEP: tuple[str, ...] = ()

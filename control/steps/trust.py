@@ -1,0 +1,3 @@
+"""Certificates that were issued and revoked, and what secrets are sealed with."""
+
+STEP: tuple[str, ...] = ()
