@@ -116,3 +116,10 @@ TIDIED = Counter(
     ["table"],
     registry=REGISTRY,
 )
+
+EVENTS = Counter(
+    "dormouse_control_events_total",
+    "Events that were written down, by kind (docs/events.md).",
+    ["kind"],
+    registry=REGISTRY,
+)

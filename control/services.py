@@ -6,6 +6,7 @@ from typing import Self
 from control.config import ControlSettings
 from control.database import Database
 from control.deletion import Deletion
+from control.events import Events
 from control.idempotency import Idempotency
 from control.journal import Journal
 from control.keys import Keys
@@ -24,6 +25,7 @@ class Stores:
     """The tables."""
 
     journal: Journal
+    events: Events
     operations: Operations
     registry: Registry
     organisations: Organisations
@@ -34,9 +36,11 @@ class Stores:
     def over(cls, database: Database, clock: Clock) -> Self:
         """All of them, over one database."""
         journal = Journal(database, clock)
+        events = Events(database, clock)
         operations = Operations(database, clock, journal)
         return cls(
             journal=journal,
+            events=events,
             operations=operations,
             registry=Registry(database, clock, journal, operations),
             organisations=Organisations(database, clock, journal),
