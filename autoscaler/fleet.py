@@ -212,7 +212,7 @@ class Fleet:
     def pod_answered(self, pod: Pod, report: Report, now: float) -> None:
         """A Status call was answered. The pod's own word is the truth about what it is."""
         pod.answered_at, pod.misses = now, 0
-        pod.public_key = report.public_key
+        pod.public_key, pod.pod_id = report.public_key, report.pod_id
         if report.tenant is None:
             if pod.phase is Phase.PROBING:
                 self._warm(pod, now)
@@ -232,7 +232,7 @@ class Fleet:
             self.wake_rate.forked(now - asked)
 
     def _note_report(self, pod: Pod, report: Report, now: float) -> None:
-        pod.pod_id, pod.sql_address = report.pod_id, report.sql_address
+        pod.sql_address = report.sql_address
         pod.sessions, pod.active = report.sessions, report.active
         pod.transactions = report.transactions
         pod.holds = {each: pod.holds.get(each, now) for each in report.holds}

@@ -213,7 +213,7 @@ class Waker:
 
     async def _issue(self, tenant: TenantId, pod: Pod) -> IssuePodReply | WakeFailed:
         try:
-            return await self._ask_control(tenant, pod, self._limits.wake_timeout)
+            return await self._ask_control(tenant, pod, pod.pod_id or PodId(0))
         except grpc.aio.AioRpcError as error:
             self._release(pod)
             if error.code() in _FINAL:
@@ -223,10 +223,15 @@ class Waker:
             self._release(pod)
             raise
 
-    async def _ask_control(self, tenant: TenantId, pod: Pod, timeout: float) -> IssuePodReply:
+    async def _ask_control(self, tenant: TenantId, pod: Pod, spender: PodId) -> IssuePodReply:
+        """`spender`: who is to be given something to spend; 0 where nobody is."""
         request = IssuePodRequest(
-            protocol_version=PROTOCOL_VERSION, tenant_id=tenant, public_key=pod.public_key
+            protocol_version=PROTOCOL_VERSION,
+            tenant_id=tenant,
+            public_key=pod.public_key,
+            pod_id=spender,
         )
+        timeout = self._limits.wake_timeout
         return await self._control.IssuePod(request, timeout=timeout, wait_for_ready=True)
 
     async def _stamp(self, tenant: TenantId, pod: Pod, issued: IssuePodReply) -> WakeFailed | None:
@@ -269,6 +274,7 @@ class Waker:
             sessions_max=issued.settings.connections_max,
             session_key=issued.session_key,
             control_address=self._control_address,
+            spending=issued.spending.SerializeToString(),
         )
 
     # Pods that were stamped before this process began
@@ -283,7 +289,7 @@ class Waker:
 
     async def _learn(self, tenant: TenantId, pod: Pod) -> None:
         try:
-            issued = await self._ask_control(tenant, pod, self._limits.wake_timeout)
+            issued = await self._ask_control(tenant, pod, PodId(0))
         except grpc.aio.AioRpcError as error:
             _log.info("settings not known", extra={"tenant": tenant, "code": error.code().name})
             return

@@ -28,6 +28,7 @@ from proto.autoscaler_pb2 import PodAddress, PodsChange, WatchPodsRequest
 from proto.control_pb2 import (
     IssuePodReply,
     IssuePodRequest,
+    SpendLeave,
     Tenant,
     TenantChange,
     TenantSettings,
@@ -227,6 +228,8 @@ class FakeControl(control_pb2_grpc.ControlServicer):
         self.outages: list[grpc.StatusCode] = []
         self.settings = TenantSettings(connections_max=7)
         """Of every tenant that has none of its own."""
+        self.spending = SpendLeave()
+        """What every pod is told it may spend."""
         self.settings_of: dict[int, TenantSettings] = {}
         self.watches: list[WatchTenantsRequest] = []
         self._streams: set[asyncio.Queue[TenantChange | None]] = set()
@@ -244,6 +247,7 @@ class FakeControl(control_pb2_grpc.ControlServicer):
             database="demo",
             settings=self._settings(request.tenant_id),
             session_key=bytes(32),
+            spending=self.spending,
         )
 
     async def WatchTenants(  # noqa: N802

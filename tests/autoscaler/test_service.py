@@ -22,7 +22,7 @@ from proto.autoscaler_pb2 import (
     WakeRequest,
     WatchPodsRequest,
 )
-from proto.control_pb2 import TenantSettings
+from proto.control_pb2 import SpendLeave, TenantSettings
 from tests.autoscaler.doubles import FakeRuntime, Harness, autoscaler
 
 
@@ -50,6 +50,21 @@ def test_a_wake_stamps_a_warm_pod_and_the_pool_refills() -> None:
             assert (pod.stamp.owner.name, pod.stamp.sessions_max) == ("demo", 7)
             assert harness.control.issued[0].public_key == f"key 1 of {pod.key}".encode()
             await until(lambda: harness.fleet.count(Phase.WARM) == 2)
+
+    asyncio.run(body())
+
+
+def test_a_pod_is_stamped_with_what_control_lets_it_spend() -> None:
+    async def body() -> None:
+        async with autoscaler() as harness:
+            harness.control.spending = SpendLeave(
+                state=SpendLeave.OPEN, ceiling_micro_units=5_000_000, limit="50 units a month"
+            )
+            await harness.stub().Wake(wake(17))
+            (pod,) = harness.runtime.stamped(17)
+            assert harness.control.issued[0].pod_id == int(pod.key)
+            assert pod.stamp is not None
+            assert SpendLeave.FromString(pod.stamp.spending) == harness.control.spending
 
     asyncio.run(body())
 
