@@ -16,6 +16,7 @@ from typing import Any
 import aiosqlite
 
 from control.schema import STEPS
+from control.vault import Vault
 
 _log = logging.getLogger(__name__)
 
@@ -27,9 +28,12 @@ class RegistryError(Exception):
 
 
 class Database:
-    """One open SQLite file."""
+    """One open SQLite file, and the keys of the secrets in it."""
 
-    def __init__(self, writer: aiosqlite.Connection, reader: aiosqlite.Connection) -> None:
+    def __init__(
+        self, writer: aiosqlite.Connection, reader: aiosqlite.Connection, vault: Vault
+    ) -> None:
+        self.vault = vault
         self._writer = writer
         self._reader = reader
         self._writing = asyncio.Lock()
@@ -68,25 +72,33 @@ class Database:
 
 
 @asynccontextmanager
-async def open_database(file: Path) -> AsyncIterator[Database]:
-    """Open the registry at `file`, making or upgrading it.
+async def open_database(file: Path, secrets_file: Path | None = None) -> AsyncIterator[Database]:
+    """Open the registry at `file`, making or upgrading it; its secrets are sealed with the keys in
+    `secrets_file`, by default `secrets.keys` beside it.
 
-    Raises RegistryError for a file that a newer release has written.
+    Raises RegistryError for a file that a newer release has written, and VaultError where the keys
+    are not those of this registry.
     """
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    vault = Vault.at(secrets_file or file.with_name("secrets.keys"))
     os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
     async with (
         aiosqlite.connect(file, isolation_level=None) as writer,
         aiosqlite.connect(file, isolation_level=None) as reader,
     ):
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000"):
+        # Deleted content is overwritten: a secret that was sealed late must not stay beside.
+        pragmas = ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "secure_delete=ON")
+        for pragma in pragmas:
             await writer.execute(f"PRAGMA {pragma}")
         for pragma in ("query_only=ON", "busy_timeout=5000"):
             await reader.execute(f"PRAGMA {pragma}")
         # SQLite's own randomness is not promised to be fit for secrets.
         await writer.create_function("secret_bytes", 1, secrets.token_bytes)
-        database = Database(writer, reader)
+        await writer.create_function("sealed", 2, vault.seal)
+        await writer.create_function("opened", 2, vault.open)
+        database = Database(writer, reader, vault)
         await _upgrade(database, file)
+        await _check_keys(database)
         yield database
 
 
@@ -95,9 +107,19 @@ async def _upgrade(database: Database, file: Path) -> None:
     version = int(found[0]) if found else 0
     if version > len(STEPS):
         raise RegistryError(f"{file} has schema {version}; this release knows up to {len(STEPS)}")
+    if version == len(STEPS):
+        return
     for number, step in enumerate(STEPS[version:], start=version + 1):
         async with database.transaction() as connection:
             for statement in step:
                 await connection.execute(statement)
             await connection.execute(f"PRAGMA user_version = {number}")
         _log.info("registry upgraded", extra={"schema": number})
+    # What was there in plain text before a step sealed it is not to stay in the log of writes.
+    await database.write("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+async def _check_keys(database: Database) -> None:
+    """Raises VaultError where the registry's secrets were sealed with other keys."""
+    for (sealed,) in await database.read("SELECT sealed FROM sealed_probe"):
+        database.vault.open("probe", sealed)

@@ -123,3 +123,9 @@ EVENTS = Counter(
     ["kind"],
     registry=REGISTRY,
 )
+
+SEALED_ANEW = Counter(
+    "dormouse_control_sealed_anew_total",
+    "Secrets of the registry that were sealed anew under a newer key.",
+    registry=REGISTRY,
+)

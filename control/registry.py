@@ -20,14 +20,16 @@ import aiosqlite
 
 from control.actor import DEFAULT_ORGANISATION, OrganisationId
 from control.database import Database, Row
+from control.events import Event, EventKind, Events, time_text
 from control.journal import Journal, Note, created
+from control.keys import revoke_keys_of
 from control.operations import Kind, Operation, Operations
 from control.settings import Settings, differences
 from dormouse.base.clock import Clock
 from dormouse.base.ids import TenantId
 
 _COLUMNS = (
-    "id, name, owner, database, scram_verifier, session_key, created_ns, settings_version,"
+    "id, name, owner, database, scram_verifier, sealed_session_key, created_ns, settings_version,"
     " organisation_id, labels, deleted_ns, purge_after_ns,"
     " connections_max, idle_timeout_seconds, never_sleeps, pods_min, pods_max, allowed_networks"
 )
@@ -38,6 +40,8 @@ _CHANGE = (
     f" allowed_networks = ? WHERE id = ? RETURNING {_COLUMNS}"
 )
 SESSION_KEY_BYTES = 32
+SESSION_KEY = "session key"
+"""What the vault seals `tenants.sealed_session_key` for."""
 
 
 class NameTaken(Exception):
@@ -65,8 +69,9 @@ class Tenant:
     owner: str
     database: str
     scram_verifier: str
-    session_key: bytes
-    """Seals the sessions that move between its pods; for them alone."""
+    sealed_session_key: bytes
+    """Seals the sessions that move between its pods, which alone are given it; see
+    `Registry.session_key_of`."""
 
     created_ns: int
     settings: Settings
@@ -136,11 +141,18 @@ class Registry:
     """The table of tenants."""
 
     def __init__(
-        self, database: Database, clock: Clock, journal: Journal, operations: Operations
+        self,
+        database: Database,
+        clock: Clock,
+        journal: Journal,
+        operations: Operations,
+        *,
+        events: Events,
     ) -> None:
         self._database = database
         self._clock = clock
         self._journal = journal
+        self._events = events
         self._operations = operations
 
     async def add(
@@ -159,7 +171,7 @@ class Registry:
         Raises NameTaken and NoOrganisation.
         """
         insert = (
-            "INSERT INTO tenants (name, owner, database, scram_verifier, session_key,"
+            "INSERT INTO tenants (name, owner, database, scram_verifier, sealed_session_key,"
             " connections_max, created_ns, organisation_id, labels)"
             " SELECT ?, ?, ?, ?, ?, ?, ?, id, ? FROM organisations"
             f" WHERE id = ? AND deleted_ns IS NULL RETURNING {_COLUMNS}"
@@ -169,7 +181,7 @@ class Registry:
             owner,
             database,
             scram_verifier,
-            secrets.token_bytes(SESSION_KEY_BYTES),
+            self._new_session_key(),
             connections_max,
             self._clock.wall_ns(),
             json.dumps(labels or {}),
@@ -182,7 +194,17 @@ class Registry:
             await _index_labels(connection, tenant)
             changes = created(name=name, labels=dict(tenant.labels))
             await self._journal.write(connection, note_of(tenant, "tenant.create", changes))
+            event = event_of(tenant, EventKind.TENANT_CREATED, name=name)
+            await self._events.record(connection, event)
         return tenant
+
+    def session_key_of(self, tenant: Tenant) -> bytes:
+        """What its pods seal sessions with; empty of a deleted tenant. Raises VaultError."""
+        sealed = tenant.sealed_session_key
+        return self._database.vault.open(SESSION_KEY, sealed) if sealed else b""
+
+    def _new_session_key(self) -> bytes:
+        return self._database.vault.seal(SESSION_KEY, secrets.token_bytes(SESSION_KEY_BYTES))
 
     async def get(self, tenant: TenantId) -> Tenant | None:
         """The living tenant with this id."""
@@ -266,6 +288,10 @@ class Registry:
             if "labels" in changes:
                 await _index_labels(connection, after)
             await self._journal.write(connection, note_of(after, action, changes))
+            if "name" in changes:
+                names = {"name": after.name, "before": before.name}
+                event = event_of(after, EventKind.TENANT_RENAMED, **names)
+                await self._events.record(connection, event)
         return Changed(after, before)
 
     async def set_verifier(self, tenant: TenantId, scram_verifier: str) -> Tenant | None:
@@ -308,7 +334,7 @@ class Registry:
         async with self._database.transaction() as connection:
             rows = await connection.execute_fetchall(
                 "UPDATE tenants SET deleted_ns = coalesce(deleted_ns, ?1), purge_after_ns = ?2,"
-                " session_key = x'', settings_version = settings_version + 1,"
+                " sealed_session_key = x'', settings_version = settings_version + 1,"
                 " scram_verifier = iif(?3, scram_verifier, '')"
                 f" WHERE id = ?4 AND {waits} RETURNING {_COLUMNS}",
                 (now_ns, due_ns, bool(grace_seconds), tenant),
@@ -319,6 +345,11 @@ class Registry:
                 operation = await self._operations.begin(connection, kind, tenant)
                 changes = {"name": (gone.name, None)}
                 await self._journal.write(connection, note_of(gone, f"tenant.{kind}", changes))
+                if gone.deleted_ns == now_ns:  # and was not deleted already
+                    until = time_text(due_ns) if grace_seconds else None
+                    data = {"name": gone.name, "restorable_until": until}
+                    event = event_of(gone, EventKind.TENANT_DELETED, **data)
+                    await self._events.record(connection, event)
                 return Deleted(gone, operation)
         return None
 
@@ -345,10 +376,10 @@ class Registry:
                 raise NoOrganisation(gone.organisation)
             update = (
                 "UPDATE tenants SET deleted_ns = NULL, purge_after_ns = NULL, name = ?,"
-                " session_key = ?, settings_version = settings_version + 1 WHERE id = ?"
+                " sealed_session_key = ?, settings_version = settings_version + 1 WHERE id = ?"
                 f" RETURNING {_COLUMNS}"
             )
-            values = (name or gone.name, secrets.token_bytes(SESSION_KEY_BYTES), tenant)
+            values = (name or gone.name, self._new_session_key(), tenant)
             back = await _write_named(connection, name or gone.name, update, values)
             if back is None:
                 raise NotRestorable(tenant)
@@ -359,23 +390,27 @@ class Registry:
             await self._journal.write(
                 connection, note_of(back, "tenant.restore", created(name=back.name))
             )
+            event = event_of(back, EventKind.TENANT_RESTORED, name=back.name)
+            await self._events.record(connection, event)
         return Deleted(back, operation)
 
     async def mark_purged(self, tenant: TenantId) -> None:
         """Note that a deleted tenant's data is gone; its keys and its password go with it."""
         now_ns = self._clock.wall_ns()
         async with self._database.transaction() as connection:
-            await connection.execute(
+            rows = await connection.execute_fetchall(
                 "UPDATE tenants SET purged_ns = ?, scram_verifier = '', labels = '{}'"
-                " WHERE id = ? AND deleted_ns IS NOT NULL",
+                " WHERE id = ? AND deleted_ns IS NOT NULL AND purged_ns IS NULL"
+                f" RETURNING {_COLUMNS}",
                 (now_ns, tenant),
             )
             await connection.execute("DELETE FROM tenant_labels WHERE tenant_id = ?", (tenant,))
-            await connection.execute(
-                "UPDATE keys SET revoked_ns = ? WHERE tenant_id = ? AND revoked_ns IS NULL",
-                (now_ns, tenant),
-            )
+            await revoke_keys_of(connection, self._events, at_ns=now_ns, tenant=tenant)
             await self._operations.end(connection, tenant, (Kind.DELETE, Kind.PURGE))
+            for row in rows:
+                gone = _tenant(tuple(row))
+                event = event_of(gone, EventKind.TENANT_PURGED, name=gone.name)
+                await self._events.record(connection, event)
 
     async def to_purge(self, limit: int) -> list[TenantId]:
         """Deleted tenants whose grace period is over and whose data may still be there."""
@@ -455,8 +490,13 @@ def note_of(tenant: Tenant, action: str, changes: Mapping[str, tuple[Any, Any]])
     )
 
 
+def event_of(tenant: Tenant, kind: EventKind, **data: Any) -> Event:
+    """Something that happened to a tenant."""
+    return Event(kind=kind, organisation=tenant.organisation, tenant=tenant.id, data=data)
+
+
 def _tenant(row: Row) -> Tenant:
-    tenant, name, owner, database, verifier, session_key, created_ns, version, *rest = row
+    tenant, name, owner, database, verifier, sealed_key, created_ns, version, *rest = row
     organisation, labels, deleted_ns, purge_after_ns, *settings = rest
     connections_max, idle_timeout_seconds, never_sleeps, pods_min, pods_max, networks = settings
     return Tenant(
@@ -465,7 +505,7 @@ def _tenant(row: Row) -> Tenant:
         owner=owner,
         database=database,
         scram_verifier=verifier,
-        session_key=session_key,
+        sealed_session_key=sealed_key,
         created_ns=created_ns,
         settings=Settings(
             connections_max=connections_max,

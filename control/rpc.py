@@ -87,7 +87,7 @@ class ControlService(control_pb2_grpc.ControlServicer):
             scram_verifier=tenant.scram_verifier,
             database=tenant.database,
             settings=settings_message(tenant.settings),
-            session_key=tenant.session_key,
+            session_key=self._registry.session_key_of(tenant),
         )
 
     async def ReportUsage(  # noqa: N802

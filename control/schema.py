@@ -1,7 +1,8 @@
 """The registry's tables, as the steps that made them.
 
 A step, once released, never changes; a new one is added at the end. `PRAGMA user_version` counts
-the steps a file has been through. A step may call `secret_bytes(n)`, random bytes of the system's.
+the steps a file has been through. A step may call `secret_bytes(n)`, random bytes of the system's,
+and `sealed(purpose, secret)`, which needs the keys of the vault.
 
 Tenant ids are AUTOINCREMENT: SQLite keeps the highest one ever given apart from the rows, so an id
 never comes back, and a deleted tenant's row stays as a tombstone besides. Ids count up from 1

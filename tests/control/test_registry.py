@@ -98,7 +98,7 @@ def test_a_tombstone_keeps_no_secret_and_waits_for_its_purge(tmp_path: Path) -> 
             tenant = await _add(registry, "a")
             tombstone = await registry.mark_deleted(tenant.id)
             assert tombstone is not None
-            assert (tombstone.tenant.name, tombstone.tenant.session_key) == ("a", b"")
+            assert (tombstone.tenant.name, tombstone.tenant.sealed_session_key) == ("a", b"")
         async with registry_at(tmp_path) as registry:
             assert await registry.to_purge(10) == [tenant.id]
             await registry.mark_purged(tenant.id)
@@ -106,7 +106,9 @@ def test_a_tombstone_keeps_no_secret_and_waits_for_its_purge(tmp_path: Path) -> 
 
     asyncio.run(body())
     with sqlite3.connect(tmp_path / "registry.sqlite") as connection:
-        secrets = connection.execute("SELECT scram_verifier, session_key FROM tenants").fetchall()
+        secrets = connection.execute(
+            "SELECT scram_verifier, sealed_session_key FROM tenants"
+        ).fetchall()
         assert secrets == [("", b"")]
     connection.close()
 
@@ -165,7 +167,7 @@ def test_a_tenant_of_an_older_file_gets_one_key_for_good(tmp_path: Path) -> None
         )
     connection.close()
 
-    async def body() -> list[Tenant]:
+    async def body() -> tuple[list[Tenant], list[bytes]]:
         async with stores_at(tmp_path) as stores:
             key = await stores.keys.find("dm_admin_old")
             assert key is not None
@@ -173,16 +175,19 @@ def test_a_tenant_of_an_older_file_gets_one_key_for_good(tmp_path: Path) -> None
             (organisation,) = await stores.organisations.page(after=0, limit=10)
             assert organisation.name == "default"
             assert await stores.registry.to_purge(10) == [TenantId(3)]
-            return await stores.registry.page(after=0, limit=10)
+            found = await stores.registry.page(after=0, limit=10)
+            return found, [stores.registry.session_key_of(tenant) for tenant in found]
 
-    upgraded = asyncio.run(body())
-    assert [len(tenant.session_key) for tenant in upgraded] == [32, 32]
-    assert upgraded[0].session_key != upgraded[1].session_key
+    upgraded, keys = asyncio.run(body())
+    assert [len(key) for key in keys] == [32, 32]
+    assert keys[0] != keys[1]
     assert {tenant.organisation for tenant in upgraded} == {DEFAULT_ORGANISATION}
     assert upgraded[0].settings == Settings(connections_max=9, idle_timeout_seconds=120)
-    assert asyncio.run(body()) == upgraded
+    assert asyncio.run(body()) == (upgraded, keys)
     with sqlite3.connect(file) as connection:
-        row = connection.execute("SELECT session_key FROM tenants WHERE name = 'c'").fetchone()
+        row = connection.execute(
+            "SELECT sealed_session_key FROM tenants WHERE name = 'c'"
+        ).fetchone()
         assert row == (b"",)
     connection.close()
 
@@ -191,7 +196,7 @@ def test_the_session_key_is_its_tenants_and_is_not_shown(tmp_path: Path) -> None
     async def body() -> None:
         async with registry_at(tmp_path) as registry:
             made = [await _add(registry, name) for name in ("a", "b")]
-            keys = {tenant.session_key for tenant in made}
+            keys = {registry.session_key_of(tenant) for tenant in made}
             assert [len(key) for key in keys] == [32, 32]
             assert all(repr(key) not in repr(made) for key in keys)
             assert await registry.page(after=0, limit=9) == made
@@ -216,7 +221,7 @@ def test_settings_change_by_version_or_not_at_all(tmp_path: Path) -> None:
             assert changed.before == tenant
             assert changed.tenant.settings.pods_max == 3
             assert changed.tenant.version == 2
-            assert changed.tenant.session_key == tenant.session_key
+            assert changed.tenant.sealed_session_key == tenant.sealed_session_key
             with pytest.raises(VersionMismatch):
                 await registry.change(tenant.id, widen, action="test", versions={1})
             with pytest.raises(RuntimeError):

@@ -36,7 +36,7 @@ _TENANT = Tenant(
     owner="owner",
     database="my-shop",
     scram_verifier="",
-    session_key=b"",
+    sealed_session_key=b"",
     created_ns=0,
     settings=Settings(connections_max=1),
     version=1,

@@ -28,7 +28,7 @@ def _tenant(number: int, version: int = 1) -> Tenant:
         owner="owner",
         database="a",
         scram_verifier="verifier",
-        session_key=b"k" * 32,
+        sealed_session_key=b"k" * 32,
         created_ns=0,
         settings=Settings(connections_max=number),
         version=version,
