@@ -271,6 +271,7 @@ class UsageReport(_message.Message):
     SYSTEM_WRITE_REQUESTS_FIELD_NUMBER: _builtins.int
     SYSTEM_WRITE_BYTES_FIELD_NUMBER: _builtins.int
     AT_UNIX_MS_FIELD_NUMBER: _builtins.int
+    LEAVE_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.int
     pod_id: _builtins.int
     sequence: _builtins.int
@@ -293,6 +294,10 @@ class UsageReport(_message.Message):
     system_write_bytes: _builtins.int
     at_unix_ms: _builtins.int
     """when it was counted; 0: just now"""
+    leave: _builtins.int
+    """The number of the leave that was in force when it was counted: earlier ones, and what they gave,
+    are over. 0: whoever reports does not know.
+    """
     def __init__(
         self,
         *,
@@ -316,10 +321,11 @@ class UsageReport(_message.Message):
         system_write_requests: _builtins.int = ...,
         system_write_bytes: _builtins.int = ...,
         at_unix_ms: _builtins.int = ...,
+        leave: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ms", b"at_unix_ms", "egress_bytes", b"egress_bytes", "pod_id", b"pod_id", "pod_millis", b"pod_millis", "read_batches", b"read_batches", "read_bytes", b"read_bytes", "read_requests", b"read_requests", "sequence", b"sequence", "sql_cpu_micros", b"sql_cpu_micros", "system_cpu_micros", b"system_cpu_micros", "system_read_batches", b"system_read_batches", "system_read_bytes", b"system_read_bytes", "system_read_requests", b"system_read_requests", "system_write_batches", b"system_write_batches", "system_write_bytes", b"system_write_bytes", "system_write_requests", b"system_write_requests", "tenant_id", b"tenant_id", "write_batches", b"write_batches", "write_bytes", b"write_bytes", "write_requests", b"write_requests"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ms", b"at_unix_ms", "egress_bytes", b"egress_bytes", "leave", b"leave", "pod_id", b"pod_id", "pod_millis", b"pod_millis", "read_batches", b"read_batches", "read_bytes", b"read_bytes", "read_requests", b"read_requests", "sequence", b"sequence", "sql_cpu_micros", b"sql_cpu_micros", "system_cpu_micros", b"system_cpu_micros", "system_read_batches", b"system_read_batches", "system_read_bytes", b"system_read_bytes", "system_read_requests", b"system_read_requests", "system_write_batches", b"system_write_batches", "system_write_bytes", b"system_write_bytes", "system_write_requests", b"system_write_requests", "tenant_id", b"tenant_id", "write_batches", b"write_batches", "write_bytes", b"write_bytes", "write_requests", b"write_requests"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -409,6 +415,7 @@ class SpendLeave(_message.Message):
     LIMIT_FIELD_NUMBER: _builtins.int
     RESETS_AT_UNIX_FIELD_NUMBER: _builtins.int
     PERCENT_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
     state: Global___SpendLeave.State.ValueType
     ceiling_micro_units: _builtins.int
     rate_micro_units: _builtins.int
@@ -418,6 +425,10 @@ class SpendLeave(_message.Message):
     resets_at_unix: _builtins.int
     percent: _builtins.int
     """The highest of 50, 75, 90 and 100 that was reached; 0: none. Told at login, whatever the policy."""
+    number: _builtins.int
+    """Grows with every leave of a pod. A pod says in its reports which one it goes by, so that a
+    ceiling that was lowered is given to other pods only when it is no longer in force.
+    """
     def __init__(
         self,
         *,
@@ -427,10 +438,11 @@ class SpendLeave(_message.Message):
         limit: _builtins.str = ...,
         resets_at_unix: _builtins.int = ...,
         percent: _builtins.int = ...,
+        number: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ceiling_micro_units", b"ceiling_micro_units", "limit", b"limit", "percent", b"percent", "rate_micro_units", b"rate_micro_units", "resets_at_unix", b"resets_at_unix", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ceiling_micro_units", b"ceiling_micro_units", "limit", b"limit", "number", b"number", "percent", b"percent", "rate_micro_units", b"rate_micro_units", "resets_at_unix", b"resets_at_unix", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
