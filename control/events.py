@@ -18,6 +18,7 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -208,6 +209,11 @@ class Events:
             (before_ns, _PRUNE_ROWS),
         )
         return len(rows)
+
+
+def time_text(ns: int) -> str:
+    """A moment in an event's data: RFC 3339 in UTC, to the second."""
+    return datetime.fromtimestamp(ns // 1_000_000_000, UTC).isoformat().replace("+00:00", "Z")
 
 
 def recorded(row: Row) -> Recorded:

@@ -12,8 +12,11 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import aiosqlite
+
 from control.actor import EVERYTHING, Access, OrganisationId, Reach, Scope
 from control.database import Database, Row
+from control.events import Event, EventKind, Events
 from control.journal import Journal, Note, created
 from dormouse.base.clock import Clock
 from dormouse.base.ids import TenantId
@@ -69,10 +72,13 @@ def hash_key(key: str) -> bytes:
 class Keys:
     """The table `keys`."""
 
-    def __init__(self, database: Database, clock: Clock, journal: Journal) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, journal: Journal, *, events: Events
+    ) -> None:
         self._database = database
         self._clock = clock
         self._journal = journal
+        self._events = events
         self._used: dict[int, int] = {}
 
     async def add_admin_hash(self, key_hash: bytes, *, label: str) -> None:
@@ -116,6 +122,7 @@ class Keys:
                 label=label, scope=reach.scope, access=reach.access, expires_ns=expires_ns
             )
             await self._journal.write(connection, _note(key, "key.create", changes))
+            await self._events.record(connection, _event(key, EventKind.KEY_CREATED))
         return key, text
 
     async def find(self, text: str) -> ApiKey | None:
@@ -178,6 +185,7 @@ class Keys:
                     raise LastAdminKey
                 note = _note(key, "key.revoke", {"label": (key.label, None)})
                 await self._journal.write(connection, note)
+                await self._events.record(connection, _event(key, EventKind.KEY_REVOKED))
                 return key
         return None
 
@@ -201,6 +209,33 @@ def _note(key: ApiKey, action: str, changes: Mapping[str, tuple[object, object]]
         tenant=key.reach.tenant,
         changes=changes,
     )
+
+
+def _event(key: ApiKey, kind: EventKind) -> Event:
+    reach = key.reach
+    data = {"key": key.id, "label": key.label, "scope": reach.scope, "access": reach.access}
+    return Event(kind=kind, organisation=reach.organisation, tenant=reach.tenant, data=data)
+
+
+async def revoke_keys_of(
+    connection: aiosqlite.Connection,
+    events: Events,
+    *,
+    at_ns: int,
+    organisation: OrganisationId | None = None,
+    tenant: TenantId | None = None,
+) -> None:
+    """Revoke the keys of what goes, in the transaction open on `connection`: of an organisation
+    with those of its tenants, or of one tenant.
+    """
+    column, owner = ("organisation_id", organisation) if tenant is None else ("tenant_id", tenant)
+    rows = await connection.execute_fetchall(
+        f"UPDATE keys SET revoked_ns = ? WHERE {column} = ? AND revoked_ns IS NULL"
+        f" RETURNING {_COLUMNS}",
+        (at_ns, owner),
+    )
+    for row in rows:
+        await events.record(connection, _event(_key(tuple(row)), EventKind.KEY_REVOKED))
 
 
 def _key(row: Row) -> ApiKey:

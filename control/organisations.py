@@ -13,7 +13,9 @@ from functools import lru_cache
 
 from control.actor import DEFAULT_ORGANISATION, OrganisationId
 from control.database import Database, Row
+from control.events import Events
 from control.journal import Journal, Note, created
+from control.keys import revoke_keys_of
 from control.registry import NameTaken, VersionMismatch
 from dormouse.base.clock import Clock
 
@@ -61,10 +63,13 @@ def time_zones() -> frozenset[str]:
 class Organisations:
     """The table `organisations`."""
 
-    def __init__(self, database: Database, clock: Clock, journal: Journal) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, journal: Journal, *, events: Events
+    ) -> None:
         self._database = database
         self._clock = clock
         self._journal = journal
+        self._events = events
 
     async def add(self, *, name: str, time_zone: str) -> Organisation:
         """A new organisation; durable on return. Raises NameTaken."""
@@ -170,10 +175,7 @@ class Organisations:
                 raise NoSuchOrganisation(organisation)
             if tenants:
                 raise HasTenants(tenants)
-            await connection.execute(
-                "UPDATE keys SET revoked_ns = ? WHERE organisation_id = ? AND revoked_ns IS NULL",
-                (now_ns, organisation),
-            )
+            await revoke_keys_of(connection, self._events, at_ns=now_ns, organisation=organisation)
             gone = _organisation(tuple(rows[0]))
             changes = {"name": (gone.name, None)}
             await self._journal.write(connection, _note(gone, "organisation.delete", changes))

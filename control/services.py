@@ -42,9 +42,9 @@ class Stores:
             journal=journal,
             events=events,
             operations=operations,
-            registry=Registry(database, clock, journal, operations),
-            organisations=Organisations(database, clock, journal),
-            keys=Keys(database, clock, journal),
+            registry=Registry(database, clock, journal, operations, events=events),
+            organisations=Organisations(database, clock, journal, events=events),
+            keys=Keys(database, clock, journal, events=events),
             idempotency=Idempotency(database, clock),
         )
 
