@@ -5,6 +5,8 @@ from pathlib import Path
 
 from dormouse.base.config import ConfigError
 
+ENGINES = ("sqlite", "slatedb", "memory")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -37,6 +39,30 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectStorage:
+    """Where the data lies and how it is reached."""
+
+    url: str = ""
+    """`s3://bucket/folder`; `gs://` and `az://` likewise; `file:///folder` for a shared disk."""
+    options: dict[str, str] = field(default_factory=dict)
+    """Of the provider, by the names of the Rust crate `object_store`, over what the environment
+    says (`AWS_ACCESS_KEY_ID` …): `aws_endpoint`, `aws_region`, `aws_allow_http`, `timeout` …"""
+    flush_seconds: float = 0.0
+    """How long the log waits for more before it is written; 0: not at all. Every commit waits as
+    long on top of the PUT; at 0.1 the store sees ten PUTs a second at most."""
+    write_seconds: float = 30.0
+    """How long a batch may take to become durable before the engine is lost."""
+    retries: int = 5
+    """Of one request to the store, with growing pauses."""
+    batch_bytes_max: int = 256 << 20
+    block_cache_bytes: int = 256 << 20
+    """Memory for blocks and their indexes."""
+    memory_table_bytes: int = 64 << 20
+    """Written to a sorted object when it is that large; what is not written yet is held four times
+    at the most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StorageSettings:
     """All the storage role needs to know."""
 
@@ -45,7 +71,9 @@ class StorageSettings:
     certs: Path
     """Folder with `storage.key`, `storage.crt` and `ca.crt`."""
     engine: str = "sqlite"
-    """`sqlite`, or `memory`, which forgets everything at the end."""
+    """`sqlite`; `slatedb`, on object storage; or `memory`, which forgets everything at the end."""
+    objects: ObjectStorage = field(default_factory=ObjectStorage)
+    """Of `slatedb`."""
     host: str = "127.0.0.1"
     """Address to listen on."""
     port: int = 0
@@ -75,7 +103,9 @@ class StorageSettings:
     """Bounds; the defaults fit a small machine."""
 
     def __post_init__(self) -> None:
-        if self.engine not in ("sqlite", "memory"):
-            raise ConfigError(f"engine: expected sqlite or memory, got {self.engine!r}")
+        if self.engine not in ENGINES:
+            raise ConfigError(f"engine: expected one of {', '.join(ENGINES)}, got {self.engine!r}")
+        if self.engine == "slatedb" and not self.objects.url:
+            raise ConfigError("objects.url: slatedb needs one, such as s3://bucket/folder")
         if self.readers < 1:
             raise ConfigError(f"readers: at least 1, got {self.readers}")

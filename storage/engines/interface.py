@@ -1,16 +1,19 @@
 """The byte store under the KV service: ordered keys, atomic durable batches, nothing else.
 
-Who owns what: one storage process owns an engine's data exclusively; opening it a second time
-raises `EngineInUse` before a byte is touched. The engine owns no meaning: versions, tenants and
+Who owns what: one storage process owns an engine's data exclusively. Opening it a second time
+either raises `EngineInUse` before a byte is touched, or takes it over, and then nothing that
+the first one writes from there on is ever there. The engine owns no meaning: versions, tenants and
 locks are encoded in keys and values by the layers above.
 
 Durable when: `apply` returns after the whole batch is on stable storage. If it raises, or the
 process dies before it returns, the batch is there as a whole or not at all. After a raise the
-caller must treat the batch as not applied: the engine has rolled it back.
+caller must treat the batch as not applied, for the engine has rolled it back; only after
+`EngineLost` it stays open.
 
-Ordering: keys sort as bytes. Batches become visible in the order in which `apply` was called; calls
-may overlap. A read that starts after an `apply` returned sees that batch. The ranges of one `scan`
-call are read one after the other in the order given, each at a state not older than the one before.
+Ordering: keys sort as bytes and are not empty. Batches become visible in the order in which `apply`
+was called; calls may overlap. A read that starts after an `apply` returned sees that batch. The
+ranges of one `scan` call are read one after the other in the order given, each at a state not older
+than the one before.
 """
 
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -26,6 +29,13 @@ Row = tuple[bytes, bytes]
 
 class EngineError(Exception):
     """The engine could not do what was asked: disk full, damaged file, closed."""
+
+
+class EngineLost(EngineError):
+    """Whether the last writes are there cannot be told, or another process has taken the data over.
+
+    Nobody may be told that they failed. Whoever owns the engine ends, as after a crash.
+    """
 
 
 class EngineInUse(EngineError):

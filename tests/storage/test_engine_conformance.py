@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from storage.config import ObjectStorage
 from storage.engines.interface import Engine, EngineError, EngineInUse, Measure, ScanRange, Write
 from storage.engines.memory import MemoryEngine
+from storage.engines.slatedb import SlateEngine
 from storage.engines.sqlite import SqliteEngine
 
 ALL = 1 << 40
@@ -29,7 +31,11 @@ async def open_sqlite(folder: Path) -> Engine:
     return await SqliteEngine.open(folder / "engine.sqlite")
 
 
-each_engine = pytest.mark.parametrize("opener", [open_memory, open_sqlite])
+async def open_slatedb(folder: Path) -> Engine:
+    return await SlateEngine.open(ObjectStorage(url=f"file://{folder}/engine"))
+
+
+each_engine = pytest.mark.parametrize("opener", [open_memory, open_sqlite, open_slatedb])
 
 
 def everything(rows_max: int = ALL, *, reverse: bool = False) -> ScanRange:
@@ -49,7 +55,8 @@ def run(opener: Opener, body: Callable[[Engine], Awaitable[None]]) -> None:
 
 
 short = st.binary(max_size=3)
-batches = st.lists(st.lists(st.tuples(short, st.none() | short), max_size=8), max_size=6)
+names = st.binary(min_size=1, max_size=3)
+batches = st.lists(st.lists(st.tuples(names, st.none() | short), max_size=8), max_size=6)
 
 
 @each_engine
@@ -213,6 +220,7 @@ def test_sqlite_has_one_owner(tmp_path: Path) -> None:
 _CHILD = """
 import asyncio, sys
 from pathlib import Path
+from storage.engines.slatedb import SlateEngine
 from storage.engines.sqlite import SqliteEngine
 
 async def main():
