@@ -11,11 +11,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+import aiosqlite
+
 from control.actor import DEFAULT_ORGANISATION, OrganisationId
 from control.database import Database, Row
 from control.events import Events
 from control.journal import Journal, Note, created
 from control.keys import revoke_keys_of
+from control.months import Calendar
 from control.registry import NameTaken, VersionMismatch
 from dormouse.base.clock import Clock
 
@@ -48,7 +51,8 @@ class Organisation:
     id: OrganisationId
     name: str
     time_zone: str
-    """IANA name, as `Asia/Tokyo`: a month of its invoices begins and ends there."""
+    """IANA name, as `Asia/Tokyo`: its months begin and end there, a new one's from the next month
+    on (control/months.py)."""
 
     created_ns: int
     version: int
@@ -143,17 +147,28 @@ class Organisations:
             if organisation == DEFAULT_ORGANISATION and "name" in changes:
                 raise IsDefault
             update = (
-                "UPDATE organisations SET name = ?, time_zone = ?, version = version + 1"
+                "UPDATE organisations SET name = ?, time_zone = ?, zones = ?, version = version + 1"
                 f" WHERE id = ? RETURNING {_COLUMNS}"
             )
+            zones = await self._zones(connection, before, wanted["time_zone"])
             try:
-                values = (*wanted.values(), organisation)
+                values = (*wanted.values(), zones, organisation)
                 rows = list(await connection.execute_fetchall(update, values))
             except sqlite3.IntegrityError as error:
                 raise NameTaken(wanted["name"]) from error
             after = _organisation(tuple(rows[0]))
             await self._journal.write(connection, _note(after, "organisation.change", changes))
         return after
+
+    async def _zones(
+        self, connection: aiosqlite.Connection, before: Organisation, time_zone: str
+    ) -> str:
+        """The zones of its months (control/months.py); a new one counts from the next month on."""
+        select = "SELECT zones FROM organisations WHERE id = ?"
+        ((zones,),) = await connection.execute_fetchall(select, (before.id,))
+        calendar = Calendar.read(before.time_zone, zones)
+        now = self._clock.wall_ns() // 1_000_000_000
+        return calendar.moved(now, time_zone).zones_text
 
     async def delete(self, organisation: OrganisationId) -> None:
         """Turn it into a tombstone, and revoke its keys.

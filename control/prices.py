@@ -1,7 +1,7 @@
 """The price book: what use costs, in whole millionths of the currency.
 
-A book is a list of versions, each in force from a day on (00:00 UTC). A month in which the version
-changes is charged in pieces, in order of time.
+A book is a list of versions, each in force from a day on, as the organisation's calendar has it. A
+month in which the version changes is charged in pieces, in order of time.
 
     used ──▶ less what is left of the month's free allowance ──▶ × price ──▶ rounded, a line
 
@@ -16,13 +16,14 @@ with a monthly fee for every tenant that used anything. Storage and egress cost 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from control.months import Calendar
 from control.rollups import Used
 from dormouse.base.config import ConfigError
 from dormouse.base.units import MICRO, rounded, units_of
@@ -53,14 +54,6 @@ class Version(BaseModel):
     """Units of an organisation in a month that cost nothing."""
     free_gib_hours: _Quantity = 7_300
     free_pod_seconds: _Quantity = 0
-
-    @property
-    def start(self) -> int:
-        """Unix seconds."""
-        moment = datetime(
-            self.effective_from.year, self.effective_from.month, self.effective_from.day, tzinfo=UTC
-        )
-        return int(moment.timestamp())
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,11 +189,19 @@ class PriceBook:
         default_factory=lambda: (Version(effective_from=date(1970, 1, 1)),)
     )
 
-    def cut(self, start: int, end: int) -> list[tuple[Version, int, int]]:
+    def at(self, day: date) -> Version:
+        """The version in force on a day."""
+        return next(v for v in reversed(self.versions) if v.effective_from <= day)
+
+    def cut(self, start: int, end: int, calendar: Calendar) -> list[tuple[Version, int, int]]:
         """The time from `start` to `end` by the version in force, in order; seconds."""
-        borders = [*(version.start for version in self.versions[1:]), end]
+        if start >= end:
+            return []
+        last = calendar.date_of(end - 1)
+        begun = [version for version in self.versions if version.effective_from <= last]
+        borders = [*(calendar.day_start(version.effective_from) for version in begun[1:]), end]
         pieces = []
-        for version, border in zip(self.versions, borders, strict=True):
+        for version, border in zip(begun, borders, strict=True):
             stop = min(border, end)
             if start < stop:
                 pieces.append((version, start, stop))

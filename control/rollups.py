@@ -4,6 +4,9 @@ An addition reaches all three sums in the transaction that makes it, so they nev
 the entries, and whoever reads a month reads a handful of rows. The sums of all tenants together are
 kept the same way, under a tenant id that nobody has, and those of an organisation under its own
 number below zero. A tenant counts to the organisation it has when it is booked.
+
+Days and months are those of the organisation's calendar (control/months.py), for its tenants as for
+itself; of the sums over everyone, and of tenants that the registry does not know, UTC's.
 """
 
 import json
@@ -14,6 +17,7 @@ import aiosqlite
 
 from control.amounts import AMOUNT_NAMES, Amounts
 from control.database import Database, Row
+from control.months import UTC_CALENDAR, Calendar, border_range
 from control.periods import Span, start_of
 
 _COLUMNS = (*AMOUNT_NAMES, "storage_kib_seconds")
@@ -65,24 +69,41 @@ async def add(
     """Add to the sums, inside the transaction that is open on `connection`."""
     sums: dict[tuple[int, Span, int], Used] = {}
     spans = tuple(spans)
-    owners = await _owners(connection, {each.tenant_id for each in additions})
+    owners = await owners_of(connection, {each.tenant_id for each in additions})
     for each in additions:
-        own = owners.get(each.tenant_id)
-        accounts = (each.tenant_id, EVERYONE, *(() if own is None else (of_organisation(own),)))
+        owner = owners.get(each.tenant_id)
+        calendar = owner.calendar if owner is not None else UTC_CALENDAR
+        own = (each.tenant_id,) if owner is None else (each.tenant_id, owner.account)
         for span in spans:
-            for tenant_id in accounts:
-                key = (tenant_id, span, start_of(span, each.second))
+            start, everyone = start_of(span, each.second, calendar), start_of(span, each.second)
+            for key in ((EVERYONE, span, everyone), *((account, span, start) for account in own)):
                 sums[key] = sums[key] + each.used if key in sums else each.used
     rows = [(*key, *used.amounts.row, used.storage_kib_seconds) for key, used in sums.items()]
     await connection.executemany(_ADD, rows)
 
 
-async def _owners(connection: aiosqlite.Connection, tenants: set[int]) -> dict[int, int]:
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The organisation of a tenant."""
+
+    organisation: int
+    calendar: Calendar
+
+    @property
+    def account(self) -> int:
+        """The tenant id of its sums."""
+        return of_organisation(self.organisation)
+
+
+async def owners_of(connection: aiosqlite.Connection, tenants: set[int]) -> dict[int, Owner]:
+    """The organisations of tenants, deleted ones included."""
     rows = await connection.execute_fetchall(
-        "SELECT id, organisation_id FROM tenants WHERE id IN (SELECT value FROM json_each(?))",
+        "SELECT tenants.id, organisation_id, time_zone, zones FROM tenants"
+        " JOIN organisations ON organisations.id = organisation_id"
+        " WHERE tenants.id IN (SELECT value FROM json_each(?))",
         (json.dumps(sorted(tenants)),),
     )
-    return {row[0]: row[1] for row in rows}
+    return {row[0]: Owner(row[1], Calendar.read(row[2], row[3])) for row in rows}
 
 
 async def read(
@@ -101,33 +122,34 @@ async def read(
 async def users(
     database: Database, month: int, account: int, *, after: int, limit: int
 ) -> list[int]:
-    """Ids of tenants of an organisation's account, or of EVERYONE, that used anything in a month,
-    by id, a page at a time."""
+    """Ids of tenants of an organisation's account, or of EVERYONE, that used anything in a month
+    (by its number), by id, a page at a time."""
     rows = await database.read(
-        "SELECT tenant_id FROM usage_rollups JOIN tenants ON tenants.id = tenant_id"
-        " WHERE span = ? AND start = ? AND tenant_id > ? AND ? IN (0, -organisation_id)"
-        " ORDER BY tenant_id LIMIT ?",
-        (Span.MONTH, month, max(after, EVERYONE), account, limit),
+        "SELECT DISTINCT tenant_id FROM usage_rollups JOIN tenants ON tenants.id = tenant_id"
+        " WHERE span = ? AND start BETWEEN ? AND ? AND tenant_id > ?"
+        " AND ? IN (0, -organisation_id) ORDER BY tenant_id LIMIT ?",
+        (Span.MONTH, *border_range(month), max(after, EVERYONE), account, limit),
     )
     return [row[0] for row in rows]
 
 
 async def organisations(database: Database, month: int) -> list[int]:
-    """Organisations whose tenants used anything in a month."""
+    """Organisations whose tenants used anything in a month, by its number."""
     rows = await database.read(
-        "SELECT -tenant_id FROM usage_rollups WHERE span = ? AND start = ? AND tenant_id < ?"
-        " ORDER BY 1",
-        (Span.MONTH, month, EVERYONE),
+        "SELECT DISTINCT -tenant_id FROM usage_rollups WHERE span = ? AND start BETWEEN ? AND ?"
+        " AND tenant_id < ? ORDER BY 1",
+        (Span.MONTH, *border_range(month), EVERYONE),
     )
     return [row[0] for row in rows]
 
 
 async def count_users(database: Database, month: int, organisation: int) -> int:
-    """How many tenants of an organisation used anything in a month."""
+    """How many tenants of an organisation used anything in a month, by its number."""
     row = await database.read_one(
-        "SELECT count(*) FROM usage_rollups JOIN tenants ON tenants.id = tenant_id"
-        " WHERE span = ? AND start = ? AND organisation_id = ?",
-        (Span.MONTH, month, organisation),
+        "SELECT count(DISTINCT tenant_id) FROM usage_rollups"
+        " JOIN tenants ON tenants.id = tenant_id"
+        " WHERE span = ? AND start BETWEEN ? AND ? AND organisation_id = ?",
+        (Span.MONTH, *border_range(month), organisation),
     )
     return int(row[0]) if row is not None else 0
 

@@ -7,7 +7,9 @@
 
 A level holds from the sample that found it to the sample that finds another. Then it is booked, by
 its day and month, for exactly the seconds it stood; a level that stands for days is booked once a
-day. What is not booked yet is added whenever somebody asks. Bytes are rounded up to whole KiB.
+day. Days are the organisation's (control/months.py), and UTC's for the sums over everyone: a level
+is cut at the borders of both. What is not booked yet is added whenever somebody asks. Bytes are
+rounded up to whole KiB.
 
 The levels and how far they are booked are in the registry, changed in the same transaction as the
 sums, so a restart loses nothing and books nothing twice; and while control is away the last level
@@ -18,13 +20,17 @@ Nothing here asks a tenant anything: a sample wakes nobody.
 """
 
 import asyncio
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+import aiosqlite
+
 from control import rollups
 from control.database import Database
 from control.metrics import STORAGE_SAMPLES, STORED_BYTES
+from control.months import UTC_CALENDAR, Calendar
 from control.periods import DAY_SECONDS, Span, cut
 from control.rollups import Addition, Used
 from dormouse.base.clock import Clock
@@ -41,13 +47,16 @@ def kib(size: int) -> int:
     return -(-size // 1024)
 
 
-def booked(tenant_id: int, size: int, start: int, end: int) -> list[Addition]:
-    """A level that stood from `start` to `end`, by day."""
-    return [
-        Addition(tenant_id, day, Used(storage_kib_seconds=kib(size) * seconds))
-        for day, seconds in cut(Span.DAY, start, end)
-        if size
-    ]
+def booked(
+    tenant_id: int, size: int, start: int, end: int, calendar: Calendar = UTC_CALENDAR
+) -> list[Addition]:
+    """A level that stood from `start` to `end`, by the calendar's days and UTC's."""
+    additions = []
+    for _, seconds in cut(Span.DAY, start, end, calendar) if size else ():
+        for _, part in cut(Span.DAY, start, start + seconds):
+            additions.append(Addition(tenant_id, start, Used(storage_kib_seconds=kib(size) * part)))
+            start += part
+    return additions
 
 
 class StorageLevels:
@@ -61,23 +70,15 @@ class StorageLevels:
         """Note what tenants store now, in bytes; how many levels were booked."""
         now = self._clock.wall_ns() // 1_000_000_000
         known = await self._known(list(sizes))
-        changes, additions = [], []
+        changed = {}
         for tenant_id, size in sizes.items():
             before, since = known.get(tenant_id, (0, now))
-            since = min(since, now)  # the clock may have been put back
-            if size == before and (not size or now - since < DAY_SECONDS):
-                continue
-            additions += booked(tenant_id, before, since, now)
-            changes.append((tenant_id, size, now))
-        if changes:
+            if size != before or (size and now - since >= DAY_SECONDS):
+                changed[tenant_id] = size
+        if changed:
             async with self._database.transaction() as connection:
-                await rollups.add(connection, additions, SPANS)
-                await connection.executemany(
-                    "INSERT OR REPLACE INTO storage_levels (tenant_id, bytes, booked)"
-                    " VALUES (?, ?, ?)",
-                    changes,
-                )
-        return len(changes)
+                await _write(connection, changed, now)
+        return len(changed)
 
     async def end_purged(self) -> int:
         """End the levels of tenants whose data is gone; how many that were."""
@@ -88,7 +89,9 @@ class StorageLevels:
         )
         return await self.take({row[0]: 0 for row in rows}) if rows else 0
 
-    async def now(self, account: int) -> tuple[int, list[Addition]]:
+    async def now(
+        self, account: int, calendar: Calendar = UTC_CALENDAR
+    ) -> tuple[int, list[Addition]]:
         """Bytes stored now by a tenant (or the others of control/rollups.py that have a tenant id),
         and what is not booked of it yet."""
         second = self._clock.wall_ns() // 1_000_000_000
@@ -107,7 +110,7 @@ class StorageLevels:
         open_levels = [
             addition
             for _, whole_kib, since in rows
-            for addition in booked(account, whole_kib * 1024, since, second)
+            for addition in booked(account, whole_kib * 1024, since, second, calendar)
         ]
         return sum(row[0] for row in rows), open_levels
 
@@ -119,6 +122,44 @@ class StorageLevels:
             (min(tenants), max(tenants)),
         )
         return {row[0]: (row[1], row[2]) for row in rows}
+
+
+async def book_until(connection: aiosqlite.Connection, organisation: int, end: int) -> None:
+    """Book what an organisation's tenants have stored up to a moment that is past, inside the
+    transaction that is open on `connection`; what is booked further is left alone."""
+    rows = await connection.execute_fetchall(
+        "SELECT tenant_id, bytes FROM storage_levels WHERE booked < ? AND bytes > 0"
+        " AND tenant_id IN (SELECT id FROM tenants WHERE organisation_id = ?)",
+        (end, organisation),
+    )
+    await _write(connection, {row[0]: row[1] for row in rows}, end)
+
+
+async def _write(connection: aiosqlite.Connection, sizes: Mapping[int, int], now: int) -> None:
+    """Book the levels of before up to `now`, and note those of now.
+
+    The levels are read again here: somebody may have booked them since they were compared.
+    """
+    rows = await connection.execute_fetchall(
+        "SELECT tenant_id, bytes, booked FROM storage_levels"
+        " WHERE tenant_id IN (SELECT value FROM json_each(?))",
+        (json.dumps(list(sizes)),),
+    )
+    known = {row[0]: (row[1], row[2]) for row in rows}
+    owners = await rollups.owners_of(connection, set(sizes))
+    changes, additions = [], []
+    for tenant_id, size in sizes.items():
+        before, since = known.get(tenant_id, (0, now))
+        owner = owners.get(tenant_id)
+        calendar = owner.calendar if owner is not None else UTC_CALENDAR
+        additions += booked(tenant_id, before, since, now, calendar)
+        # The clock may have been put back: no second is booked twice.
+        changes.append((tenant_id, size, max(since, now)))
+    await rollups.add(connection, additions, SPANS)
+    await connection.executemany(
+        "INSERT OR REPLACE INTO storage_levels (tenant_id, bytes, booked) VALUES (?, ?, ?)",
+        changes,
+    )
 
 
 class Sizes(Protocol):

@@ -3,6 +3,9 @@
 Everything comes from the sums in the registry, so asking wakes nobody. What is stored and not
 booked yet is added (control/storage_sampling.py).
 
+A period is days of the organisation's calendar (control/months.py). Of everybody together it is
+each organisation's own days of that date: their March is everyone's March.
+
 A month is charged as a whole, because its allowance is: the cost of a part of it is the cost of the
 month up to the part's end less the cost up to its beginning. So the days of a month add up to it
 exactly, and a day on which the allowance runs out costs what came after.
@@ -13,12 +16,14 @@ shorter, at the prices that will be in force.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date, timedelta
 
 from control import rollups
 from control.amounts import Amounts
 from control.database import Database
-from control.periods import DAY_SECONDS, HOUR_SECONDS, Span, next_start, start_of
-from control.prices import Cost, Measured, Piece, PriceBook, cost_of_month
+from control.months import UTC_CALENDAR, Calendar, first_day, month_number
+from control.periods import DAY_SECONDS, HOUR_SECONDS, Span
+from control.prices import Cost, Free, Measured, Piece, PriceBook, Version, cost_of_month
 from control.rollups import EVERYONE, Used, of_organisation
 from control.storage_sampling import StorageLevels
 from control.units import system_units
@@ -26,6 +31,7 @@ from dormouse.base.clock import Clock
 from dormouse.base.units import Units, units_of
 
 FORECAST_DAYS = 7
+_DAY = timedelta(days=1)
 Days = Mapping[int, Used]
 """Use by the beginning of its day."""
 
@@ -34,16 +40,18 @@ Days = Mapping[int, Used]
 class Part:
     """Use between two moments, and its cost."""
 
+    day: date
+    """The day it begins with."""
     start: int
     end: int
     used: Used
     cost: Cost
 
     def beside(self, other: "Part | None") -> "Part":
-        """Together with another of the same time."""
+        """Together with another's of the same days."""
         if other is None:
             return self
-        return Part(self.start, self.end, self.used + other.used, self.cost + other.cost)
+        return replace(self, used=self.used + other.used, cost=self.cost + other.cost)
 
     @property
     def units(self) -> Units:
@@ -70,6 +78,8 @@ class Usage:
     """The answer to a question about a period."""
 
     tenant_id: int
+    time_zone: str
+    """Whose days they are, at the period's beginning."""
     whole: Part
     days: Sequence[Part]
     stored_bytes: int
@@ -79,11 +89,12 @@ class Usage:
     """None: the period is over, has not begun, or goes on beyond the month."""
 
 
-@dataclass(slots=True)
-class _Month:
-    """The days of a month, of one account and of its organisation."""
+@dataclass(frozen=True, slots=True)
+class Month:
+    """A month of one account, and of its organisation, by days."""
 
-    start: int
+    number: int
+    calendar: Calendar
     account: int
     own: Days
     whole: int
@@ -92,16 +103,45 @@ class _Month:
     tenants: int
     """How many of them `own` is the use of."""
 
-    def cost(self, book: PriceBook, until: int) -> Cost:
-        """Of the days before `until`."""
-        pieces = self.pieces(book, until)
-        used = any(day < until for day in self.own)
-        return cost_of_month(pieces, tenants=self.tenants if used else 0)
+    @property
+    def start(self) -> int:
+        """When it begins."""
+        return self.calendar.border(self.number)
 
-    def pieces(self, book: PriceBook, until: int) -> list[Piece]:
+    @property
+    def end(self) -> int:
+        """When it is over."""
+        return self.calendar.border(self.number + 1)
+
+    @property
+    def used(self) -> Used:
+        """What the account used in all of it."""
+        return _sum(self.own, self.start, self.end)
+
+    @property
+    def micro_units(self) -> int:
+        """Millionths of request units that the account used in all of it."""
+        return units_of(self.used.amounts).total
+
+    def cost(self, book: PriceBook, until: int | None = None) -> Cost:
+        """Of the days before `until`, or of all."""
+        until = self.end if until is None else until
+        used = any(day < until for day in self.own)
+        return cost_of_month(self._pieces(book, until), tenants=self.tenants if used else 0)
+
+    def free(self, book: PriceBook) -> Free:
+        """What is left of the allowance that the organisation's tenants share."""
+        left = Free.of_month(book.at(first_day(self.number)))
+        return left.after(_measured(self.everyone, self.start, self.end))
+
+    def version(self, book: PriceBook, second: int) -> Version:
+        """The prices in force at a moment."""
+        return book.at(self.calendar.date_of(second))
+
+    def _pieces(self, book: PriceBook, until: int) -> list[Piece]:
         return [
             Piece(version, _measured(self.own, begin, end), _measured(self.everyone, begin, end))
-            for version, begin, end in book.cut(self.start, until)
+            for version, begin, end in book.cut(self.start, until, self.calendar)
         ]
 
 
@@ -144,27 +184,53 @@ class UsageReader:
         found = await self.database.read_one("SELECT 1 FROM organisations WHERE id = ?", (number,))
         return found is not None
 
+    async def whose(self, account: int) -> tuple[int, Calendar]:
+        """The organisation's account of a tenant's or organisation's, and its calendar; of
+        EVERYONE and of what the registry does not know, itself and UTC's."""
+        which = "(SELECT organisation_id FROM tenants WHERE id = ?)" if account > 0 else "-?"
+        row = await self.database.read_one(
+            f"SELECT id, time_zone, zones FROM organisations WHERE id = {which}", (account,)
+        )
+        if row is None:
+            return account, UTC_CALENDAR
+        return of_organisation(row[0]), Calendar.read(row[1], row[2])
+
+    async def today(self, account: int) -> date:
+        """The day it is in the account's calendar."""
+        _, calendar = await self.whose(account)
+        return calendar.date_of(self._now())
+
+    async def month(self, account: int) -> Month:
+        """The month under way of a tenant's account or an organisation's (not of EVERYONE), with
+        what is used and stored up to now. For limits and drafts; nobody is woken."""
+        _, calendar = await self.whose(account)
+        [month] = await self._months(calendar.number_of(self._now()), account)
+        return month
+
     async def read(
-        self, start: int, end: int, *, tenant_id: int = EVERYONE, by_day: bool = False
+        self, first: date, to: date, *, account: int = EVERYONE, by_day: bool = False
     ) -> Usage:
-        """The use from `start` to before `end` (days in unix seconds), of a tenant or of another
-        account of control/rollups.py."""
-        now = self.clock.wall_ns() // 1_000_000_000
-        step = DAY_SECONDS if by_day else end - start
-        parts: dict[int, Part] = {}
-        first, months = start_of(Span.MONTH, start), []
-        while first < end:
-            months = await self._months(first, tenant_id)
+        """The use from the day `first` to before `to`, of a tenant or of another account of
+        control/rollups.py."""
+        now = self._now()
+        _, calendar = await self.whose(account)
+        parts: dict[date, Part] = {}
+        months: list[Month] = []
+        for number in range(month_number(first), month_number(to - _DAY) + 1):
+            months = await self._months(number, account)
             for month in months:
-                for part in self._parts(month, start, end, step):
-                    parts[part.start] = part.beside(parts.get(part.start))
-            first = next_start(Span.MONTH, first)
-        stored, _ = await self.levels.now(tenant_id)
+                for part in self._parts(month, first, to, by_day=by_day):
+                    parts[part.day] = part.beside(parts.get(part.day))
+        stored, _ = await self.levels.now(account)
+        today = calendar.date_of(now)
+        is_open = first <= today < to <= first_day(month_number(today) + 1)
         return Usage(
-            tenant_id=tenant_id,
+            tenant_id=account,
+            time_zone=calendar.zone(month_number(first)),
             whole=Part(
-                start,
-                end,
+                first,
+                calendar.day_start(first),
+                calendar.day_start(to),
                 sum((part.used for part in parts.values()), Used()),
                 sum((part.cost for part in parts.values()), Cost()),
             ),
@@ -172,82 +238,81 @@ class UsageReader:
             stored_bytes=stored,
             currency=self.book.currency,
             as_of=now,
-            forecast=(
-                await self._forecast(months, now)
-                if start <= now < end <= next_start(Span.MONTH, start_of(Span.MONTH, now))
-                else None
-            ),
+            forecast=await self._forecast(months, calendar, now) if is_open else None,
         )
 
-    def _parts(self, month: _Month, start: int, end: int, step: int) -> list[Part]:
-        """The period in the month in steps of days or as a whole, where anything was added."""
-        stop = min(next_start(Span.MONTH, month.start), end)
+    def _now(self) -> int:
+        return self.clock.wall_ns() // 1_000_000_000
+
+    def _parts(self, month: Month, first: date, to: date, *, by_day: bool) -> list[Part]:
+        """The period in the month by days or as a whole, where anything was added."""
+        day = max(first, first_day(month.number))
+        stop = min(to, first_day(month.number + 1))
         parts = []
-        at = max(month.start, start)
+        at = month.calendar.day_start(day)
         before = month.cost(self.book, at)
-        while at < stop:
-            until = min(at + step, stop)
+        while day < stop:
+            following = day + _DAY if by_day else stop
+            until = month.calendar.day_start(following)
             after = month.cost(self.book, until)
             used = _sum(month.own, at, until)
             if used or after != before:
-                parts.append(Part(at, until, used, _less(after, before)))
-            at, before = until, after
+                parts.append(Part(day, at, until, used, _less(after, before)))
+            day, at, before = following, until, after
         return parts
 
-    async def _months(self, start: int, account: int) -> list[_Month]:
+    async def _months(self, number: int, account: int) -> list[Month]:
         """One month of an account; of everyone, one for each organisation, for each is charged by
         itself."""
-        end = next_start(Span.MONTH, start)
-        if account > EVERYONE:
-            owner = await self.database.read_one(
-                "SELECT organisation_id FROM tenants WHERE id = ?", (account,)
-            )
-            days = await self._days(account, start, end)
-            whole = of_organisation(owner[0]) if owner is not None else account
-            return [_Month(start, account, days, whole, await self._days(whole, start, end), 1)]
-        found = await rollups.organisations(self.database, start)
-        numbers = found if account == EVERYONE else [-account]
-        months = []
-        for number in numbers:
-            whole = of_organisation(number)
-            days = await self._days(whole, start, end)
-            tenants = await rollups.count_users(self.database, start, number)
-            months.append(_Month(start, whole, days, whole, days, tenants))
-        return months
+        if account == EVERYONE:
+            found = await rollups.organisations(self.database, number)
+            return [each for own in found for each in await self._months(number, -own)]
+        whole, calendar = await self.whose(account)
+        own = await self._days(account, number, calendar)
+        if account != whole:
+            everyone = await self._days(whole, number, calendar)
+            return [Month(number, calendar, account, own, whole, everyone, 1)]
+        tenants = await rollups.count_users(self.database, number, -account) if account < 0 else 1
+        return [Month(number, calendar, account, own, account, own, tenants)]
 
-    async def _days(self, tenant_id: int, start: int, end: int) -> Days:
-        days = await rollups.read(self.database, Span.DAY, start, end, tenant_id=tenant_id)
-        _, levels = await self.levels.now(tenant_id)
+    async def _days(self, account: int, number: int, calendar: Calendar) -> Days:
+        start, end = calendar.border(number), calendar.border(number + 1)
+        return await self._days_between(account, start, end, calendar)
+
+    async def _days_between(self, account: int, start: int, end: int, calendar: Calendar) -> Days:
+        days = await rollups.read(self.database, Span.DAY, start, end, tenant_id=account)
+        _, levels = await self.levels.now(account, calendar)
         for each in levels:
             if start <= each.second < end:
-                days[each.second] = days.get(each.second, Used()) + each.used
+                day, _ = calendar.day_of(each.second)
+                days[day] = days.get(day, Used()) + each.used
         return days
 
-    async def _forecast(self, months: Sequence[_Month], now: int) -> Forecast:
-        end = next_start(Span.MONTH, start_of(Span.MONTH, now))
-        each = [await self._ahead(month, now, end) for month in months]
-        total = sum((_sum(month.own, month.start, end) for month in each), Used())
-        cost = sum((month.cost(self.book, end) for month in each), Cost())
+    async def _forecast(self, months: Sequence[Month], calendar: Calendar, now: int) -> Forecast:
+        each = [await self._ahead(month, now) for month in months]
+        total = sum((month.used for month in each), Used())
+        cost = sum((month.cost(self.book) for month in each), Cost())
+        _, end = calendar.month_of(now)
         return Forecast(end, units_of(total.amounts).total, cost)
 
-    async def _ahead(self, month: _Month, now: int, end: int) -> _Month:
+    async def _ahead(self, month: Month, now: int) -> Month:
         """The month with what is expected of its rest."""
-        week = now - FORECAST_DAYS * DAY_SECONDS
-        week -= week % DAY_SECONDS
-        rest: list[Used] = []
-        for number, days in ((month.account, month.own), (month.whole, month.everyone)):
-            earlier = await self._days(number, week, month.start) if week < month.start else {}
-            rest.append(expected({**earlier, **days}, now, end))
-        today = now - now % DAY_SECONDS
-        later = _later(today, rest[0], month.own), _later(today, rest[1], month.everyone)
+        calendar = month.calendar
+        week, _ = calendar.day_of(now - FORECAST_DAYS * DAY_SECONDS)
+        later: list[Days] = []
+        for account, days in ((month.account, month.own), (month.whole, month.everyone)):
+            earlier: Days = {}
+            if week < month.start:
+                earlier = await self._days_between(account, week, month.start, calendar)
+            rest = expected({**earlier, **days}, now, month.end)
+            later.append(_later(calendar.day_of(now), rest, days, month.end))
         return replace(month, own=later[0], everyone=later[1])
 
 
-def _later(today: int, rest: Used, days: Days) -> Days:
+def _later(today: tuple[int, int], rest: Used, days: Days, end: int) -> Days:
     """The days with what is still expected booked to tomorrow, or today on the month's last day."""
-    tomorrow = today + DAY_SECONDS
-    at = tomorrow if start_of(Span.MONTH, tomorrow) == start_of(Span.MONTH, today) else today
-    return {**days, at: days.get(at, Used()) + rest}
+    at = today[1] if today[1] < end else today[0]
+    return {**days, at: days.get(at, Used()) + rest} if rest else days
 
 
 def _less(after: Cost, before: Cost) -> Cost:

@@ -61,7 +61,9 @@ class OrganisationView(BaseModel):
 
     id: int
     name: str
-    time_zone: str = Field(description="Months begin and end there.")
+    time_zone: str = Field(
+        description="Months begin and end there; after a change from the next month on."
+    )
     created_at: datetime
 
 

@@ -12,7 +12,7 @@ from control import rollups
 from control.access import Target
 from control.api.paths import missing, no_tenant, parse_id, parse_tenant_id
 from control.api.problems import Problem, documented
-from control.periods import Span, start_of
+from control.months import month_number
 from control.prices import KIB_SECONDS_PER_GIB_HOUR, Cost
 from control.registry import Registry
 from control.rollups import EVERYONE
@@ -27,11 +27,15 @@ _FIRST_DAY = date(2000, 1, 1)
 _LAST_DAY = date(2200, 1, 1)
 
 _From = Annotated[
-    date | None, Query(alias="from", description="First day (UTC); default: of this month.")
+    date | None,
+    Query(
+        alias="from",
+        description="First day, in the time zone of the organisation; default: of this month.",
+    ),
 ]
 _To = Annotated[
     date | None,
-    Query(description="The day after the last (UTC); default: after the month of `from`."),
+    Query(description="The day after the last; default: after the month of `from`."),
 ]
 
 _By = Annotated[Literal["cause", "day"], Query(description="`day`: days as well.")]
@@ -81,7 +85,7 @@ class SystemView(BaseModel):
 
 
 class DayView(BaseModel):
-    """One day, in UTC."""
+    """One day, in the time zone of the organisation."""
 
     day: date
     request_units: float
@@ -104,6 +108,10 @@ class UsageView(BaseModel):
 
     period_start: datetime
     period_end: datetime
+    time_zone: str = Field(
+        description="Whose days these are. Of all tenants together each organisation's own days"
+        " count; the period is then written in UTC."
+    )
     as_of: datetime
     currency: str
     request_units: float = Field(description="Exact to a millionth.")
@@ -163,21 +171,21 @@ def add_usage_routes(router: APIRouter, *, usage: UsageReader, registry: Registr
             raise no_tenant(id) from None
         if await registry.get(tenant_id) is None:
             raise no_tenant(id)
-        start, end = _period(usage, first, to)
-        found = await usage.read(start, end, tenant_id=tenant_id, by_day=by == "day")
+        first, to = await _period(usage, tenant_id, first, to)
+        found = await usage.read(first, to, account=tenant_id, by_day=by == "day")
         return TenantUsageView(tenant_id=tenant_id, **_fields(found, by_day=by == "day"))
 
     async def together(
-        account: int, period: tuple[int, int], by: str, after: int, limit: int
+        account: int, period: tuple[date | None, date | None], by: str, after: int, limit: int
     ) -> AllUsageView:
-        start, end = period
-        found = await usage.read(start, end, tenant_id=account, by_day=by == "day")
-        month = start_of(Span.MONTH, start)
+        first, to = await _period(usage, account, *period)
+        found = await usage.read(first, to, account=account, by_day=by == "day")
+        month = month_number(first)
         ids = await rollups.users(usage.database, month, account, after=after, limit=limit + 1)
         names = await registry.names([TenantId(each) for each in ids[:limit]])
         lines = []
         for each in ids[:limit]:
-            own = await usage.read(start, end, tenant_id=each)
+            own = await usage.read(first, to, account=each)
             lines.append(_line(own, names.get(TenantId(each), "")))
         following = ids[limit - 1] if len(ids) > limit else None
         return AllUsageView(tenants=lines, next=following, **_fields(found, by_day=by == "day"))
@@ -191,7 +199,7 @@ def add_usage_routes(router: APIRouter, *, usage: UsageReader, registry: Registr
         limit: Annotated[int, Query(ge=1, le=_TENANTS_MAX)] = _TENANTS_MAX,
     ) -> AllUsageView:
         """What all tenants used together, and a page of them with theirs."""
-        return await together(EVERYONE, _period(usage, first, to), by, after, limit)
+        return await together(EVERYONE, (first, to), by, after, limit)
 
     @router.get(
         "/organisations/{id}/usage",
@@ -211,23 +219,21 @@ def add_usage_routes(router: APIRouter, *, usage: UsageReader, registry: Registr
         if number is None or not await usage.has_organisation(number):
             raise missing(Target.ORGANISATION, id)
         account = rollups.of_organisation(number)
-        return await together(account, _period(usage, first, to), by, after, limit)
+        return await together(account, (first, to), by, after, limit)
 
 
-def _period(usage: UsageReader, first: date | None, to: date | None) -> tuple[int, int]:
-    """The period as unix seconds; a Problem where it is none."""
+async def _period(
+    usage: UsageReader, account: int, first: date | None, to: date | None
+) -> tuple[date, date]:
+    """The days of the question; a Problem where they are none."""
     if first is None:
-        first = datetime.fromtimestamp(usage.clock.wall_ns() // 10**9, UTC).date().replace(day=1)
+        first = (await usage.today(account)).replace(day=1)
     if to is None:
         to = (first.replace(day=1) + timedelta(days=32)).replace(day=1)
     if not _FIRST_DAY <= first < to <= _LAST_DAY or (to - first).days > DAYS_MAX:
         detail = f"`to` must be 1 to {DAYS_MAX} days after `from`"
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request", detail)
-    return _second(first), _second(to)
-
-
-def _second(day: date) -> int:
-    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
+    return first, to
 
 
 def _moment(second: int) -> datetime:
@@ -240,6 +246,7 @@ def _fields(usage: Usage, *, by_day: bool) -> dict[str, Any]:
     return {
         "period_start": _moment(whole.start),
         "period_end": _moment(whole.end),
+        "time_zone": usage.time_zone,
         "as_of": _moment(usage.as_of),
         "currency": usage.currency,
         "request_units": whole.units.total / MICRO,
@@ -272,7 +279,7 @@ def _fields(usage: Usage, *, by_day: bool) -> dict[str, Any]:
 
 def _day(part: Part) -> DayView:
     return DayView(
-        day=_moment(part.start).date(),
+        day=part.day,
         request_units=part.units.total / MICRO,
         cost_micros=part.cost.total,
         by_cause=_causes(part.units),

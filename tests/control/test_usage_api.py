@@ -1,10 +1,11 @@
 """Usage as it is read: periods, causes, days, costs, forecasts."""
 
 import asyncio
+import json
 import sqlite3
 from collections.abc import Awaitable, Callable
 from contextlib import closing
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import httpx
 from control.amounts import Amounts
 from control.database import open_database
 from control.ledger import Ledger, Report
+from control.months import month_number
 from control.prices import KIB_SECONDS_PER_GIB_HOUR, PriceBook, Version
 from control.schema import STEPS
+from control.steps import invoices
 from control.storage_sampling import StorageLevels
 from dormouse.base.clock import ManualClock
 from tests.control.support import FakePeers, api_at
@@ -284,5 +287,100 @@ def test_what_was_used_before_organisations_is_theirs(tmp_path: Path) -> None:
                 connection.execute(statement)
             connection.commit()
         assert (await world.read("/usage"))["cost_micros"] == 200
+
+    _with_world(tmp_path, body)
+
+
+def test_months_and_days_are_the_organisations(tmp_path: Path) -> None:
+    async def body(world: _World) -> None:
+        made = await world.client.post(
+            "/v1/organisations", json={"name": "tokyo", "time_zone": "Asia/Tokyo"}
+        )
+        tokyo = made.json()["id"]
+        made = await world.client.post("/v1/tenants", json={"name": "sushi", "organisation": tokyo})
+        sushi, shop = int(made.json()["id"]), await world.tenant("shop")
+        world.clock.advance(21 * _DAY + 2 * 3600)  # the 31st, 14:00 UTC: 23:00 in Tokyo
+        await world.use(sushi, write_requests=300)
+        await world.use(shop, write_requests=300)
+        await world.levels.take({sushi: 1 << 30})
+        world.clock.advance(2 * 3600)  # 16:00 UTC: April has begun in Tokyo
+        await world.use(sushi, write_requests=150)
+        await world.use(shop, write_requests=150)
+        april = await world.read(f"/tenants/{sushi}/usage", by="day")
+        assert april["time_zone"] == "Asia/Tokyo"
+        assert april["period_start"] == "2026-03-31T15:00:00Z"
+        assert april["forecast"]["month_end"] == "2026-04-30T15:00:00Z"
+        found = [(d["day"], d["request_units"], d["storage_gib_hours"]) for d in april["days"]]
+        assert found == [("2026-04-01", 150, 1)]
+        assert april["cost"]["request_units"] == 50  # another month, another allowance
+        march = await world.read(f"/tenants/{sushi}/usage", **{"from": "2026-03-01"})
+        assert (march["period_end"], march["forecast"]) == ("2026-03-31T15:00:00Z", None)
+        assert (march["request_units"], march["measures"]["storage_gib_hours"]) == (300, 1)
+        assert (await world.read(f"/tenants/{shop}/usage"))["request_units"] == 450
+        # of everyone it is each organisation's own March
+        everyone = await world.read("/usage", **{"from": "2026-03-01"}, by="day")
+        assert everyone["request_units"] == 750
+        assert [day["day"] for day in everyone["days"]] == ["2026-03-31"]
+        assert everyone["period_end"] == "2026-04-01T00:00:00Z"
+        theirs = (await world.read(f"/organisations/{tokyo}/usage"))["tenants"]
+        assert [each["request_units"] for each in theirs] == [150]
+
+    _with_world(tmp_path, body)
+
+
+def test_a_new_time_zone_counts_from_the_next_month_on(tmp_path: Path) -> None:
+    async def body(world: _World) -> None:
+        made = await world.client.post(
+            "/v1/organisations", json={"name": "tokyo", "time_zone": "Asia/Tokyo"}
+        )
+        organisation = made.json()["id"]
+        made = await world.client.post(
+            "/v1/tenants", json={"name": "sushi", "organisation": organisation}
+        )
+        tenant = int(made.json()["id"])
+        await world.levels.take({tenant: 1 << 30})
+        for _ in range(60):
+            await world.use(tenant, write_requests=10)
+            world.clock.advance(_DAY)
+            if _ == 5:
+                moved = await world.client.patch(
+                    f"/v1/organisations/{organisation}", json={"time_zone": "America/Los_Angeles"}
+                )
+                assert moved.json()["time_zone"] == "America/Los_Angeles"
+        path, seen = f"/tenants/{tenant}/usage", []
+        for first in ("2026-03-01", "2026-04-01", "2026-05-01"):
+            month = await world.read(path, **{"from": first}, by="day")
+            seen.append((month["period_start"], month["period_end"], month["request_units"]))
+            assert sum(day["cost_micros"] for day in month["days"]) == month["cost_micros"]
+        assert seen == [
+            ("2026-02-28T15:00:00Z", "2026-03-31T15:00:00Z", 220),
+            ("2026-03-31T15:00:00Z", "2026-05-01T07:00:00Z", 300),
+            ("2026-05-01T07:00:00Z", "2026-06-01T07:00:00Z", 80),
+        ]
+        whole = await world.read(path, **{"from": "2026-03-01", "to": "2026-06-01"})
+        assert whole["request_units"] == 600
+        assert whole["measures"]["storage_gib_hours"] == 60 * 24
+
+    _with_world(tmp_path, body)
+
+
+def test_months_of_before_the_zones_stay_as_they_were(tmp_path: Path) -> None:
+    async def body(world: _World) -> None:
+        made = await world.client.post(
+            "/v1/organisations", json={"name": "tokyo", "time_zone": "Asia/Tokyo"}
+        )
+        organisation = made.json()["id"]
+        file = tmp_path / "registry.sqlite"
+        with closing(sqlite3.connect(file)) as connection:
+            for statement in invoices.STEP[1:2]:
+                connection.execute(statement)
+            connection.commit()
+            found = connection.execute("SELECT id, zones FROM organisations ORDER BY id").fetchall()
+        this_month = month_number(datetime.now(UTC).date())
+        zones = [[0, "UTC"], [this_month + 1, "Asia/Tokyo"]]
+        assert [(number, json.loads(text)) for number, text in found] == [
+            (1, []),
+            (organisation, zones),
+        ]
 
     _with_world(tmp_path, body)

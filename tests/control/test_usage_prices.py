@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from control.amounts import Amounts
+from control.months import UTC_CALENDAR
 from control.prices import (
     KIB_SECONDS_PER_GIB_HOUR,
     Cost,
@@ -176,10 +177,10 @@ def test_a_book_is_read_and_cut(tmp_path: Path) -> None:
     book = read_book(file)
     assert book.currency == "JPY"
     start, border, end = _second("2026-02-01"), _second("2026-02-10"), _second("2026-03-01")
-    prices = [(v.per_million_units, *rest) for v, *rest in book.cut(start, end)]
+    prices = [(v.per_million_units, *rest) for v, *rest in book.cut(start, end, UTC_CALENDAR)]
     assert prices == [(1, start, border), (2, border, end)]
-    assert [v.per_million_units for v, *_ in book.cut(0, 5)] == [1]
-    assert [v.per_million_units for v, *_ in book.cut(end, end + 5)] == [2]
+    assert [v.per_million_units for v, *_ in book.cut(0, 5, UTC_CALENDAR)] == [1]
+    assert [v.per_million_units for v, *_ in book.cut(end, end + 5, UTC_CALENDAR)] == [2]
 
 
 @pytest.mark.parametrize(
