@@ -9,6 +9,9 @@ the groups. The order of the queue is the order of commit times, of durability a
 
 When an apply fails, nothing of it is there. What is queued behind it may have been checked against
 what it would have written, so all of it fails with it; later submissions start afresh.
+
+Where the engine is lost, it stays open whether the group is there. Then nobody is answered any
+more: whoever waits learns the truth by asking the next process (storage/resolve.py).
 """
 
 import asyncio
@@ -18,7 +21,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from dormouse.base.tasks import spawn
-from storage.engines.interface import Engine, EngineError, Write
+from storage.engines.interface import Engine, EngineError, EngineLost, Write
 from storage.layout import LAST_COMMIT, TIME, record_age_key, record_list
 from storage.metrics import APPLIES, APPLY_SECONDS
 from storage.sizes import Sizes
@@ -57,12 +60,12 @@ class Committer:
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
-        self._closing = False
+        self._closing = self._lost = False
         self._task = spawn(self._run(), name="committer")
 
     def submit(self, submission: Submission) -> None:
         """Queue writes; `submission.done` tells the end. Raises EngineError once closed."""
-        if self._closing:
+        if self._closing or self._lost:
             raise EngineError("storage is ending")
         self._queue.append(submission)
         self._queued_bytes += submission.size
@@ -105,9 +108,9 @@ class Committer:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._queue:
+            while self._queue and not self._lost:
                 await self._apply_group(self._take())
-            if self._closing:
+            if self._closing or self._lost:
                 return
 
     def _take(self) -> list[Submission]:
@@ -131,6 +134,9 @@ class Committer:
         try:
             with APPLY_SECONDS.time():
                 await self._engine.apply(_batch(group), group[0].more)
+        except EngineLost:
+            _log.exception("a write to the engine has no outcome")
+            self._lost = True
         except EngineError as error:
             _log.exception("a write to the engine failed", extra={"submissions": len(group)})
             self._fail([*group, *self._queue], error)

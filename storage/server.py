@@ -4,16 +4,17 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from dormouse.base import metrics
 from dormouse.base.clock import SystemClock
-from dormouse.base.role import Ready
+from dormouse.base.role import Ready, Service
 from dormouse.base.rpc import make_server
 from dormouse.base.tasks import cancel, spawn
 from dormouse.base.tls import Credentials
 from proto import kv_pb2_grpc
-from storage.config import StorageSettings
+from storage.config import Limits, StorageSettings
 from storage.engines.interface import Engine
 from storage.engines.memory import MemoryEngine
 from storage.engines.sqlite import SqliteEngine
@@ -25,17 +26,18 @@ _log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def serve(settings: StorageSettings) -> AsyncIterator[Ready]:
-    """Run storage; yields `address` (host:port) and `metrics` (a URL).
+async def serve(settings: StorageSettings) -> AsyncIterator[Service]:
+    """Run storage; its ready line has `address` (host:port) and `metrics` (a URL).
 
     At the end commits that are on their way are made durable and answered, then the streams end.
+    Where the engine is lost they end without an answer.
     """
     engine = await open_engine(settings)
     try:
         shard = await Shard.open(
             engine,
             clock=SystemClock(),
-            limits=settings.limits,
+            limits=_limits(settings),
             retention=Retention(
                 history_seconds=settings.history_seconds,
                 record_seconds=settings.record_seconds,
@@ -45,7 +47,7 @@ async def serve(settings: StorageSettings) -> AsyncIterator[Ready]:
         )
         try:
             async with _serving(shard, settings) as ready:
-                yield ready
+                yield Service(ready=ready, failed=engine.lost)
         finally:
             await shard.close()
     finally:
@@ -87,6 +89,10 @@ async def open_engine(settings: StorageSettings) -> Engine:
     """The engine the settings name. Raises EngineError."""
     if settings.engine == "memory":
         return MemoryEngine()
+    if settings.engine == "slatedb":
+        from storage.engines.slatedb import SlateEngine  # 18 MB that only its users need
+
+        return await SlateEngine.open(settings.objects)
     _make_folder(settings.data)
     return await SqliteEngine.open(
         settings.data / "storage.sqlite",
@@ -94,6 +100,14 @@ async def open_engine(settings: StorageSettings) -> Engine:
         cache_bytes=settings.page_cache_bytes,
         mmap_bytes=settings.mmap_bytes,
     )
+
+
+def _limits(settings: StorageSettings) -> Limits:
+    """A transaction must fit into a batch of the engine, with the versions that it supersedes."""
+    if settings.engine != "slatedb":
+        return settings.limits
+    batch = settings.objects.batch_bytes_max // 2
+    return replace(settings.limits, txn_bytes_max=min(settings.limits.txn_bytes_max, batch))
 
 
 def _make_folder(folder: Path) -> None:

@@ -45,6 +45,8 @@ class Service:
     """Take nothing new and return when what is there has ended. May be cancelled."""
     reload: Callable[[], Coroutine[Any, Any, None]] | None = None
     """Read again what may have changed on disk. Handles its own failures."""
+    failed: Callable[[], Coroutine[Any, Any, Exception]] | None = None
+    """Return when the role cannot go on, and why: it ends, and its process with that error."""
 
 
 def run(
@@ -108,19 +110,25 @@ async def _until_signal(
             os.write(ready_fd, json.dumps(line).encode() + b"\n")
             os.close(ready_fd)
         _log.info("ready", extra={"ready": running.ready})
-        await _serve_signals(running, signals)
+        failure = await _serve_signals(running, signals)
         _log.info("ending")
+    if failure is not None:
+        raise failure
     _log.info("ended")
 
 
-async def _serve_signals(running: Service, signals: _Signals) -> None:
-    """Return when the role is to end."""
+async def _serve_signals(running: Service, signals: _Signals) -> Exception | None:
+    """Return when the role is to end; what has failed, if anything."""
     reloading = spawn(_reload(running, signals), name="reload") if running.reload else None
     draining = spawn(_drain(running, signals), name="drain")
+    failing = spawn(running.failed(), name="failure") if running.failed else None
+    if failing is not None:
+        failing.add_done_callback(lambda _: signals.stop.set())
     try:
         await signals.stop.wait()
+        return failing.result() if failing is not None and failing.done() else None
     finally:
-        await cancel(reloading, draining)
+        await cancel(reloading, draining, failing)
 
 
 async def _reload(running: Service, signals: _Signals) -> None:

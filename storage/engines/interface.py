@@ -109,6 +109,10 @@ class Engine(Protocol):
         """Write a consistent copy that the same engine can open to `target`, while in use."""
         ...
 
+    async def lost(self) -> EngineLost:
+        """Wait until the engine is lost, and answer why. A file on a disk never is."""
+        ...
+
     async def close(self) -> None:
         """Finish running calls and give up ownership. Later calls raise EngineError."""
         ...

@@ -8,7 +8,7 @@ from bisect import bisect_left, insort
 from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 
-from storage.engines.interface import EngineError, Measure, Page, Row, ScanRange, Write
+from storage.engines.interface import EngineError, EngineLost, Measure, Page, Row, ScanRange, Write
 
 
 class MemoryEngine:
@@ -56,6 +56,11 @@ class MemoryEngine:
         """See `Engine.backup`."""
         self._check()
         await asyncio.to_thread(target.write_bytes, pickle.dumps(self._values))
+
+    async def lost(self) -> EngineLost:
+        """See `Engine.lost`."""
+        never: asyncio.Future[EngineLost] = asyncio.get_running_loop().create_future()
+        return await never
 
     async def close(self) -> None:
         """See `Engine.close`."""

@@ -46,6 +46,7 @@ T = TypeVar("T")
 GETS_AT_ONCE = 64
 _ROWS_AT_FIRST, _ROWS_AT_ONCE = 16, 512
 """Rows fetched before the first look at the size of a page, and between later ones."""
+_LOOK_SECONDS = 0.5
 _COPY_BYTES = 8 << 20
 _PROVIDERS = {
     "s3": slate.ObjectStoreType.S3,
@@ -137,6 +138,14 @@ class SlateEngine:
                 start = None if page.exhausted else page.rows[-1][0] + b"\0"
         finally:
             await copy.close()
+
+    async def lost(self) -> EngineLost:
+        """See `Engine.lost`. A takeover is noticed also while nobody asks for anything."""
+        while self._lost is None:
+            await asyncio.sleep(_LOOK_SECONDS)
+            if not self._closed and (reason := self._db.status().close_reason) is not None:
+                self._lost = EngineLost(f"closed by SlateDB: {reason.name.lower()}")
+        return self._lost
 
     async def close(self) -> None:
         """See `Engine.close`. What is durable needs no closing, so a lost engine is left alone."""

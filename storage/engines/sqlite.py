@@ -30,6 +30,7 @@ import aiosqlite
 from storage.engines.interface import (
     EngineError,
     EngineInUse,
+    EngineLost,
     Measure,
     Page,
     Row,
@@ -138,6 +139,11 @@ class SqliteEngine:
     async def backup(self, target: Path) -> None:
         """See `Engine.backup`."""
         await self._hop(self._reader(), _backup, target)
+
+    async def lost(self) -> EngineLost:
+        """See `Engine.lost`."""
+        never: asyncio.Future[EngineLost] = asyncio.get_running_loop().create_future()
+        return await never
 
     async def close(self) -> None:
         """See `Engine.close`."""

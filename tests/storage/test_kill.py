@@ -8,12 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import grpc.aio
 import pytest
 import uvloop
 
 from dormouse.base import config
 from dormouse.base.ids import TenantId
-from storage.config import StorageSettings
+from storage.config import ObjectStorage, StorageSettings
 from tests.support.certificates import Authority
 from tests.support.kv import STORAGE, KvClient, KvError, StorageForTest
 
@@ -113,10 +114,14 @@ async def verify(
         await client.put({**dict.fromkeys(left), **dict.fromkeys(right)})
 
 
-def test_kill_9_under_load(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["sqlite", "slatedb"])
+def test_kill_9_under_load(tmp_path: Path, engine: str) -> None:
     authority = Authority()
     authority.write(tmp_path / "certs", STORAGE)
-    settings = StorageSettings(data=tmp_path / "data", certs=tmp_path / "certs")
+    objects = ObjectStorage(url=f"file://{tmp_path}/objects")
+    settings = StorageSettings(
+        data=tmp_path / "data", certs=tmp_path / "certs", engine=engine, objects=objects
+    )
     config.dump(settings, tmp_path / "storage.json")
     child = Child(tmp_path)
     for number in range(ROUNDS):
@@ -146,3 +151,29 @@ def test_a_second_process_on_the_same_data_is_refused(tmp_path: Path) -> None:
     assert second.returncode != 0
     assert b"belongs to another running storage process" in second.stderr
     assert child.end(signal.SIGTERM)[0] == 0
+
+
+def test_a_process_whose_data_was_taken_over_ends(tmp_path: Path) -> None:
+    authority = Authority()
+    authority.write(tmp_path / "certs", STORAGE)
+    objects = ObjectStorage(url=f"file://{tmp_path}/objects")
+    settings = StorageSettings(
+        data=tmp_path / "data", certs=tmp_path / "certs", engine="slatedb", objects=objects
+    )
+    config.dump(settings, tmp_path / "storage.json")
+    first = Child(tmp_path)
+    second = Child(tmp_path)
+
+    async def write(child: Child, value: bytes) -> None:
+        storage = StorageForTest(child.ready["address"], child.ready["metrics"], authority)
+        async with storage.session(TENANT) as client:
+            await client.put({b"a": value})
+
+    # The first one may have ended already. If it has not, it does not answer.
+    with pytest.raises((ConnectionError, KvError, grpc.aio.AioRpcError)):
+        uvloop.run(write(first, b"old"))
+    _, errors = first.process.communicate(timeout=20)
+    assert first.process.returncode == 1
+    assert b"EngineLost" in errors
+    uvloop.run(write(second, b"new"))
+    assert second.end(signal.SIGTERM)[0] == 0

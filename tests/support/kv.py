@@ -262,5 +262,5 @@ async def storage_running(
     certs = folder / "certs"
     authority.write(certs, STORAGE)
     chosen = StorageSettings(data=folder / "data", certs=certs, **settings)
-    async with serve(chosen) as ready:
-        yield StorageForTest(ready["address"], ready["metrics"], authority)
+    async with serve(chosen) as up:
+        yield StorageForTest(up.ready["address"], up.ready["metrics"], authority)
