@@ -5,7 +5,7 @@ from importlib import metadata
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Security
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 
@@ -15,6 +15,7 @@ from control.api.gate import Gate
 from control.api.problems import unavailable
 from control.buckets import Allowance, Buckets
 from control.config import ControlSettings
+from control.console import files as console
 from control.services import Stores
 from dormouse.base.clock import Clock
 
@@ -107,6 +108,4 @@ def _add_pages(app: FastAPI, is_ready: Callable[[], Awaitable[bool]]) -> None:
             raise unavailable("not_ready", "the registry does not answer")
         return {"status": "ready"}
 
-    @app.get("/", include_in_schema=False)
-    async def read_root() -> RedirectResponse:
-        return RedirectResponse("/docs")
+    app.include_router(console.make_router(console.Console()))

@@ -76,9 +76,10 @@ class Gate:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                # Answers hold passwords and live states.
-                more = [(b"cache-control", b"no-store"), (b"x-request-id", request_id.encode())]
-                message["headers"] = [*message["headers"], *more]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                # Answers hold passwords and live states; only the console's files say otherwise.
+                if not any(name == b"cache-control" for name, _ in message["headers"]):
+                    message["headers"].append((b"cache-control", b"no-store"))
             await send(message)
 
         started = self._clock.monotonic()
