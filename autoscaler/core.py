@@ -16,6 +16,7 @@ from autoscaler.controller import Controller
 from autoscaler.fleet import Fleet
 from autoscaler.follower import TenantFollower
 from autoscaler.limits import Defaults
+from autoscaler.owners import Owners
 from autoscaler.podcontrol import PodControl
 from autoscaler.proxies import ProxyTable
 from autoscaler.runtimes.base import PodRuntime
@@ -50,6 +51,7 @@ class Core:
         self.closing = Closing(control)
         pods.on_status, pods.on_forget = self.closing.said, self.closing.ended
         self.proxies = ProxyTable(random.Random())
+        owners = Owners(self.controller)
         waker = Waker(
             self.controller,
             control,
@@ -57,6 +59,7 @@ class Core:
             limits,
             defaults,
             control_address=control_address,
+            owners=owners,
         )
         suspender = Suspender(self.controller, waker, lambda: len(self.proxies) > 0)
 
@@ -64,7 +67,7 @@ class Core:
             return suspender.suspend(tenant, why="it was deleted", grace=0.0)
 
         self.follower = TenantFollower(self.controller, control, defaults, end_deleted)
-        self.service = AutoscalerService(self.controller, waker, suspender, self.proxies)
+        self.service = AutoscalerService(self.controller, waker, suspender, self.proxies, owners)
         self._waker = waker
         self.running = spawn(self.controller.run(), name="controller")
         """Ends only when something is broken."""

@@ -118,3 +118,10 @@ def show_fleet(fleet: Fleet) -> None:
     TENANTS_AWAKE.set(sum(bool(record.pods) for record in fleet.tenants.values()))
     for phase in Phase:
         PODS.labels(phase.value).set(fleet.count(phase))
+
+
+OWNERS_NOT_TOLD = Counter(
+    "dormouse_autoscaler_owners_not_told_total",
+    "Pods that did not answer when they were told their owner's new password.",
+    registry=REGISTRY,
+)

@@ -15,6 +15,8 @@ from dormouse.base.rpc import make_channel
 from dormouse.base.tls import Credentials, Identity, Role
 from proto.pod_pb2 import (
     DrainRequest,
+    Owner,
+    SetOwnerRequest,
     StampReply,
     StampRequest,
     StatusReply,
@@ -61,6 +63,11 @@ class PodControl:
     async def take_back(self, pod: Pod, timeout: float) -> bool:
         """Ask the draining pod to take sessions again; False where it is too late."""
         return (await self._stub(pod).TakeBack(TakeBackRequest(), timeout=timeout)).taken_back
+
+    async def set_owner(self, pod: Pod, tenant: TenantId, owner: Owner, timeout: float) -> None:
+        """Tell the pod its owner's new password; refused where it is not the tenant's."""
+        request = SetOwnerRequest(owner=owner, tenant_id=tenant)
+        await self._stub(pod).SetOwner(request, timeout=timeout)
 
     async def forget(self, key: PodKey, *, grace: float | None = FORGET_SECONDS) -> None:
         """Close the channel of a pod that is no more, once its calls have failed by themselves.

@@ -13,6 +13,7 @@ import grpc.aio
 
 from autoscaler import metrics
 from autoscaler.controller import Controller
+from autoscaler.owners import NotTold, Owners
 from autoscaler.pictures import awake_tenants, picture
 from autoscaler.pods import Phase
 from autoscaler.proxies import Held, ProxiesRefused, ProxyTable
@@ -33,6 +34,8 @@ from proto.autoscaler_pb2 import (
     PodsChange,
     SessionsAck,
     SessionsReport,
+    SetOwnerReply,
+    SetOwnerRequest,
     SuspendReply,
     SuspendRequest,
     TenantPicture,
@@ -41,9 +44,11 @@ from proto.autoscaler_pb2 import (
     WatchPodsRequest,
 )
 from proto.autoscaler_pb2_grpc import AutoscalerServicer
+from proto.pod_pb2 import Owner
 
 PROTOCOL_VERSION = 1
 SUSPEND_SECONDS = 20.0
+SET_OWNER_SECONDS = 10.0
 
 _PROXY = Access(roles=frozenset({Role.PROXY}))
 _PLANE = Access(roles=frozenset({Role.CONTROL, Role.OPERATOR}))
@@ -53,6 +58,7 @@ ACCESS = {
     f"{_SERVICE}/WatchPods": _PROXY,
     f"{_SERVICE}/ReportSessions": _PROXY,
     f"{_SERVICE}/Suspend": _PLANE,
+    f"{_SERVICE}/SetOwner": Access(roles=frozenset({Role.CONTROL})),
     f"{_SERVICE}/DescribeTenants": _PLANE,
     f"{_SERVICE}/ExplainTenant": _PLANE,
 }
@@ -65,8 +71,14 @@ class AutoscalerService(AutoscalerServicer):
     """See `proto/autoscaler.proto`."""
 
     def __init__(
-        self, controller: Controller, waker: Waker, suspender: Suspender, proxies: ProxyTable
+        self,
+        controller: Controller,
+        waker: Waker,
+        suspender: Suspender,
+        proxies: ProxyTable,
+        owners: Owners,
     ) -> None:
+        self._owners = owners
         self._controller = controller
         self._waker = waker
         self._suspender = suspender
@@ -155,6 +167,19 @@ class AutoscalerService(AutoscalerServicer):
             await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "a pod is still there")
             raise
         return SuspendReply(pods_ended=ended)
+
+    async def SetOwner(  # noqa: N802
+        self, request: SetOwnerRequest, context: Context[Any, Any]
+    ) -> SetOwnerReply:
+        """See the proto."""
+        owner = Owner(name=request.name, scram_verifier=request.scram_verifier)
+        try:
+            async with asyncio.timeout(SET_OWNER_SECONDS):
+                told = await self._owners.set(TenantId(request.tenant_id), owner)
+        except (NotTold, TimeoutError) as failure:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(failure) or "a pod is being made")
+            raise RuntimeError("abort raises") from failure
+        return SetOwnerReply(pods=told)
 
     async def DescribeTenants(  # noqa: N802
         self, request: DescribeTenantsRequest, context: Context[Any, Any]

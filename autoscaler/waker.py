@@ -26,6 +26,7 @@ import grpc.aio
 from autoscaler import metrics
 from autoscaler.controller import Controller
 from autoscaler.limits import Defaults
+from autoscaler.owners import Owners, Stamping
 from autoscaler.pods import Cause, Phase, Pod
 from dormouse.base.ids import PodId, TenantId
 from dormouse.base.tasks import cancel, spawn
@@ -79,7 +80,9 @@ class Waker:
         defaults: Defaults,
         *,
         control_address: str,
+        owners: Owners,
     ) -> None:
+        self._owners = owners
         self._control_address = control_address
         self._controller = controller
         self._control = control
@@ -160,11 +163,12 @@ class Waker:
         """Make a claimed pod its tenant's; the caller steps where that fails."""
         clock = self._controller.clock
         claimed = clock.monotonic()
-        issued = await self._issue(tenant, pod)
-        if isinstance(issued, WakeFailed):
-            return issued
-        metrics.WAKE_SECONDS.labels("issue").observe(clock.monotonic() - claimed)
-        return await self._stamp(tenant, pod, issued)
+        async with self._owners.stamping(tenant) as stamping:
+            issued = await self._issue(tenant, pod)
+            if isinstance(issued, WakeFailed):
+                return issued
+            metrics.WAKE_SECONDS.labels("issue").observe(clock.monotonic() - claimed)
+            return await self._stamp(tenant, pod, issued, stamping)
 
     async def _claim(self, tenant: TenantId, since: float) -> Pod:
         controller = self._controller
@@ -234,13 +238,16 @@ class Waker:
         timeout = self._limits.wake_timeout
         return await self._control.IssuePod(request, timeout=timeout, wait_for_ready=True)
 
-    async def _stamp(self, tenant: TenantId, pod: Pod, issued: IssuePodReply) -> WakeFailed | None:
+    async def _stamp(
+        self, tenant: TenantId, pod: Pod, issued: IssuePodReply, stamping: Stamping
+    ) -> WakeFailed | None:
         controller = self._controller
         begun = controller.clock.monotonic()
         usable = False
         try:
             request = self._stamp_request(tenant, issued)
             reply = await controller.pods.stamp(pod, request, self._limits.stamp_timeout)
+            await self._owners.catch_up(tenant, pod, stamping, request.owner)
             usable = True
         except grpc.aio.AioRpcError as error:
             usable = error.code() is grpc.StatusCode.ABORTED

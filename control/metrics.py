@@ -19,6 +19,31 @@ HTTP_SECONDS = Histogram(
     registry=REGISTRY,
 )
 
+HTTP_CONNECTIONS = Gauge(
+    "dormouse_control_http_connections", "Connections to the API.", registry=REGISTRY
+)
+
+HTTP_CUT = Counter(
+    "dormouse_control_http_cut_total",
+    "Connections to the API that were ended, by reason: handshake, head, unread, evicted, full,"
+    " address_full.",
+    ["reason"],
+    registry=REGISTRY,
+)
+
+API_CERTIFICATE_EXPIRY = Gauge(
+    "dormouse_control_api_certificate_expiry_timestamp_seconds",
+    "When the API's certificate ends.",
+    registry=REGISTRY,
+)
+
+API_CERTIFICATE_RELOADS = Counter(
+    "dormouse_control_api_certificate_reloads_total",
+    "Certificates of the API that came while it ran, by whether they were taken.",
+    ["taken"],
+    registry=REGISTRY,
+)
+
 PODS_ISSUED = Counter(
     "dormouse_control_pods_issued_total", "Pod certificates issued.", registry=REGISTRY
 )
@@ -127,5 +152,51 @@ EVENTS = Counter(
 SEALED_ANEW = Counter(
     "dormouse_control_sealed_anew_total",
     "Secrets of the registry that were sealed anew under a newer key.",
+    registry=REGISTRY,
+)
+
+OWNERS_UNTOLD = Gauge(
+    "dormouse_control_owners_untold",
+    "Tenants with a new password that their running pods may not know yet.",
+    registry=REGISTRY,
+)
+
+WEBHOOK_ATTEMPTS = Counter(
+    "dormouse_control_webhook_attempts_total",
+    "Deliveries that were attempted, by outcome: delivered, refused, timeout, unreachable,"
+    " not_allowed.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+
+WEBHOOK_SECONDS = Histogram(
+    "dormouse_control_webhook_seconds",
+    "How long attempts to deliver took, whatever came of them.",
+    buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15),
+    registry=REGISTRY,
+)
+
+WEBHOOK_GIVEN_UP = Counter(
+    "dormouse_control_webhook_given_up_total",
+    "Deliveries that never arrived and are attempted no more.",
+    registry=REGISTRY,
+)
+
+WEBHOOK_WAITING = Gauge(
+    "dormouse_control_webhook_waiting",
+    "Deliveries that wait for an attempt, as of the last minute.",
+    registry=REGISTRY,
+)
+
+WEBHOOK_OLDEST_SECONDS = Gauge(
+    "dormouse_control_webhook_oldest_seconds",
+    "Age of the oldest event that waits to be delivered, as of the last minute.",
+    registry=REGISTRY,
+)
+
+WEBHOOKS_DISABLED = Counter(
+    "dormouse_control_webhooks_disabled_total",
+    "Webhooks that were disabled by themselves, by reason: failing, gone.",
+    ["reason"],
     registry=REGISTRY,
 )

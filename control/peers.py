@@ -20,6 +20,7 @@ from dormouse.base.ids import TenantId
 from proto import autoscaler_pb2, autoscaler_pb2_grpc, kv_pb2, kv_pb2_grpc
 
 _SUSPEND_SECONDS = 20.0
+_SET_OWNER_SECONDS = 12.0
 _DROP_SECONDS = 60.0
 _SIZES_SECONDS = 10.0
 _AUTOSCALER_AWAY = "the autoscaler does not answer"
@@ -86,6 +87,16 @@ class Peers:
         except grpc.aio.AioRpcError as error:
             if error.code() != grpc.StatusCode.NOT_FOUND:
                 raise Unavailable(_AUTOSCALER_AWAY) from error
+
+    async def set_owner(self, tenant: TenantId, *, owner: str, scram_verifier: str) -> None:
+        """Tell the tenant's pods their owner's password; all know on return. Raises Unavailable."""
+        request = autoscaler_pb2.SetOwnerRequest(
+            tenant_id=tenant, name=owner, scram_verifier=scram_verifier
+        )
+        try:
+            await self._autoscaler.SetOwner(request, timeout=_SET_OWNER_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            raise Unavailable("not every pod could be told") from error
 
     async def sizes(self, *, after: int, limit: int) -> dict[int, int]:
         """Bytes stored by tenant id, of ids above `after`, by id. Raises Unavailable."""

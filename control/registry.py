@@ -24,6 +24,7 @@ from control.events import Event, EventKind, Events, time_text
 from control.journal import Journal, Note, created
 from control.keys import revoke_keys_of
 from control.operations import Kind, Operation, Operations
+from control.owners import note_news
 from control.settings import Settings, differences
 from dormouse.base.clock import Clock
 from dormouse.base.ids import TenantId
@@ -304,6 +305,7 @@ class Registry:
             )
             for row in rows:
                 changed = _tenant(tuple(row))
+                await note_news(connection, tenant)
                 note = note_of(changed, "tenant.password", {})
                 await self._journal.write(connection, note)
                 return changed

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from control.database import Database
 from control.metrics import SEALED_ANEW
 from control.registry import SESSION_KEY
+from control.webhooks.store import WEBHOOK_SECRET
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +39,10 @@ class SealedColumn:
 COLUMNS: tuple[SealedColumn, ...] = (
     SealedColumn("sealed_probe", "sealed", "probe"),
     SealedColumn("tenants", "sealed_session_key", SESSION_KEY),
+    SealedColumn("webhooks", "sealed_secret", WEBHOOK_SECRET),
+    SealedColumn("webhooks", "sealed_previous_secret", WEBHOOK_SECRET),
+    SealedColumn("webhooks", "sealed_secret", "webhook secret"),
+    SealedColumn("webhooks", "sealed_previous_secret", "webhook secret"),
 )
 """All of them: what is not listed here is lost when its key is forgotten."""
 

@@ -2,14 +2,16 @@
 
 import asyncio
 import contextlib
+import resource
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
-import uvicorn
 from starlette.types import ASGIApp
 
 from control.api.app import make_app
 from control.api.routes import make_router
+from control.api.server import Limits, serve_http
+from control.api.tls import ApiTls, refuse_exposed
 from control.authority import Authority
 from control.config import ControlSettings
 from control.database import Database, open_database
@@ -26,7 +28,7 @@ from control.usage import UsageReader
 from control.watchers import Watchers
 from dormouse.base import metrics, rpc, tasks
 from dormouse.base.clock import SystemClock
-from dormouse.base.role import Ready
+from dormouse.base.role import Service
 from dormouse.base.tls import Credentials, Identity, Role
 from proto import control_pb2_grpc
 
@@ -36,12 +38,15 @@ _BACKLOG = 1024
 
 
 @contextlib.asynccontextmanager
-async def serve(settings: ControlSettings) -> AsyncIterator[Ready]:
+async def serve(settings: ControlSettings) -> AsyncIterator[Service]:
     """Run control; yields where it answers."""
+    _take_all_descriptors()
     clock = SystemClock()
     credentials = Credentials.read(settings.certs, str(Role.CONTROL))
     async with contextlib.AsyncExitStack() as stack:
-        database = await stack.enter_async_context(open_database(settings.registry))
+        database = await stack.enter_async_context(
+            open_database(settings.registry, settings.authority / "secrets.keys")
+        )
         stores = Stores.over(database, clock)
         ledger = Ledger(database, clock)
         levels = StorageLevels(database, clock)
@@ -91,15 +96,17 @@ async def serve(settings: ControlSettings) -> AsyncIterator[Ready]:
             clock=clock,
             is_ready=lambda: _answers(database),
         )
-        sockets = _listeners(settings)
+        tls = _api_tls(settings)
+        sockets = _listeners(settings, has_tls=tls is not None)
         api_port = int(sockets[0].getsockname()[1])
-        await stack.enter_async_context(_http(app, sockets))
+        await stack.enter_async_context(_http(settings, app, sockets, tls))
         metrics_port, _ = metrics.serve(settings.metrics_host, settings.metrics_port)
-        yield {
-            "api": f"http://{settings.api_host}:{api_port}",
+        ready = {
+            "api": f"{'http' if tls is None else 'https'}://{settings.api_host}:{api_port}",
             "rpc": settings.rpc_address,
             "metrics": f"http://{settings.metrics_host}:{metrics_port}/metrics",
         }
+        yield Service(ready=ready, reload=tls.reload if tls is not None else None)
 
 
 @contextlib.asynccontextmanager
@@ -108,11 +115,13 @@ async def _background(services: Services) -> AsyncIterator[None]:
     await services.stores.operations.fail_interrupted()
     deleting = tasks.spawn(services.deletion.work_forever(), name="delete and purge tenants")
     tidying = tasks.spawn(services.upkeep.tidy_forever(), name="upkeep")
+    telling = tasks.spawn(services.owner_news.work_forever(), name="tell owners' news")
+    sealing = tasks.spawn(services.sealing.look_forever(), name="seal anew")
     try:
         yield
     finally:
         await tasks.cancel(deleting)
-        await tasks.cancel(tidying)
+        await tasks.cancel(tidying, telling, sealing)
         await services.stores.keys.write_uses()
 
 
@@ -147,47 +156,46 @@ async def _peers(settings: ControlSettings, credentials: Credentials) -> AsyncIt
         )
 
 
-class _Server(uvicorn.Server):
-    """Uvicorn that leaves the signals to the role."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """See `uvicorn.Server.capture_signals`."""
-        yield
-
-
 @contextlib.asynccontextmanager
-async def _http(app: ASGIApp, sockets: list[socket.socket]) -> AsyncIterator[None]:
-    server = _Server(
-        uvicorn.Config(
-            app,
-            lifespan="off",
-            log_config=None,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=30,
-            timeout_graceful_shutdown=_GRACE_SECONDS,
-        )
+async def _http(
+    settings: ControlSettings, app: ASGIApp, sockets: list[socket.socket], tls: ApiTls | None
+) -> AsyncIterator[None]:
+    limits = Limits(
+        connections_max=settings.connections_max,
+        connections_per_address=settings.connections_per_address,
+        handshake_seconds=settings.handshake_seconds,
+        head_seconds=settings.head_seconds,
+        unread_seconds=settings.unread_seconds,
     )
-    serving = tasks.spawn(server.serve(sockets=sockets), name="HTTP API")
+    watching = tasks.spawn(tls.watch(), name="API certificate") if tls is not None else None
     try:
-        while not server.started:
-            if serving.done():
-                raise RuntimeError("the HTTP server ended at once")
-            await asyncio.sleep(0.005)
-        yield
+        async with serve_http(app, sockets, limits=limits, tls=tls):
+            yield
     finally:
-        server.should_exit = True
-        await serving
+        await tasks.cancel(watching)
 
 
-def _listeners(settings: ControlSettings) -> list[socket.socket]:
-    if settings.api_fds:
-        return [socket.socket(fileno=number) for number in settings.api_fds]
-    address = (settings.api_host, settings.api_port)
-    return [socket.create_server(address, backlog=_BACKLOG)]
+def _api_tls(settings: ControlSettings) -> ApiTls | None:
+    if settings.api_certificate is None or settings.api_private_key is None:
+        return None
+    return ApiTls(settings.api_certificate, settings.api_private_key)
+
+
+def _listeners(settings: ControlSettings, *, has_tls: bool) -> list[socket.socket]:
+    sockets = [socket.socket(fileno=number) for number in settings.api_fds]
+    if not sockets:
+        family = socket.AF_INET6 if ":" in settings.api_host else socket.AF_INET
+        address = (settings.api_host, settings.api_port)
+        sockets = [socket.create_server(address, family=family, backlog=_BACKLOG)]
+    addresses = [str(each.getsockname()[0]) for each in sockets]
+    refuse_exposed(addresses, has_tls=has_tls, is_insecure=settings.api_insecure)
+    return sockets
+
+
+def _take_all_descriptors() -> None:
+    """A connection is one: the system's usual limit is for programs that need few."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def _endpoint(settings: ControlSettings) -> Endpoint:

@@ -12,17 +12,24 @@ from control.journal import Journal
 from control.keys import Keys
 from control.operations import Operations
 from control.organisations import Organisations
+from control.owners import OwnerNews
 from control.peers import Peers
 from control.registry import Registry
+from control.sealing import Sealing
 from control.tenants import Tenants
 from control.upkeep import Upkeep
 from control.watchers import Watchers
+from control.webhooks.deliveries import Deliveries
+from control.webhooks.store import Webhooks
 from dormouse.base.clock import Clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stores:
     """The tables."""
+
+    database: Database
+    """The file they are in."""
 
     journal: Journal
     events: Events
@@ -31,6 +38,8 @@ class Stores:
     organisations: Organisations
     keys: Keys
     idempotency: Idempotency
+    webhooks: Webhooks
+    deliveries: Deliveries
 
     @classmethod
     def over(cls, database: Database, clock: Clock) -> Self:
@@ -38,7 +47,9 @@ class Stores:
         journal = Journal(database, clock)
         events = Events(database, clock)
         operations = Operations(database, clock, journal)
+        webhooks = Webhooks(database, clock, journal, events=events)
         return cls(
+            database=database,
             journal=journal,
             events=events,
             operations=operations,
@@ -46,6 +57,8 @@ class Stores:
             organisations=Organisations(database, clock, journal, events=events),
             keys=Keys(database, clock, journal, events=events),
             idempotency=Idempotency(database, clock),
+            webhooks=webhooks,
+            deliveries=Deliveries(database, clock, journal, events=events, webhooks=webhooks),
         )
 
 
@@ -57,6 +70,8 @@ class Services:
     tenants: Tenants
     deletion: Deletion
     upkeep: Upkeep
+    owner_news: OwnerNews
+    sealing: Sealing
 
     @classmethod
     def over(
@@ -69,14 +84,18 @@ class Services:
         clock: Clock,
     ) -> Self:
         """All of them, over the tables and the other roles."""
+        owner_news = OwnerNews(stores.database, peers)
         return cls(
             stores=stores,
+            owner_news=owner_news,
+            sealing=Sealing(stores.database),
             tenants=Tenants(
                 stores.registry,
                 peers,
                 stores.operations,
                 connections_max=settings.tenant_connections_max,
                 watchers=watchers,
+                owner_news=owner_news,
             ),
             deletion=Deletion(
                 stores.registry,
@@ -90,7 +109,11 @@ class Services:
                 journal=stores.journal,
                 operations=stores.operations,
                 idempotency=stores.idempotency,
+                events=stores.events,
+                webhooks=stores.webhooks,
+                deliveries=stores.deliveries,
                 clock=clock,
                 audit_days=settings.audit_days,
+                event_days=settings.event_days,
             ),
         )

@@ -6,7 +6,7 @@ Deleting has its own module (control/deletion.py).
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from control import scram
@@ -14,6 +14,7 @@ from control.actor import DEFAULT_ORGANISATION, OrganisationId
 from control.live import Live, Sort, summarise
 from control.metrics import SETTINGS_CHANGES
 from control.operations import Kind, Operation, Operations
+from control.owners import OwnerNews
 from control.peers import Peers
 from control.pictures import Decision, Picture
 from control.registry import Draft, Filter, Registry, Tenant, note_of
@@ -50,6 +51,16 @@ class Explained:
     decisions: Sequence[Decision]
 
 
+@dataclass(frozen=True, slots=True)
+class NewPassword:
+    """What a reset has made."""
+
+    tenant: Tenant
+    password: str = field(repr=False)
+    is_known: bool
+    """Whether every pod that runs knows it by now."""
+
+
 class Tenants:
     """The operations on tenants. A new tenant has `connections_max`; `watchers` hear of changes."""
 
@@ -61,7 +72,9 @@ class Tenants:
         *,
         connections_max: int,
         watchers: Watchers,
+        owner_news: OwnerNews,
     ) -> None:
+        self._owner_news = owner_news
         self._registry = registry
         self._peers = peers
         self._operations = operations
@@ -168,16 +181,16 @@ class Tenants:
 
         return await self._change(tenant_id, make, action="tenant.change", versions=versions)
 
-    async def reset_password(self, tenant_id: TenantId) -> tuple[Tenant, str]:
+    async def reset_password(self, tenant_id: TenantId) -> NewPassword:
         """A new password of the first role, which is kept nowhere. Raises NoSuchTenant.
 
-        Pods that start from now on know it; those that run keep the old one until they end.
+        Waits a while for the pods that run to know it; what fails there is tried again behind.
         """
         password, verifier = await _new_password()
         tenant = await self._registry.set_verifier(tenant_id, verifier)
         if tenant is None:
             raise NoSuchTenant(tenant_id)
-        return tenant, password
+        return NewPassword(tenant, password, await self._owner_news.tell(tenant_id))
 
     async def explain(self, tenant_id: TenantId, *, decisions_max: int) -> Explained:
         """A tenant and why it is as it is. Raises NoSuchTenant and errors.Unavailable."""

@@ -420,6 +420,51 @@ class Decision(_message.Message):
 Global___Decision: _TypeAlias = Decision  # noqa: Y015
 
 @_typing.final
+class SetOwnerRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    SCRAM_VERIFIER_FIELD_NUMBER: _builtins.int
+    tenant_id: _builtins.int
+    name: _builtins.str
+    scram_verifier: _builtins.str
+    def __init__(
+        self,
+        *,
+        tenant_id: _builtins.int = ...,
+        name: _builtins.str = ...,
+        scram_verifier: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "scram_verifier", b"scram_verifier", "tenant_id", b"tenant_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetOwnerRequest: _TypeAlias = SetOwnerRequest  # noqa: Y015
+
+@_typing.final
+class SetOwnerReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PODS_FIELD_NUMBER: _builtins.int
+    pods: _builtins.int
+    """that were told"""
+    def __init__(
+        self,
+        *,
+        pods: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pods", b"pods"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetOwnerReply: _TypeAlias = SetOwnerReply  # noqa: Y015
+
+@_typing.final
 class SuspendRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -49,6 +49,11 @@ class AutoscalerStub:
                 request_serializer=proto_dot_autoscaler__pb2.SuspendRequest.SerializeToString,
                 response_deserializer=proto_dot_autoscaler__pb2.SuspendReply.FromString,
                 _registered_method=True)
+        self.SetOwner = channel.unary_unary(
+                '/dormouse.autoscaler.v1.Autoscaler/SetOwner',
+                request_serializer=proto_dot_autoscaler__pb2.SetOwnerRequest.SerializeToString,
+                response_deserializer=proto_dot_autoscaler__pb2.SetOwnerReply.FromString,
+                _registered_method=True)
         self.DescribeTenants = channel.unary_unary(
                 '/dormouse.autoscaler.v1.Autoscaler/DescribeTenants',
                 request_serializer=proto_dot_autoscaler__pb2.DescribeTenantsRequest.SerializeToString,
@@ -87,6 +92,14 @@ class AutoscalerServicer:
 
     def Suspend(self, request, context):
         """Puts a tenant to sleep at once: open sessions end with 57P01. Answers when no pod is left.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetOwner(self, request, context):
+        """The owner of a tenant has a new password. Answers when every pod of the tenant knows, those that
+        are being stamped included; UNAVAILABLE where that is not sure: ask again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -131,6 +144,11 @@ def add_AutoscalerServicer_to_server(servicer, server):
                     servicer.Suspend,
                     request_deserializer=proto_dot_autoscaler__pb2.SuspendRequest.FromString,
                     response_serializer=proto_dot_autoscaler__pb2.SuspendReply.SerializeToString,
+            ),
+            'SetOwner': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetOwner,
+                    request_deserializer=proto_dot_autoscaler__pb2.SetOwnerRequest.FromString,
+                    response_serializer=proto_dot_autoscaler__pb2.SetOwnerReply.SerializeToString,
             ),
             'DescribeTenants': grpc.unary_unary_rpc_method_handler(
                     servicer.DescribeTenants,
@@ -229,6 +247,33 @@ class Autoscaler:
             '/dormouse.autoscaler.v1.Autoscaler/Suspend',
             proto_dot_autoscaler__pb2.SuspendRequest.SerializeToString,
             proto_dot_autoscaler__pb2.SuspendReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetOwner(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dormouse.autoscaler.v1.Autoscaler/SetOwner',
+            proto_dot_autoscaler__pb2.SetOwnerRequest.SerializeToString,
+            proto_dot_autoscaler__pb2.SetOwnerReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,10 @@ class AutoscalerStub:
     """
     Suspend: _grpc.UnaryUnaryMultiCallable[_autoscaler_pb2.SuspendRequest, _autoscaler_pb2.SuspendReply]
     """Puts a tenant to sleep at once: open sessions end with 57P01. Answers when no pod is left."""
+    SetOwner: _grpc.UnaryUnaryMultiCallable[_autoscaler_pb2.SetOwnerRequest, _autoscaler_pb2.SetOwnerReply]
+    """The owner of a tenant has a new password. Answers when every pod of the tenant knows, those that
+    are being stamped included; UNAVAILABLE where that is not sure: ask again.
+    """
     DescribeTenants: _grpc.UnaryUnaryMultiCallable[_autoscaler_pb2.DescribeTenantsRequest, _autoscaler_pb2.DescribeTenantsReply]
     """The live picture of some tenants (all awake ones if none is named)."""
     ReportSessions: _grpc.UnaryUnaryMultiCallable[_autoscaler_pb2.SessionsReport, _autoscaler_pb2.SessionsAck]
@@ -63,6 +67,10 @@ class AutoscalerAsyncStub(AutoscalerStub):
     """
     Suspend: _aio.UnaryUnaryMultiCallable[_autoscaler_pb2.SuspendRequest, _autoscaler_pb2.SuspendReply]  # type: ignore[assignment]
     """Puts a tenant to sleep at once: open sessions end with 57P01. Answers when no pod is left."""
+    SetOwner: _aio.UnaryUnaryMultiCallable[_autoscaler_pb2.SetOwnerRequest, _autoscaler_pb2.SetOwnerReply]  # type: ignore[assignment]
+    """The owner of a tenant has a new password. Answers when every pod of the tenant knows, those that
+    are being stamped included; UNAVAILABLE where that is not sure: ask again.
+    """
     DescribeTenants: _aio.UnaryUnaryMultiCallable[_autoscaler_pb2.DescribeTenantsRequest, _autoscaler_pb2.DescribeTenantsReply]  # type: ignore[assignment]
     """The live picture of some tenants (all awake ones if none is named)."""
     ReportSessions: _aio.UnaryUnaryMultiCallable[_autoscaler_pb2.SessionsReport, _autoscaler_pb2.SessionsAck]  # type: ignore[assignment]
@@ -100,6 +108,16 @@ class AutoscalerServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_autoscaler_pb2.SuspendReply, _abc.Awaitable[_autoscaler_pb2.SuspendReply]]:
         """Puts a tenant to sleep at once: open sessions end with 57P01. Answers when no pod is left."""
+
+    @_abc_1.abstractmethod
+    def SetOwner(
+        self,
+        request: _autoscaler_pb2.SetOwnerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_autoscaler_pb2.SetOwnerReply, _abc.Awaitable[_autoscaler_pb2.SetOwnerReply]]:
+        """The owner of a tenant has a new password. Answers when every pod of the tenant knows, those that
+        are being stamped included; UNAVAILABLE where that is not sure: ask again.
+        """
 
     @_abc_1.abstractmethod
     def DescribeTenants(

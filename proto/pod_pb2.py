@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0fproto/pod.proto\x12\x0f\x64ormouse.pod.v1\"\xfb\x02\n\x0cStampRequest\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x11\n\ttenant_id\x18\x02 \x01(\x04\x12\x13\n\x0b\x63\x65rtificate\x18\x03 \x01(\x0c\x12\x11\n\tauthority\x18\x04 \x01(\x0c\x12\x17\n\x0fstorage_address\x18\x05 \x01(\t\x12%\n\x05owner\x18\x06 \x01(\x0b\x32\x16.dormouse.pod.v1.Owner\x12\x10\n\x08\x64\x61tabase\x18\x07 \x01(\t\x12=\n\x08settings\x18\x08 \x03(\x0b\x32+.dormouse.pod.v1.StampRequest.SettingsEntry\x12\x14\n\x0csessions_max\x18\t \x01(\r\x12\x13\n\x0bsession_key\x18\n \x01(\x0c\x12\x17\n\x0f\x63ontrol_address\x18\x0b \x01(\t\x12\x10\n\x08spending\x18\x0c \x01(\x0c\x1a/\n\rSettingsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"-\n\x05Owner\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0escram_verifier\x18\x02 \x01(\t\"8\n\x0fSetOwnerRequest\x12%\n\x05owner\x18\x01 \x01(\x0b\x32\x16.dormouse.pod.v1.Owner\"\x0f\n\rSetOwnerReply\"s\n\nStampReply\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x13\n\x0bsql_address\x18\x02 \x01(\t\x12\x0e\n\x06pod_id\x18\x03 \x01(\x06\x12&\n\x06phases\x18\x04 \x03(\x0b\x32\x16.dormouse.pod.v1.Phase\"%\n\x05Phase\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06micros\x18\x02 \x01(\r\"4\n\x0c\x44rainRequest\x12\x0f\n\x07if_idle\x18\x01 \x01(\x08\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x02 \x01(\r\"\x1d\n\nDrainReply\x12\x0f\n\x07\x64rained\x18\x01 \x01(\x08\"\x11\n\x0fTakeBackRequest\"#\n\rTakeBackReply\x12\x12\n\ntaken_back\x18\x01 \x01(\x08\"\x0f\n\rStatusRequest\"\xaf\x02\n\x0bStatusReply\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x11\n\ttenant_id\x18\x02 \x01(\x04\x12\x0e\n\x06pod_id\x18\x03 \x01(\x06\x12\x13\n\x0bsql_address\x18\x04 \x01(\t\x12\x10\n\x08sessions\x18\x05 \x01(\r\x12\x14\n\x0ctransactions\x18\x06 \x01(\r\x12\x0e\n\x06\x61\x63tive\x18\x07 \x01(\r\x12\x0f\n\x07idle_ms\x18\x08 \x01(\x04\x12\x12\n\ncpu_micros\x18\t \x01(\x04\x12\x10\n\x08\x64raining\x18\n \x01(\x08\x12\x12\n\npublic_key\x18\x0b \x01(\x0c\x12$\n\x05holds\x18\x0c \x03(\x0b\x32\x15.dormouse.pod.v1.Hold\x12%\n\x05usage\x18\r \x01(\x0b\x32\x16.dormouse.pod.v1.Usage\"+\n\x04Hold\x12\x13\n\x0b\x62\x61\x63kend_pid\x18\x01 \x01(\r\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\xbe\x03\n\x05Usage\x12\x16\n\x0esql_cpu_micros\x18\x01 \x01(\x04\x12\x14\n\x0cread_batches\x18\x02 \x01(\x04\x12\x15\n\rread_requests\x18\x03 \x01(\x04\x12\x12\n\nread_bytes\x18\x04 \x01(\x04\x12\x15\n\rwrite_batches\x18\x05 \x01(\x04\x12\x16\n\x0ewrite_requests\x18\x06 \x01(\x04\x12\x13\n\x0bwrite_bytes\x18\x07 \x01(\x04\x12\x14\n\x0c\x65gress_bytes\x18\x08 \x01(\x04\x12\x12\n\npod_millis\x18\t \x01(\x04\x12\x19\n\x11system_cpu_micros\x18\n \x01(\x04\x12\x1b\n\x13system_read_batches\x18\x0b \x01(\x04\x12\x1c\n\x14system_read_requests\x18\x0c \x01(\x04\x12\x19\n\x11system_read_bytes\x18\r \x01(\x04\x12\x1c\n\x14system_write_batches\x18\x0e \x01(\x04\x12\x1d\n\x15system_write_requests\x18\x0f \x01(\x04\x12\x1a\n\x12system_write_bytes\x18\x10 \x01(\x04\x12\x10\n\x08sequence\x18\x11 \x01(\x04\x12\x12\n\nat_unix_ms\x18\x12 \x01(\x04\x32\xf3\x02\n\x03Pod\x12\x43\n\x05Stamp\x12\x1d.dormouse.pod.v1.StampRequest\x1a\x1b.dormouse.pod.v1.StampReply\x12\x43\n\x05\x44rain\x12\x1d.dormouse.pod.v1.DrainRequest\x1a\x1b.dormouse.pod.v1.DrainReply\x12L\n\x08TakeBack\x12 .dormouse.pod.v1.TakeBackRequest\x1a\x1e.dormouse.pod.v1.TakeBackReply\x12\x46\n\x06Status\x12\x1e.dormouse.pod.v1.StatusRequest\x1a\x1c.dormouse.pod.v1.StatusReply\x12L\n\x08SetOwner\x12 .dormouse.pod.v1.SetOwnerRequest\x1a\x1e.dormouse.pod.v1.SetOwnerReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0fproto/pod.proto\x12\x0f\x64ormouse.pod.v1\"\xfb\x02\n\x0cStampRequest\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x11\n\ttenant_id\x18\x02 \x01(\x04\x12\x13\n\x0b\x63\x65rtificate\x18\x03 \x01(\x0c\x12\x11\n\tauthority\x18\x04 \x01(\x0c\x12\x17\n\x0fstorage_address\x18\x05 \x01(\t\x12%\n\x05owner\x18\x06 \x01(\x0b\x32\x16.dormouse.pod.v1.Owner\x12\x10\n\x08\x64\x61tabase\x18\x07 \x01(\t\x12=\n\x08settings\x18\x08 \x03(\x0b\x32+.dormouse.pod.v1.StampRequest.SettingsEntry\x12\x14\n\x0csessions_max\x18\t \x01(\r\x12\x13\n\x0bsession_key\x18\n \x01(\x0c\x12\x17\n\x0f\x63ontrol_address\x18\x0b \x01(\t\x12\x10\n\x08spending\x18\x0c \x01(\x0c\x1a/\n\rSettingsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"-\n\x05Owner\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0escram_verifier\x18\x02 \x01(\t\"K\n\x0fSetOwnerRequest\x12%\n\x05owner\x18\x01 \x01(\x0b\x32\x16.dormouse.pod.v1.Owner\x12\x11\n\ttenant_id\x18\x02 \x01(\x04\"\x0f\n\rSetOwnerReply\"I\n\x0cRenewRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\x04\x12\x13\n\x0b\x63\x65rtificate\x18\x02 \x01(\x0c\x12\x11\n\tauthority\x18\x03 \x01(\x0c\"\x0c\n\nRenewReply\"s\n\nStampReply\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x13\n\x0bsql_address\x18\x02 \x01(\t\x12\x0e\n\x06pod_id\x18\x03 \x01(\x06\x12&\n\x06phases\x18\x04 \x03(\x0b\x32\x16.dormouse.pod.v1.Phase\"%\n\x05Phase\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06micros\x18\x02 \x01(\r\"4\n\x0c\x44rainRequest\x12\x0f\n\x07if_idle\x18\x01 \x01(\x08\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x02 \x01(\r\"\x1d\n\nDrainReply\x12\x0f\n\x07\x64rained\x18\x01 \x01(\x08\"\x11\n\x0fTakeBackRequest\"#\n\rTakeBackReply\x12\x12\n\ntaken_back\x18\x01 \x01(\x08\"\x0f\n\rStatusRequest\"\xaf\x02\n\x0bStatusReply\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x11\n\ttenant_id\x18\x02 \x01(\x04\x12\x0e\n\x06pod_id\x18\x03 \x01(\x06\x12\x13\n\x0bsql_address\x18\x04 \x01(\t\x12\x10\n\x08sessions\x18\x05 \x01(\r\x12\x14\n\x0ctransactions\x18\x06 \x01(\r\x12\x0e\n\x06\x61\x63tive\x18\x07 \x01(\r\x12\x0f\n\x07idle_ms\x18\x08 \x01(\x04\x12\x12\n\ncpu_micros\x18\t \x01(\x04\x12\x10\n\x08\x64raining\x18\n \x01(\x08\x12\x12\n\npublic_key\x18\x0b \x01(\x0c\x12$\n\x05holds\x18\x0c \x03(\x0b\x32\x15.dormouse.pod.v1.Hold\x12%\n\x05usage\x18\r \x01(\x0b\x32\x16.dormouse.pod.v1.Usage\"+\n\x04Hold\x12\x13\n\x0b\x62\x61\x63kend_pid\x18\x01 \x01(\r\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\xbe\x03\n\x05Usage\x12\x16\n\x0esql_cpu_micros\x18\x01 \x01(\x04\x12\x14\n\x0cread_batches\x18\x02 \x01(\x04\x12\x15\n\rread_requests\x18\x03 \x01(\x04\x12\x12\n\nread_bytes\x18\x04 \x01(\x04\x12\x15\n\rwrite_batches\x18\x05 \x01(\x04\x12\x16\n\x0ewrite_requests\x18\x06 \x01(\x04\x12\x13\n\x0bwrite_bytes\x18\x07 \x01(\x04\x12\x14\n\x0c\x65gress_bytes\x18\x08 \x01(\x04\x12\x12\n\npod_millis\x18\t \x01(\x04\x12\x19\n\x11system_cpu_micros\x18\n \x01(\x04\x12\x1b\n\x13system_read_batches\x18\x0b \x01(\x04\x12\x1c\n\x14system_read_requests\x18\x0c \x01(\x04\x12\x19\n\x11system_read_bytes\x18\r \x01(\x04\x12\x1c\n\x14system_write_batches\x18\x0e \x01(\x04\x12\x1d\n\x15system_write_requests\x18\x0f \x01(\x04\x12\x1a\n\x12system_write_bytes\x18\x10 \x01(\x04\x12\x10\n\x08sequence\x18\x11 \x01(\x04\x12\x12\n\nat_unix_ms\x18\x12 \x01(\x04\x32\xb8\x03\n\x03Pod\x12\x43\n\x05Stamp\x12\x1d.dormouse.pod.v1.StampRequest\x1a\x1b.dormouse.pod.v1.StampReply\x12\x43\n\x05\x44rain\x12\x1d.dormouse.pod.v1.DrainRequest\x1a\x1b.dormouse.pod.v1.DrainReply\x12L\n\x08TakeBack\x12 .dormouse.pod.v1.TakeBackRequest\x1a\x1e.dormouse.pod.v1.TakeBackReply\x12\x46\n\x06Status\x12\x1e.dormouse.pod.v1.StatusRequest\x1a\x1c.dormouse.pod.v1.StatusReply\x12L\n\x08SetOwner\x12 .dormouse.pod.v1.SetOwnerRequest\x1a\x1e.dormouse.pod.v1.SetOwnerReply\x12\x43\n\x05Renew\x12\x1d.dormouse.pod.v1.RenewRequest\x1a\x1b.dormouse.pod.v1.RenewReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,29 +40,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OWNER']._serialized_start=418
   _globals['_OWNER']._serialized_end=463
   _globals['_SETOWNERREQUEST']._serialized_start=465
-  _globals['_SETOWNERREQUEST']._serialized_end=521
-  _globals['_SETOWNERREPLY']._serialized_start=523
-  _globals['_SETOWNERREPLY']._serialized_end=538
-  _globals['_STAMPREPLY']._serialized_start=540
-  _globals['_STAMPREPLY']._serialized_end=655
-  _globals['_PHASE']._serialized_start=657
-  _globals['_PHASE']._serialized_end=694
-  _globals['_DRAINREQUEST']._serialized_start=696
-  _globals['_DRAINREQUEST']._serialized_end=748
-  _globals['_DRAINREPLY']._serialized_start=750
-  _globals['_DRAINREPLY']._serialized_end=779
-  _globals['_TAKEBACKREQUEST']._serialized_start=781
-  _globals['_TAKEBACKREQUEST']._serialized_end=798
-  _globals['_TAKEBACKREPLY']._serialized_start=800
-  _globals['_TAKEBACKREPLY']._serialized_end=835
-  _globals['_STATUSREQUEST']._serialized_start=837
-  _globals['_STATUSREQUEST']._serialized_end=852
-  _globals['_STATUSREPLY']._serialized_start=855
-  _globals['_STATUSREPLY']._serialized_end=1158
-  _globals['_HOLD']._serialized_start=1160
-  _globals['_HOLD']._serialized_end=1203
-  _globals['_USAGE']._serialized_start=1206
-  _globals['_USAGE']._serialized_end=1652
-  _globals['_POD']._serialized_start=1655
-  _globals['_POD']._serialized_end=2026
+  _globals['_SETOWNERREQUEST']._serialized_end=540
+  _globals['_SETOWNERREPLY']._serialized_start=542
+  _globals['_SETOWNERREPLY']._serialized_end=557
+  _globals['_RENEWREQUEST']._serialized_start=559
+  _globals['_RENEWREQUEST']._serialized_end=632
+  _globals['_RENEWREPLY']._serialized_start=634
+  _globals['_RENEWREPLY']._serialized_end=646
+  _globals['_STAMPREPLY']._serialized_start=648
+  _globals['_STAMPREPLY']._serialized_end=763
+  _globals['_PHASE']._serialized_start=765
+  _globals['_PHASE']._serialized_end=802
+  _globals['_DRAINREQUEST']._serialized_start=804
+  _globals['_DRAINREQUEST']._serialized_end=856
+  _globals['_DRAINREPLY']._serialized_start=858
+  _globals['_DRAINREPLY']._serialized_end=887
+  _globals['_TAKEBACKREQUEST']._serialized_start=889
+  _globals['_TAKEBACKREQUEST']._serialized_end=906
+  _globals['_TAKEBACKREPLY']._serialized_start=908
+  _globals['_TAKEBACKREPLY']._serialized_end=943
+  _globals['_STATUSREQUEST']._serialized_start=945
+  _globals['_STATUSREQUEST']._serialized_end=960
+  _globals['_STATUSREPLY']._serialized_start=963
+  _globals['_STATUSREPLY']._serialized_end=1266
+  _globals['_HOLD']._serialized_start=1268
+  _globals['_HOLD']._serialized_end=1311
+  _globals['_USAGE']._serialized_start=1314
+  _globals['_USAGE']._serialized_end=1760
+  _globals['_POD']._serialized_start=1763
+  _globals['_POD']._serialized_end=2203
 # @@protoc_insertion_point(module_scope)

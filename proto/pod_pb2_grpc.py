@@ -59,6 +59,11 @@ class PodStub:
                 request_serializer=proto_dot_pod__pb2.SetOwnerRequest.SerializeToString,
                 response_deserializer=proto_dot_pod__pb2.SetOwnerReply.FromString,
                 _registered_method=True)
+        self.Renew = channel.unary_unary(
+                '/dormouse.pod.v1.Pod/Renew',
+                request_serializer=proto_dot_pod__pb2.RenewRequest.SerializeToString,
+                response_deserializer=proto_dot_pod__pb2.RenewReply.FromString,
+                _registered_method=True)
 
 
 class PodServicer:
@@ -94,7 +99,16 @@ class PodServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetOwner(self, request, context):
-        """The owner's password has changed: logins from now on want the new one. Open sessions go on.
+        """The owner's password has changed: logins from now on want the new one. Open sessions go on. A pod
+        of another tenant, or of none yet, refuses (FAILED_PRECONDITION).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Renew(self, request, context):
+        """Another certificate for the pod's key, other authorities to trust. Handshakes from now on get
+        them; what is connected goes on. Refused as by SetOwner, and where they do not fit the key.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -127,6 +141,11 @@ def add_PodServicer_to_server(servicer, server):
                     servicer.SetOwner,
                     request_deserializer=proto_dot_pod__pb2.SetOwnerRequest.FromString,
                     response_serializer=proto_dot_pod__pb2.SetOwnerReply.SerializeToString,
+            ),
+            'Renew': grpc.unary_unary_rpc_method_handler(
+                    servicer.Renew,
+                    request_deserializer=proto_dot_pod__pb2.RenewRequest.FromString,
+                    response_serializer=proto_dot_pod__pb2.RenewReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -264,6 +283,33 @@ class Pod:
             '/dormouse.pod.v1.Pod/SetOwner',
             proto_dot_pod__pb2.SetOwnerRequest.SerializeToString,
             proto_dot_pod__pb2.SetOwnerReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Renew(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dormouse.pod.v1.Pod/Renew',
+            proto_dot_pod__pb2.RenewRequest.SerializeToString,
+            proto_dot_pod__pb2.RenewReply.FromString,
             options,
             channel_credentials,
             insecure,

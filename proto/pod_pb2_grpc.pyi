@@ -46,7 +46,13 @@ class PodStub:
     """Takes sessions again, if it is draining and not yet at its end."""
     Status: _grpc.UnaryUnaryMultiCallable[_pod_pb2.StatusRequest, _pod_pb2.StatusReply]
     SetOwner: _grpc.UnaryUnaryMultiCallable[_pod_pb2.SetOwnerRequest, _pod_pb2.SetOwnerReply]
-    """The owner's password has changed: logins from now on want the new one. Open sessions go on."""
+    """The owner's password has changed: logins from now on want the new one. Open sessions go on. A pod
+    of another tenant, or of none yet, refuses (FAILED_PRECONDITION).
+    """
+    Renew: _grpc.UnaryUnaryMultiCallable[_pod_pb2.RenewRequest, _pod_pb2.RenewReply]
+    """Another certificate for the pod's key, other authorities to trust. Handshakes from now on get
+    them; what is connected goes on. Refused as by SetOwner, and where they do not fit the key.
+    """
 
 @_typing.type_check_only
 class PodAsyncStub(PodStub):
@@ -62,7 +68,13 @@ class PodAsyncStub(PodStub):
     """Takes sessions again, if it is draining and not yet at its end."""
     Status: _aio.UnaryUnaryMultiCallable[_pod_pb2.StatusRequest, _pod_pb2.StatusReply]  # type: ignore[assignment]
     SetOwner: _aio.UnaryUnaryMultiCallable[_pod_pb2.SetOwnerRequest, _pod_pb2.SetOwnerReply]  # type: ignore[assignment]
-    """The owner's password has changed: logins from now on want the new one. Open sessions go on."""
+    """The owner's password has changed: logins from now on want the new one. Open sessions go on. A pod
+    of another tenant, or of none yet, refuses (FAILED_PRECONDITION).
+    """
+    Renew: _aio.UnaryUnaryMultiCallable[_pod_pb2.RenewRequest, _pod_pb2.RenewReply]  # type: ignore[assignment]
+    """Another certificate for the pod's key, other authorities to trust. Handshakes from now on get
+    them; what is connected goes on. Refused as by SetOwner, and where they do not fit the key.
+    """
 
 class PodServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -105,6 +117,18 @@ class PodServicer(metaclass=_abc_1.ABCMeta):
         request: _pod_pb2.SetOwnerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_pod_pb2.SetOwnerReply, _abc.Awaitable[_pod_pb2.SetOwnerReply]]:
-        """The owner's password has changed: logins from now on want the new one. Open sessions go on."""
+        """The owner's password has changed: logins from now on want the new one. Open sessions go on. A pod
+        of another tenant, or of none yet, refuses (FAILED_PRECONDITION).
+        """
+
+    @_abc_1.abstractmethod
+    def Renew(
+        self,
+        request: _pod_pb2.RenewRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pod_pb2.RenewReply, _abc.Awaitable[_pod_pb2.RenewReply]]:
+        """Another certificate for the pod's key, other authorities to trust. Handshakes from now on get
+        them; what is connected goes on. Refused as by SetOwner, and where they do not fit the key.
+        """
 
 def add_PodServicer_to_server(servicer: PodServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 _AUTOSCALER = Access(roles=frozenset({Role.AUTOSCALER}))
 ACCESS = {
     f"/dormouse.pod.v1.Pod/{method}": _AUTOSCALER
-    for method in ("Stamp", "Drain", "TakeBack", "Status")
+    for method in ("Stamp", "Drain", "TakeBack", "Status", "SetOwner", "Renew")
 }
 """Who may call a pod: the autoscaler alone."""
 

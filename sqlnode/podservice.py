@@ -33,6 +33,8 @@ from proto.pod_pb2 import (
     DrainReply,
     DrainRequest,
     Hold,
+    SetOwnerReply,
+    SetOwnerRequest,
     StampReply,
     StampRequest,
     StatusReply,
@@ -169,6 +171,29 @@ class PodService(PodServicer):
             pod=self._pod_id,
         )
         self._metering.start()
+
+    # --- What changes later -------------------------------------------------------------------
+
+    async def SetOwner(  # noqa: N802
+        self, request: SetOwnerRequest, context: "_Context"
+    ) -> SetOwnerReply:
+        """See proto/pod.proto."""
+        tenant = await self._of_tenant(request.tenant_id, context)
+        verifier = Verifier.parse(request.owner.scram_verifier)
+        if verifier is None or request.owner.name != tenant.owner:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "owner not usable")
+            raise RuntimeError("abort raises")
+        tenant.owner_verifier = verifier
+        _log.info("owner's password replaced", extra={"tenant": tenant.id})
+        return SetOwnerReply()
+
+    async def _of_tenant(self, number: int, context: "_Context") -> Tenant:
+        """What was stamped, if it was for that tenant; otherwise the call is refused."""
+        tenant = self._tenant
+        if tenant is None or tenant.id != number:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "not that tenant's pod")
+            raise RuntimeError("abort raises")
+        return tenant
 
     # --- Drain -------------------------------------------------------------------------------
 

@@ -143,18 +143,19 @@ def add_login_routes(router: APIRouter, tenants: Tenants, endpoint: Endpoint) ->
     async def reset_password(id: str) -> PasswordReset:  # noqa: A002
         """Give the tenant's first role a new password, which is in this answer and nowhere else.
 
-        Pods that start from now on know it, so the tenant's next wake does. Pods that run already
-        go on with the old one: suspend the tenant where that matters.
+        Logins from now on want it, also on pods that run; sessions that are open go on.
         """
         try:
-            tenant, password = await tenants.reset_password(parse_tenant_id(id))
+            reset = await tenants.reset_password(parse_tenant_id(id))
         except NoSuchTenant:
             raise no_tenant(id) from None
+        tenant, password = reset.tenant, reset.password
         return PasswordReset(
             user=tenant.owner,
             password=password,
             connection_url=connection_url(endpoint, tenant, password),
             connection_url_sni=connection_url_sni(endpoint, tenant, password),
+            in_effect=reset.is_known,
         )
 
     @router.get(

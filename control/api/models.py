@@ -218,6 +218,10 @@ class PasswordReset(BaseModel):
     password: str
     connection_url: str
     connection_url_sni: str
+    in_effect: bool = Field(
+        description="Whether every running pod wants it by now; false: some may take the old one"
+        " until they answer again."
+    )
 
 
 class ConnectionUrls(BaseModel):

@@ -16,4 +16,11 @@ STEP: tuple[str, ...] = (
     WHERE session_key <> x''
     """,
     "ALTER TABLE tenants DROP COLUMN session_key",
+    # Tenants whose pods are to be told their owner's newest password; `number` counts the resets.
+    """
+    CREATE TABLE owner_news (
+        tenant_id INTEGER PRIMARY KEY,
+        number INTEGER NOT NULL
+    ) STRICT
+    """,
 )

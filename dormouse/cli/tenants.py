@@ -138,7 +138,10 @@ def _password(client: Client, target: Target, options: argparse.Namespace) -> No
         return
     print(f"{tenant['name']}-{tenant['id']} has a new password. Its connection URL:\n")
     print(f"  {reset['connection_url']}\n")
-    print("It holds from the tenant's next wake on; pods that run know the old one until they end.")
+    if reset["in_effect"]:
+        print("Logins from now on want it; sessions that are open go on.")
+    else:
+        print("Some running pods could not be told yet; they are as soon as they answer.")
 
 
 def _set(client: Client, options: argparse.Namespace) -> None:

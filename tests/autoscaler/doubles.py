@@ -38,6 +38,10 @@ from proto.pod_pb2 import (
     DrainReply,
     DrainRequest,
     Hold,
+    RenewReply,
+    RenewRequest,
+    SetOwnerReply,
+    SetOwnerRequest,
     StampReply,
     StampRequest,
     StatusReply,
@@ -83,13 +87,16 @@ class FakePod(pod_pb2_grpc.PodServicer):
         self.deadlines: list[int] = []
         """Of the drains it was told of, in milliseconds; -1 for "if idle"."""
         self.polls = 0
+        self.owners: list[str] = []
+        """Verifiers it was told after its stamp."""
+        self.renewals: list[RenewRequest] = []
         self.generation = runtime.generation
         self.keys = 1
         self.address = ""
         self._server: Any = None
 
     async def start(self) -> None:
-        methods = ("Stamp", "Drain", "TakeBack", "Status")
+        methods = ("Stamp", "Drain", "TakeBack", "Status", "SetOwner", "Renew")
         table = {f"/dormouse.pod.v1.Pod/{name}": _AUTOSCALER for name in methods}
         self._server, self.address = await serve(
             Identity(role=Role.POD),
@@ -101,6 +108,7 @@ class FakePod(pod_pb2_grpc.PodServicer):
         self.runtime.stamps.append((int(request.tenant_id), self.key))
         if "hang" in self.faults:
             await asyncio.sleep(60)
+        await self.runtime.stamps_may_end.wait()
         if "no storage" in self.faults:
             self.faults.discard("no storage")
             self.keys += 1
@@ -136,6 +144,24 @@ class FakePod(pod_pb2_grpc.PodServicer):
     ) -> TakeBackReply:
         self.draining = "stays away" in self.faults
         return TakeBackReply(taken_back=not self.draining)
+
+    async def SetOwner(  # noqa: N802
+        self, request: SetOwnerRequest, context: Any
+    ) -> SetOwnerReply:
+        if "deaf" in self.faults:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "a broken pod")
+        if self.stamp is None or self.stamp.tenant_id != request.tenant_id:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "not its pod")
+            raise RuntimeError("abort raises")
+        self.owners.append(request.owner.scram_verifier)
+        return SetOwnerReply()
+
+    async def Renew(self, request: RenewRequest, context: Any) -> RenewReply:  # noqa: N802
+        if self.stamp is None or self.stamp.tenant_id != request.tenant_id:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "not its pod")
+            raise RuntimeError("abort raises")
+        self.renewals.append(request)
+        return RenewReply()
 
     async def Status(self, request: StatusRequest, context: Any) -> StatusReply:  # noqa: N802
         self.polls += 1
@@ -174,6 +200,8 @@ class FakeRuntime:
         self.urgent: list[bool] = []
         self.killed: list[PodKey] = []
         self.generation = 1
+        self.stamps_may_end = asyncio.Event()
+        self.stamps_may_end.set()
         self.ended: list[asyncio.Task[None]] = []
         self._starting: list[asyncio.Task[None]] = []
         self._events: asyncio.Queue[RuntimeEvent] = asyncio.Queue()

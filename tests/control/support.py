@@ -50,6 +50,8 @@ class FakePeers(Peers):
         self.known: dict[TenantId, Picture] = {}
         self.decisions: list[Decision] = []
         self.warm_pool: WarmPool | None = None
+        self.verifiers: dict[TenantId, str] = {}
+        """What the pods of each tenant were last told."""
 
     async def pictures(self, tenants: Sequence[TenantId]) -> dict[TenantId, Picture]:
         if self.away:
@@ -70,6 +72,10 @@ class FakePeers(Peers):
     async def suspend(self, tenant: TenantId) -> None:
         self._ask("suspend", tenant)
         self.known.pop(tenant, None)
+
+    async def set_owner(self, tenant: TenantId, *, owner: str, scram_verifier: str) -> None:
+        self._ask("set owner", tenant)
+        self.verifiers[tenant] = scram_verifier
 
     async def drop(self, tenant: TenantId) -> None:
         self._ask("drop", tenant)

@@ -2,17 +2,22 @@
 
 import asyncio
 import tempfile
+from collections.abc import Awaitable
 from contextlib import suppress
 from pathlib import Path
 
+import grpc
 import grpc.aio
 import pytest
 import uvloop
 
 from pgwire.link import Refused
-from proto.pod_pb2 import DrainRequest, TakeBackRequest
+from pgwire.scram import Verifier
+from proto.pod_pb2 import DrainRequest, Owner, SetOwnerRequest, TakeBackRequest
 from tests.support.bornpod import Pod, pod_beside, pod_born, with_pod
 from tests.support.linked import Linked, Refusal, error, kinds
+from tests.support.pod import PASSWORD, USER
+from tests.support.tenant import TENANT
 
 FAR = DrainRequest(deadline_ms=3_600_000)
 
@@ -213,3 +218,41 @@ def test_a_session_moves_between_stamped_pods() -> None:
                 assert (await there.status()).sessions == 1
 
     uvloop.run(run())
+
+
+def _owner(tenant: int, password: str, name: str = USER) -> SetOwnerRequest:
+    verifier = Verifier.of_password(password, salt=b"another salt 123")
+    return SetOwnerRequest(owner=Owner(name=name, scram_verifier=str(verifier)), tenant_id=tenant)
+
+
+def test_a_new_password_holds_at_once_and_open_sessions_go_on() -> None:
+    async def body(pod: Pod) -> None:
+        await pod.stamp(sessions_max=5)
+        client = await Linked.open(pod)
+        await pod.stub.SetOwner(_owner(TENANT, "another"))
+        with pytest.raises(Refusal, match="28P01"):
+            await Linked.open(pod)
+        assert await client.rows("SELECT 1") == [("1",)]
+        await pod.stub.SetOwner(_owner(TENANT, PASSWORD))
+        await (await Linked.open(pod)).close()
+
+    with_pod(body)
+
+
+def test_another_tenants_password_is_refused() -> None:
+    async def body(pod: Pod) -> None:
+        refused = grpc.StatusCode.FAILED_PRECONDITION
+        assert await _code(pod.stub.SetOwner(_owner(TENANT, "x"))) is refused
+        await pod.stamp()
+        assert await _code(pod.stub.SetOwner(_owner(TENANT + 1, "x"))) is refused
+        unusable = grpc.StatusCode.INVALID_ARGUMENT
+        assert await _code(pod.stub.SetOwner(_owner(TENANT, "x", name="other"))) is unusable
+        await (await Linked.open(pod)).close()
+
+    with_pod(body)
+
+
+async def _code(call: Awaitable[object]) -> grpc.StatusCode:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await call
+    return refused.value.code()
