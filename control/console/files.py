@@ -75,7 +75,9 @@ class Console:
             for path in sorted(folder.rglob("*"))
             if path.suffix in _KINDS
         }
-        self.version = _hash(*(part for name in contents for part in (name.encode(), contents[name])))
+        self.version = _hash(
+            *(part for name in contents for part in (name.encode(), contents[name]))
+        )
         page = contents.pop(INDEX).replace(b"{{files}}", f"/console/{self.version}".encode())
         page = page.replace(b"{{modules}}", "".join(self._preloads(contents)).encode())
         self.index = _file(INDEX, page, _ASK_EACH_TIME)
