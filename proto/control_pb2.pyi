@@ -464,7 +464,7 @@ class StatementReport(_message.Message):
     at_unix_ms: _builtins.int
     @_builtins.property
     def statements(self) -> _containers.RepeatedCompositeFieldContainer[Global___StatementCost]:
-        """those that cost most, 100 at most"""
+        """Those whose cost grew most since they were acknowledged, 100 at most."""
 
     @_builtins.property
     def roles(self) -> _containers.RepeatedCompositeFieldContainer[Global___RoleCost]:
@@ -499,6 +499,7 @@ class StatementCost(_message.Message):
     ROWS_FIELD_NUMBER: _builtins.int
     ELAPSED_MICROS_FIELD_NUMBER: _builtins.int
     MICRO_UNITS_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
     query_id: _builtins.int
     """of the text without its constants"""
     query: _builtins.str
@@ -508,6 +509,8 @@ class StatementCost(_message.Message):
     rows: _builtins.int
     elapsed_micros: _builtins.int
     micro_units: _builtins.int
+    number: _builtins.int
+    """Another whenever the pod has begun to count the statement anew: its sums began at nothing then."""
     def __init__(
         self,
         *,
@@ -518,10 +521,11 @@ class StatementCost(_message.Message):
         rows: _builtins.int = ...,
         elapsed_micros: _builtins.int = ...,
         micro_units: _builtins.int = ...,
+        number: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "elapsed_micros", b"elapsed_micros", "micro_units", b"micro_units", "query", b"query", "query_id", b"query_id", "role", b"role", "rows", b"rows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "elapsed_micros", b"elapsed_micros", "micro_units", b"micro_units", "number", b"number", "query", b"query", "query_id", b"query_id", "role", b"role", "rows", b"rows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

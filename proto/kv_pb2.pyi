@@ -893,6 +893,7 @@ class Error(_message.Message):
         TOO_LARGE: Error._Code.ValueType  # 11
         CANCELLED: Error._Code.ValueType  # 12
         QUOTA: Error._Code.ValueType  # 13
+        """the tenant would store more than it may: `used`, `limit`"""
         IO: Error._Code.ValueType  # 14
         """the engine failed; nothing was acknowledged"""
         TXN_ENDED: Error._Code.ValueType  # 15
@@ -919,6 +920,7 @@ class Error(_message.Message):
     TOO_LARGE: Error.Code.ValueType  # 11
     CANCELLED: Error.Code.ValueType  # 12
     QUOTA: Error.Code.ValueType  # 13
+    """the tenant would store more than it may: `used`, `limit`"""
     IO: Error.Code.ValueType  # 14
     """the engine failed; nothing was acknowledged"""
     TXN_ENDED: Error.Code.ValueType  # 15
@@ -928,11 +930,17 @@ class Error(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     KEY_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    USED_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
     code: Global___Error.Code.ValueType
     message: _builtins.str
     """for the log and for a person; never a decision"""
     key: _builtins.bytes
     version: _builtins.int
+    used: _builtins.int
+    """QUOTA: bytes of current rows without the refused writes"""
+    limit: _builtins.int
+    """QUOTA"""
     def __init__(
         self,
         *,
@@ -940,10 +948,12 @@ class Error(_message.Message):
         message: _builtins.str = ...,
         key: _builtins.bytes = ...,
         version: _builtins.int = ...,
+        used: _builtins.int = ...,
+        limit: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "key", b"key", "message", b"message", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "key", b"key", "limit", b"limit", "message", b"message", "used", b"used", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1098,3 +1108,71 @@ class TenantSize(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TenantSize: _TypeAlias = TenantSize  # noqa: Y015
+
+@_typing.final
+class SetQuotasRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUOTAS_FIELD_NUMBER: _builtins.int
+    ONLY_THESE_FIELD_NUMBER: _builtins.int
+    DEFAULT_BYTES_MAX_FIELD_NUMBER: _builtins.int
+    only_these: _builtins.bool
+    """Tenants that are not named have none of their own; without it theirs stay as they are."""
+    default_bytes_max: _builtins.int
+    """of tenants without one of their own; 0: no limit"""
+    @_builtins.property
+    def quotas(self) -> _containers.RepeatedCompositeFieldContainer[Global___TenantQuota]: ...
+    def __init__(
+        self,
+        *,
+        quotas: _abc.Iterable[Global___TenantQuota] | None = ...,
+        only_these: _builtins.bool = ...,
+        default_bytes_max: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_default_bytes_max", b"_default_bytes_max", "default_bytes_max", b"default_bytes_max"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_default_bytes_max", b"_default_bytes_max", "default_bytes_max", b"default_bytes_max", "only_these", b"only_these", "quotas", b"quotas"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__default_bytes_max: _TypeAlias = _typing.Literal["default_bytes_max"]  # noqa: Y015
+    _WhichOneofArgType__default_bytes_max: _TypeAlias = _typing.Literal["_default_bytes_max", b"_default_bytes_max"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__default_bytes_max) -> _WhichOneofReturnType__default_bytes_max | None: ...
+
+Global___SetQuotasRequest: _TypeAlias = SetQuotasRequest  # noqa: Y015
+
+@_typing.final
+class TenantQuota(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    BYTES_MAX_FIELD_NUMBER: _builtins.int
+    tenant_id: _builtins.int
+    bytes_max: _builtins.int
+    """keys and values of current rows; 0: none of its own"""
+    def __init__(
+        self,
+        *,
+        tenant_id: _builtins.int = ...,
+        bytes_max: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_max", b"bytes_max", "tenant_id", b"tenant_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TenantQuota: _TypeAlias = TenantQuota  # noqa: Y015
+
+@_typing.final
+class SetQuotasReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetQuotasReply: _TypeAlias = SetQuotasReply  # noqa: Y015

@@ -122,6 +122,11 @@ class StorageAdminStub:
                 request_serializer=proto_dot_kv__pb2.TenantSizesRequest.SerializeToString,
                 response_deserializer=proto_dot_kv__pb2.TenantSizesReply.FromString,
                 _registered_method=True)
+        self.SetQuotas = channel.unary_unary(
+                '/dormouse.kv.v1.StorageAdmin/SetQuotas',
+                request_serializer=proto_dot_kv__pb2.SetQuotasRequest.SerializeToString,
+                response_deserializer=proto_dot_kv__pb2.SetQuotasReply.FromString,
+                _registered_method=True)
 
 
 class StorageAdminServicer:
@@ -148,6 +153,13 @@ class StorageAdminServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetQuotas(self, request, context):
+        """How much tenants may store. Durable, and in force for every commit after the answer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_StorageAdminServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -165,6 +177,11 @@ def add_StorageAdminServicer_to_server(servicer, server):
                     servicer.TenantSizes,
                     request_deserializer=proto_dot_kv__pb2.TenantSizesRequest.FromString,
                     response_serializer=proto_dot_kv__pb2.TenantSizesReply.SerializeToString,
+            ),
+            'SetQuotas': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetQuotas,
+                    request_deserializer=proto_dot_kv__pb2.SetQuotasRequest.FromString,
+                    response_serializer=proto_dot_kv__pb2.SetQuotasReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -248,6 +265,33 @@ class StorageAdmin:
             '/dormouse.kv.v1.StorageAdmin/TenantSizes',
             proto_dot_kv__pb2.TenantSizesRequest.SerializeToString,
             proto_dot_kv__pb2.TenantSizesReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetQuotas(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dormouse.kv.v1.StorageAdmin/SetQuotas',
+            proto_dot_kv__pb2.SetQuotasRequest.SerializeToString,
+            proto_dot_kv__pb2.SetQuotasReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -71,6 +71,8 @@ class StorageAdminStub:
     """What tenants store, by id. Costs no walk: the numbers may be a minute old, and a tenant that was
     not measured since storage started is left out.
     """
+    SetQuotas: _grpc.UnaryUnaryMultiCallable[_kv_pb2.SetQuotasRequest, _kv_pb2.SetQuotasReply]
+    """How much tenants may store. Durable, and in force for every commit after the answer."""
 
 @_typing.type_check_only
 class StorageAdminAsyncStub(StorageAdminStub):
@@ -82,6 +84,8 @@ class StorageAdminAsyncStub(StorageAdminStub):
     """What tenants store, by id. Costs no walk: the numbers may be a minute old, and a tenant that was
     not measured since storage started is left out.
     """
+    SetQuotas: _aio.UnaryUnaryMultiCallable[_kv_pb2.SetQuotasRequest, _kv_pb2.SetQuotasReply]  # type: ignore[assignment]
+    """How much tenants may store. Durable, and in force for every commit after the answer."""
 
 class StorageAdminServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -108,5 +112,13 @@ class StorageAdminServicer(metaclass=_abc_1.ABCMeta):
         """What tenants store, by id. Costs no walk: the numbers may be a minute old, and a tenant that was
         not measured since storage started is left out.
         """
+
+    @_abc_1.abstractmethod
+    def SetQuotas(
+        self,
+        request: _kv_pb2.SetQuotasRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_kv_pb2.SetQuotasReply, _abc.Awaitable[_kv_pb2.SetQuotasReply]]:
+        """How much tenants may store. Durable, and in force for every commit after the answer."""
 
 def add_StorageAdminServicer_to_server(servicer: StorageAdminServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

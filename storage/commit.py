@@ -55,6 +55,8 @@ class Intent:
     size: int
     strange: list[bytes] = field(default_factory=list)
     """Keys written without a lock of the transaction's own."""
+    growth: int = 0
+    """By how many bytes the tenant's current rows become more, where that is limited."""
 
     @property
     def keys(self) -> list[bytes]:
@@ -117,6 +119,18 @@ def first_versions(writes: Iterable[tuple[bytes, bytes | None]], time: int) -> l
     """The engine's writes for keys that have no old version."""
     stamp = TIME.pack(time)
     return [(key, None if payload is None else stamp + payload) for key, payload in writes]
+
+
+def growth_of(writes: Iterable[tuple[bytes, bytes | None]], records: dict[bytes, Record]) -> int:
+    """By how many bytes current rows become more, as the engine has them."""
+    growth = 0
+    for key, payload in writes:
+        _, old = records[key]
+        if payload is not None:
+            growth += len(key) + TIME.size + len(payload)
+        if old is not None:
+            growth -= len(key) + TIME.size + len(old)
+    return growth
 
 
 class CommitPath:
@@ -219,6 +233,9 @@ class CommitPath:
             self._shard.end(transaction)
             done(self._shard.versions.visible, None)
             return
+        if self._shard.quotas.of(tenant.id):
+            intent.growth = growth_of(intent.writes.items(), records)
+            self.check_room(tenant, intent)
         time = self._shard.clock.next()
         batch = version_writes(intent.writes.items(), records, time)
         if any(records[key][1] is not None for key in intent.writes):
@@ -232,7 +249,13 @@ class CommitPath:
 
         record = record_key(tenant.id, transaction.pod, transaction.number)
         self._shard.committer.submit(Submission(batch, finished, intent.size, time, record))
+        self._shard.sizes.grew(tenant.id, intent.growth)
         transaction.committing = True
+
+    def check_room(self, tenant: Tenant, intent: Intent) -> None:
+        """Raises Refusal (QUOTA) where the tenant may not become so much larger."""
+        gives_back = bool(intent.retired)
+        self._shard.quotas.check(tenant.id, intent.growth, gives_back=gives_back)
 
     def _publish(self, writes: Iterable[tuple[bytes, bytes | None]], time: int) -> None:
         cache = self._shard.cache
@@ -253,6 +276,7 @@ class CommitPath:
         """The commit is durable (its versions are published already), or failed as a whole."""
         tenant = transaction.tenant
         if error is not None:
+            self._shard.sizes.grew(tenant.id, -intent.growth)
             tenant.catalog_next = tenant.catalog_version
             transaction.decided(0)
             if transaction.session not in tenant.sessions:
@@ -260,6 +284,8 @@ class CommitPath:
             done(0, Refusal(kv.Error.IO, "the engine could not write the commit"))
             return
         COMMITS.inc()
+        if intent.retired and self._shard.quotas.of(tenant.id):
+            self._shard.sizes.needed(tenant.id, anew=True)
         self._shard.versions.visible = time
         if intent.changes_catalog:
             tenant.catalog_version = time

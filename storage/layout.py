@@ -9,7 +9,8 @@
     v tenant                     catalog version
     c tenant…                    counters: the user's key behind another letter
     r tenant time number         retired ranges that wait for their last reader
-    m name                       facts of the shard (last commit time)
+    q tenant                     bytes of current rows that the tenant may store
+    m name                       facts of the shard (last commit time, quota of other tenants)
 
 Only `t` and `c` are built from keys a client sends, and only after the check of `storage.spans`.
 
@@ -37,12 +38,16 @@ TIME_MAX = 2**64 - 1
 LAST_COMMIT = b"mlast-commit"
 """Holds the time of the last commit; the clock never goes back behind it."""
 
+DEFAULT_QUOTA = b"mquota"
+"""Holds the quota of tenants without one of their own."""
+
 STAGED_SPAN = (b"s", b"t")
 HISTORY_SPAN = (b"h", b"i")
 RETIRED_SPAN = (b"r", b"s")
 FENCE_SPAN = (b"f", b"g")
 RECORD_AGE_SPAN = (b"y", b"z")
 CATALOG_SPAN = (b"v", b"w")
+QUOTA_SPAN = (b"q", b"r")
 
 Span = tuple[bytes, bytes]
 
@@ -139,6 +144,11 @@ def catalog_key(tenant: TenantId) -> bytes:
     return b"v" + _BIG.pack(tenant)
 
 
+def quota_key(tenant: TenantId) -> bytes:
+    """Where a tenant's quota lies."""
+    return b"q" + _BIG.pack(tenant)
+
+
 def counter_key(key: bytes) -> bytes:
     """Where the counter a client calls `key` lies."""
     return b"c" + key[1:]
@@ -159,14 +169,20 @@ def tenant_spans(tenant: TenantId) -> list[Span]:
     """Everything that belongs to a tenant, in every keyspace."""
     low, high = _BIG.pack(tenant), _BIG.pack(tenant + 1)
     return [
-        (letter + low, letter + high) for letter in (b"t", b"h", b"s", b"x", b"f", b"v", b"c", b"r")
+        (letter + low, letter + high)
+        for letter in (b"t", b"h", b"s", b"x", b"f", b"v", b"c", b"r", b"q")
     ]
 
 
 def stored_spans(tenant: TenantId) -> list[Span]:
-    """What counts as a tenant's storage: current and superseded versions."""
+    """What counts as a tenant's storage: current versions, and superseded ones."""
     low, high = _BIG.pack(tenant), _BIG.pack(tenant + 1)
     return [(letter + low, letter + high) for letter in (b"t", b"h")]
+
+
+def retired_span(tenant: TenantId) -> Span:
+    """The ranges a tenant has given up and that are still there."""
+    return b"r" + _BIG.pack(tenant), b"r" + _BIG.pack(tenant + 1)
 
 
 def tenant_of(key: bytes) -> TenantId:

@@ -47,3 +47,8 @@ SIZES_MEASURED = Counter(
     "Walks over a tenant's data to see how much it stores.",
     registry=REGISTRY,
 )
+QUOTA_REFUSED = Counter(
+    "dormouse_storage_quota_refused_total",
+    "Commits and staged writes refused because their tenant stores as much as it may.",
+    registry=REGISTRY,
+)

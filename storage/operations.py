@@ -292,7 +292,7 @@ class Operations:
         prepared, staged = self._staging.add(transaction, request.stage.writes, writes)
 
         async def look(_: InFlight) -> kv.Reply:
-            await self._staging.look(prepared, [key for key, _ in writes])
+            await self._staging.look(transaction, prepared, writes)
             return await self._staged(request, staged)
 
         self._stream.later(request, look)

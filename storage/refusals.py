@@ -9,17 +9,33 @@ class Refusal(Exception):
     """An error reply in the making; `message` is for the log and for people."""
 
     def __init__(
-        self, code: "kv.Error.Code.ValueType", message: str, *, key: bytes = b"", version: int = 0
+        self,
+        code: "kv.Error.Code.ValueType",
+        message: str,
+        *,
+        key: bytes = b"",
+        version: int = 0,
+        used: int = 0,
+        limit: int = 0,
     ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.key = key
         self.version = version
+        self.used = used
+        self.limit = limit
 
     def reply(self, request_id: int) -> kv.Reply:
         """The reply to the request with this id."""
-        error = kv.Error(code=self.code, message=self.message, key=self.key, version=self.version)
+        error = kv.Error(
+            code=self.code,
+            message=self.message,
+            key=self.key,
+            version=self.version,
+            used=self.used,
+            limit=self.limit,
+        )
         return kv.Reply(id=request_id, error=error)
 
 

@@ -20,11 +20,13 @@ ACCESS = {
     "/dormouse.kv.v1.StorageAdmin/DropTenant": Access(roles=frozenset({Role.CONTROL})),
     "/dormouse.kv.v1.StorageAdmin/TenantStats": Access(roles=frozenset({Role.CONTROL})),
     "/dormouse.kv.v1.StorageAdmin/TenantSizes": Access(roles=frozenset({Role.CONTROL})),
+    "/dormouse.kv.v1.StorageAdmin/SetQuotas": Access(roles=frozenset({Role.CONTROL})),
 }
 """Who may call what; the session itself confines a tenant's pods to their tenant."""
 
 _SIZES_MAX = 10_000
 """Tenants in one answer."""
+_QUOTA_MAX = 1 << 62
 
 if TYPE_CHECKING:
     _Kv = kv_pb2_grpc.KvServicer
@@ -96,6 +98,19 @@ class AdminService(_Admin):
         page = self._shard.sizes.page(after=request.after, limit=limit)
         sizes = [kv.TenantSize(tenant_id=each.tenant, bytes=each.bytes) for each in page]
         return kv.TenantSizesReply(sizes=sizes)
+
+    async def SetQuotas(  # noqa: N802
+        self, request: kv.SetQuotasRequest, context: Any
+    ) -> kv.SetQuotasReply:
+        """Take over how much tenants may store."""
+        self._handshakes.called(context.peer())
+        numbers = [each.bytes_max for each in request.quotas] + [request.default_bytes_max]
+        if max(numbers) > _QUOTA_MAX:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no such quota")
+        quotas = {await _tenant(each.tenant_id, context): each.bytes_max for each in request.quotas}
+        default = request.default_bytes_max if request.HasField("default_bytes_max") else None
+        await self._shard.quotas.change(quotas, only_these=request.only_these, default=default)
+        return kv.SetQuotasReply()
 
 
 async def _tenant(number: int, context: Any) -> TenantId:

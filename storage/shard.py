@@ -25,6 +25,7 @@ from storage.layout import (
     split_record,
 )
 from storage.locks import LockTable
+from storage.quotas import Quotas
 from storage.refusals import Refusal, transaction_ended
 from storage.sizes import Sizes
 from storage.tenants import Session, Tenant, Tenants, Transaction
@@ -74,6 +75,7 @@ class Shard:
             group_bytes_max=limits.group_bytes_max,
             queue_bytes_max=limits.queue_bytes_max,
         )
+        self.quotas = Quotas(engine, self.committer, self.sizes)
         self.counters = Counters(engine, self.committer)
         self.collector = Collector(
             engine,
@@ -106,6 +108,7 @@ class Shard:
         last_commit = _FIRST_SNAPSHOT if value is None else int(TIME.unpack(value)[0])
         shard = cls(engine, clock, limits or Limits(), retention or Retention(), last_commit)
         await shard._load_fences()
+        await shard.quotas.load()
         return shard
 
     async def close(self) -> None:
@@ -128,6 +131,7 @@ class Shard:
             version = int(TIME.unpack(value)[0])
             tenant.catalog_version = max(tenant.catalog_version, version)
             tenant.catalog_next = max(tenant.catalog_next, version)
+        self.quotas.opened(number)
         return tenant
 
     def leave(self, tenant: Tenant, session: Session) -> None:
@@ -173,6 +177,8 @@ class Shard:
                 await asyncio.sleep(_DROP_POLL_SECONDS)
             await self.committer.write([])
             await self.collector.drop_tenant(number)
+            self.quotas.forget(number)
+            self.sizes.forget(number)
             tenant.fenced.clear()
             tenant.catalog_version = tenant.catalog_next = 0
         finally:

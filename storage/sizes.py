@@ -11,6 +11,19 @@ as the walks leave the engine to the tenants at least half of the time.
 
 A number may be `pause` old, and older while the walks take longer than that. After a start a tenant
 is unknown until it has been measured: unknown is not nothing, and is left out of the answers.
+
+What a tenant may still write is judged by its *current* rows (storage/quotas.py), without what it
+has dropped or truncated and only its last readers still see. Of those a walk is followed by what
+each commit adds and takes away, which a commit knows, for it has looked at what it supersedes:
+
+    walk ───▶ 40 KiB   + 3   + 1   - 7   + 2  …        walk ───▶ 39 KiB   …
+              │ commits ─┴─────┴─────┴─────┘           │
+
+Between two walks the estimate is exact, but for a key that comes more than once among the staged
+writes of one transaction, which counts each time; and a commit that is on its way to the disk when
+a walk begins may count twice or not at all. Either lasts until the next walk, and a tenant that was
+written to is walked again. Ranges that are given up have no size before somebody counts them: that
+is a reason to walk at once.
 """
 
 import asyncio
@@ -19,14 +32,17 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from dormouse.base import blocks
 from dormouse.base.ids import TenantId
 from storage.engines.interface import Engine, EngineError, ScanRange, Write
-from storage.layout import CATALOG_SPAN, stored_spans, tenant_of
+from storage.layout import CATALOG_SPAN, retired_span, stored_spans, tenant_of
 from storage.metrics import SIZES_MEASURED
 
 _log = logging.getLogger(__name__)
 _PAGE_ROWS = 1000
 _PAGE_BYTES = 1 << 20
+_RETIRED_MAX = 1000
+"""Ranges that are given up and looked at in one walk; more count as stored for a while."""
 _STORED = (ord("t"), ord("h"))
 
 
@@ -39,12 +55,18 @@ class Size:
 
 
 class Sizes:
-    """The sizes of a shard's tenants: about 200 bytes of memory for each that has data."""
+    """The sizes of a shard's tenants: about 300 bytes of memory for each that has data."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._known: dict[TenantId, int] = {}
+        self._current: dict[TenantId, int] = {}
         self._changed: dict[TenantId, None] = {}
+        self._urgent: dict[TenantId, None] = {}
+        self._wake = asyncio.Event()
+        self._walking: TenantId | None = None
+        self._grown = 0
+        """By how much the tenant has grown that is being walked over."""
 
     def __repr__(self) -> str:
         return f"<Sizes known={len(self._known)} changed={len(self._changed)}>"
@@ -60,6 +82,33 @@ class Sizes:
             if key[0] in _STORED and key[1:9] != last:
                 last = key[1:9]
                 self._changed[tenant_of(key)] = None
+
+    def grew(self, tenant: TenantId, growth: int) -> None:
+        """A commit of a tenant with a quota adds so many bytes of current rows, or takes them."""
+        if tenant in self._current:
+            self._current[tenant] += growth
+        if tenant == self._walking:
+            self._grown += growth
+
+    def needed(self, tenant: TenantId, *, anew: bool = False) -> None:
+        """The current size of a tenant is wanted soon; `anew`: also where there is an estimate."""
+        if anew or tenant not in self._current:
+            self._urgent[tenant] = None
+            self._wake.set()
+
+    def current(self, tenant: TenantId) -> int | None:
+        """Bytes of a tenant's current rows by the estimate; None: not measured yet."""
+        return self._current.get(tenant)
+
+    def forget(self, tenant: TenantId) -> None:
+        """The tenant's rows are gone."""
+        self._current.pop(tenant, None)
+        self._changed[tenant] = None
+
+    def forget_estimates(self) -> None:
+        """Current sizes were not kept up: they are to be measured."""
+        self._changed.update(dict.fromkeys(self._current))
+        self._current.clear()
 
     def page(self, *, after: int, limit: int) -> list[Size]:
         """What is known of tenants with ids above `after`, the first `limit` of them by id."""
@@ -77,22 +126,62 @@ class Sizes:
                 await self.measure_changed()
             except EngineError:
                 _log.exception("sizes could not be measured and will be tried again")
-            await asyncio.sleep(pause_seconds)
+            await self._pause(pause_seconds)
+
+    async def _pause(self, seconds: float) -> None:
+        """Between two rounds; those that are urgent are measured meanwhile."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while (left := end - loop.time()) > 0:
+            try:
+                async with asyncio.timeout(left):
+                    await self._wake.wait()
+                await self.measure_urgent()
+            except TimeoutError:
+                return
+            except EngineError:
+                _log.exception("a size could not be measured and will be tried again")
+                await asyncio.sleep(max(end - loop.time(), 0))
 
     async def measure_changed(self) -> None:
         """Measure what has changed so far."""
         for tenant in list(self._changed):
-            # What is written from here on may not be in the answer: it is a change of its own.
-            del self._changed[tenant]
-            began = time.monotonic()
-            try:
-                spans = [await self._engine.measure(*span) for span in stored_spans(tenant)]
-            except BaseException:
-                self._changed[tenant] = None
-                raise
-            self._known[tenant] = sum(span.bytes for span in spans)
-            SIZES_MEASURED.inc()
-            await asyncio.sleep(time.monotonic() - began)
+            await self.measure_urgent()
+            if tenant in self._changed:
+                await self._measure(tenant)
+
+    async def measure_urgent(self) -> None:
+        """Measure what somebody waits for."""
+        self._wake.clear()
+        while self._urgent:
+            tenant = next(iter(self._urgent))
+            del self._urgent[tenant]
+            await self._measure(tenant)
+
+    async def _measure(self, tenant: TenantId) -> None:
+        # What is written from here on may not be in the answer: it is a change of its own.
+        self._changed.pop(tenant, None)
+        began = time.monotonic()
+        self._walking, self._grown = tenant, 0
+        try:
+            spans = [await self._engine.measure(*span) for span in stored_spans(tenant)]
+            given_up = await self._retired(tenant)
+        except BaseException:
+            self._changed[tenant] = None
+            raise
+        finally:
+            self._walking = None
+        self._known[tenant] = sum(span.bytes for span in spans)
+        self._current[tenant] = spans[0].bytes - given_up + self._grown
+        SIZES_MEASURED.inc()
+        await asyncio.sleep(time.monotonic() - began)
+
+    async def _retired(self, tenant: TenantId) -> int:
+        """Bytes of current rows in ranges that were given up."""
+        span = ScanRange(*retired_span(tenant), _RETIRED_MAX, _PAGE_BYTES)
+        [page] = await self._engine.scan([span])
+        ranges = [blocks.unpack_present(value) for _, value in page.rows]
+        return sum([(await self._engine.measure(low, high)).bytes for low, high in ranges])
 
     async def _find_all(self) -> None:
         start, end = CATALOG_SPAN

@@ -25,6 +25,7 @@ from storage.commit import (
     CommitPath,
     Intent,
     first_versions,
+    growth_of,
     judge,
     side_writes,
     version_writes,
@@ -41,6 +42,7 @@ from storage.waiting import InFlight, lock
 _PIECES_MAX = 100_000
 _SPARSE_ROWS = 64
 _YIELD_KEYS = 1024
+_NOTHING: Record = (0, None)
 Writes = list[tuple[bytes, bytes | None]]
 
 
@@ -96,14 +98,20 @@ class Staging:
         transaction.staging.add(durable)
         return prepared, answer
 
-    async def look(self, prepared: Prepared, keys: list[bytes]) -> None:
-        """Find out whether a piece is clear."""
-        if not prepared.locked or not keys:
+    async def look(self, transaction: Transaction, prepared: Prepared, writes: Writes) -> None:
+        """Find out whether a piece is clear. Raises Refusal (QUOTA) where the clear ones alone are
+        more than the tenant may store: a load need not send the rest."""
+        if not prepared.locked or not writes:
             return
+        keys = [key for key, _ in writes]
         low, high = min(keys), max(keys) + b"\0"
         spans = [(low, high), history_range(low, high)]
         pages = await self._shard.engine.scan([ScanRange(*span, 1, 1) for span in spans])
         prepared.clear = not any(page.rows for page in pages)
+        quotas, tenant = self._shard.quotas, transaction.tenant.id
+        if prepared.clear and quotas.of(tenant):
+            prepared.growth = growth_of(writes, dict.fromkeys(keys, _NOTHING))
+            quotas.check(tenant, sum(each.growth for each in transaction.prepared))
 
     def _check_locks(self, transaction: Transaction, more: int) -> None:
         shard = self._shard
@@ -123,6 +131,7 @@ class Staging:
         await self._commits.lock_guards(transaction, intent, request)
         shard, tenant = self._shard, transaction.tenant
         overwrites = False
+        intent.growth = sum(prepared.growth for prepared in transaction.prepared)
         for number, prepared in enumerate(transaction.prepared):
             if not prepared.clear:
                 writes = dict(await self._piece(transaction, number))
@@ -139,6 +148,7 @@ class Staging:
         if transaction.ended:
             raise transaction_ended()
         judge(intent, tenant, dict(zip(keys, newest, strict=True)))
+        self._commits.check_room(tenant, intent)
         time = shard.clock.next()
         if overwrites:
             tenant.last_overwrite = time
@@ -160,6 +170,7 @@ class Staging:
                 self._chunks(transaction, intent, time),
             )
         )
+        shard.sizes.grew(tenant.id, intent.growth)
         transaction.committing = True
 
     async def _prepare(
@@ -182,6 +193,8 @@ class Staging:
                 if transaction.ended:
                     raise transaction_ended()
         records = await self._current(list(writes))
+        if shard.quotas.of(tenant.id):
+            intent.growth += growth_of(writes.items(), records)
         for key in writes if intent.snapshot else ():
             since, payload = records[key]
             if key in own or key in intent.absent:

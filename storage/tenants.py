@@ -47,6 +47,8 @@ class Prepared:
     """The transaction may write all keys: it held them or has them now."""
     clear: bool = False
     """All keys are locked, and none has any version, current or superseded."""
+    growth: int = 0
+    """Bytes that a clear piece adds to what its tenant stores, where that is limited."""
 
 
 class Transaction:

@@ -20,6 +20,8 @@ class KvRefused(Exception):
         self.code = error.code
         self.key = error.key
         self.version = error.version
+        self.used = error.used
+        self.limit = error.limit
 
 
 class StreamLost(Exception):
@@ -98,10 +100,10 @@ _ANSWERS: dict[int, _Answer] = {
     ),
     kv.Error.QUOTA: _Answer(
         sqlstate.DISK_FULL,
-        "storage quota exceeded",
+        "could not extend the database: storage limit reached",
         Blame.LIMIT,
         False,
-        "Delete data or ask for a higher limit.",
+        "Delete rows, or drop or truncate tables, or have the limit raised.",
     ),
     kv.Error.IO: _Answer(sqlstate.IO_ERROR, "storage could not write or read", Blame.STORAGE, True),
     kv.Error.TXN_ENDED: _Answer(_SERIALIZE, _LOST, Blame.STORAGE, True),
@@ -115,7 +117,10 @@ def sql_error(refused: KvRefused) -> DormouseError:
     answer = _ANSWERS.get(refused.code)
     if answer is None:
         answer = _Answer(sqlstate.INTERNAL_ERROR, "storage failed", Blame.STORAGE)
-    error = SqlError(answer.sqlstate, answer.message, hint=answer.hint)
+    detail = None
+    if refused.code == kv.Error.QUOTA:
+        detail = f"The database stores {refused.used} bytes of rows and may store {refused.limit}."
+    error = SqlError(answer.sqlstate, answer.message, detail=detail, hint=answer.hint)
     error.blame, error.retryable = answer.blame, answer.retryable
     return error
 
