@@ -23,6 +23,7 @@ class Target(Enum):
     ORGANISATION = auto()
     KEY = auto()
     OPERATION = auto()
+    WEBHOOK = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ _OWNERS = _ADMIN | {Scope.ORGANISATION}
 _ALL = _OWNERS | {Scope.TENANT}
 _READ, _WRITE = Access.READ, Access.WRITE
 _TENANT = "/v1/tenants/{id}"
+_WEBHOOK = "/v1/webhooks/{id}"
 
 TABLE: Mapping[str, Rule] = {
     "GET /v1/tenants": Rule(_ALL, _READ),
@@ -77,6 +79,16 @@ TABLE: Mapping[str, Rule] = {
     "GET /v1/audit": Rule(_ALL, _READ),
     "GET /v1/organisations/{id}/usage": Rule(_OWNERS, _READ, Target.ORGANISATION),
     "GET /v1/usage": Rule(_ADMIN, _READ),
+    "GET /v1/events": Rule(_ALL, _READ),
+    "GET /v1/webhooks": Rule(_OWNERS, _READ),
+    "POST /v1/webhooks": Rule(_OWNERS, _WRITE),
+    f"GET {_WEBHOOK}": Rule(_OWNERS, _READ, Target.WEBHOOK),
+    f"PATCH {_WEBHOOK}": Rule(_OWNERS, _WRITE, Target.WEBHOOK),
+    f"DELETE {_WEBHOOK}": Rule(_OWNERS, _WRITE, Target.WEBHOOK),
+    f"POST {_WEBHOOK}/secret": Rule(_OWNERS, _WRITE, Target.WEBHOOK),
+    f"POST {_WEBHOOK}/test": Rule(_OWNERS, _WRITE, Target.WEBHOOK),
+    f"GET {_WEBHOOK}/deliveries": Rule(_OWNERS, _READ, Target.WEBHOOK),
+    f"POST {_WEBHOOK}/deliveries/{{delivery}}/redeliver": Rule(_OWNERS, _WRITE, Target.WEBHOOK),
     "GET /v1/live": Rule(_ADMIN, _READ),
     "GET /v1/status": Rule(_ADMIN, _READ),
 }

@@ -30,6 +30,16 @@ class ControlSettings:
     api_host: str = "127.0.0.1"
     api_port: int = 0
 
+    api_certificate: Path | None = None
+    """The API answers over TLS with this chain (PEM), read again when it changes. None: without
+    TLS, on loopback only."""
+
+    api_private_key: Path | None = None
+    """The key (PEM, not encrypted) of `api_certificate`."""
+
+    api_insecure: bool = False
+    """Let the API answer on other addresses than loopback without TLS."""
+
     admin_key_hash: str = ""
     """SHA-256 (hex) of the operator's key; registered at every start. Empty: keys are those that
     the registry has."""
@@ -77,6 +87,22 @@ class ControlSettings:
     body_bytes_max: int = 64 * 1024
     """A larger request body is answered 413."""
 
+    connections_max: int = 1_000
+    """Connections to the API at a time; for one more, the longest idle one goes."""
+
+    connections_per_address: int = 200
+    """Of them from one address (an IPv6 /64)."""
+
+    handshake_seconds: float = 10.0
+    """For TLS, from the moment a connection is accepted."""
+
+    head_seconds: float = 10.0
+    """For the head of a request, from the connection's begin or from the first byte of a later
+    request; then 408. A body has as long again."""
+
+    unread_seconds: float = 30.0
+    """How long a client may leave an answer unread until it is cut."""
+
     requests_per_key: float = 50.0
     """API requests a second of one key in the long run, four seconds' worth at once; one more is
     answered 429. The operator's keys have no such limit."""
@@ -95,6 +121,21 @@ class ControlSettings:
 
     audit_days: int = 400
     """How long changes stay in the audit log."""
+
+    event_days: int = 90
+    """How long events can be read; their deliveries as long."""
+
+    webhook_http: bool = False
+    """Whether webhooks may do without TLS."""
+
+    webhook_networks_allowed: list[str] = field(default_factory=list)
+    """Networks (CIDR) that webhooks may go to besides public addresses."""
+
+    webhook_ca_file: Path | None = None
+    """Certificates (PEM) that webhooks' servers are verified with besides the system's."""
+
+    webhook_disable_days: float = 5.0
+    """A webhook that nothing has arrived at for so long is disabled."""
 
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 0

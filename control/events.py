@@ -14,6 +14,7 @@ what, field by field, and only of requests; an event is for programs, its data h
 and most of the interesting ones nobody asked for.
 """
 
+import asyncio
 import json
 import logging
 from collections.abc import Mapping
@@ -27,6 +28,7 @@ import aiosqlite
 from control.actor import OrganisationId, Reach
 from control.database import Database, Row
 from control.metrics import EVENTS
+from control.webhooks.fanout import fan_out
 from dormouse.base.clock import Clock
 from dormouse.base.ids import TenantId
 
@@ -112,7 +114,8 @@ DATA: Mapping[EventKind, Mapping[str, str]] = {
     },
     EventKind.WEBHOOK_DISABLED: {
         "webhook": "its id",
-        "url": "where it sent to",
+        "origin": "where it sent to: scheme, host and port of its URL",
+        "reason": "`failing` or `gone` (the receiver answered 410)",
         "failing_since": "RFC 3339, since when no delivery has arrived",
     },
     EventKind.WEBHOOK_TEST: {"webhook": "its id"},
@@ -146,9 +149,14 @@ class Events:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        self.wanted = asyncio.Event()
+        """Set whenever an event is recorded that some webhook wants."""
 
-    async def record(self, connection: aiosqlite.Connection, event: Event) -> int:
-        """Write down an event of the transaction that is open on `connection`; its id.
+    async def record(
+        self, connection: aiosqlite.Connection, event: Event, *, fans_out: bool = True
+    ) -> int:
+        """Write down an event of the transaction that is open on `connection`; its id. Webhooks
+        get it, unless whoever records it sees to that (`fans_out`).
 
         Raises ValueError for data that is not what DATA says of the kind, or is too large.
         """
@@ -159,15 +167,30 @@ class Events:
         data = json.dumps(event.data, separators=(",", ":"))
         if len(data) > DATA_BYTES_MAX:
             raise ValueError(f"{event.kind} has {len(data)} bytes of data")
+        at_ns = self._clock.wall_ns()
         ((number,),) = await connection.execute_fetchall(
             "INSERT INTO events (at_ns, kind, organisation_id, tenant_id, data)"
             " VALUES (?, ?, ?, ?, ?) RETURNING id",
-            (self._clock.wall_ns(), event.kind, event.organisation, event.tenant, data),
+            (at_ns, event.kind, event.organisation, event.tenant, data),
         )
+        if fans_out and await self._fan_out(connection, int(number), event, at_ns):
+            # Nobody sees them before this transaction has ended; see control/webhooks/sender.py.
+            self.wanted.set()
         EVENTS.labels(event.kind).inc()
         extra = {"event": number, "kind": event.kind, "tenant": event.tenant}
         _log.info("event", extra=extra | {"organisation": event.organisation})
         return int(number)
+
+    async def _fan_out(
+        self, connection: aiosqlite.Connection, number: int, event: Event, at_ns: int
+    ) -> int:
+        return await fan_out(
+            connection,
+            event=number,
+            kind=event.kind,
+            organisation=event.organisation,
+            at_ns=at_ns,
+        )
 
     async def page(
         self,
@@ -202,18 +225,27 @@ class Events:
         return [recorded(row) for row in rows]
 
     async def prune(self, before_ns: int) -> int:
-        """Forget events older than that, a bounded number at a time; how many."""
-        rows = await self._database.write_all(
-            "DELETE FROM events WHERE id IN"
-            " (SELECT id FROM events WHERE at_ns < ? ORDER BY at_ns LIMIT ?) RETURNING id",
-            (before_ns, _PRUNE_ROWS),
-        )
-        return len(rows)
+        """Forget events older than that with their deliveries, a bounded number at a time; how
+        many.
+        """
+        async with self._database.transaction() as connection:
+            rows = await connection.execute_fetchall(
+                "DELETE FROM events WHERE id IN"
+                " (SELECT id FROM events WHERE at_ns < ? ORDER BY at_ns LIMIT ?) RETURNING id",
+                (before_ns, _PRUNE_ROWS),
+            )
+            gone = json.dumps([number for (number,) in rows])
+            await connection.execute(
+                "DELETE FROM deliveries WHERE event_id IN (SELECT value FROM json_each(?))", (gone,)
+            )
+        return len(list(rows))
 
 
 def time_text(ns: int) -> str:
-    """A moment in an event's data: RFC 3339 in UTC, to the second."""
-    return datetime.fromtimestamp(ns // 1_000_000_000, UTC).isoformat().replace("+00:00", "Z")
+    """A moment as text: RFC 3339 in UTC, to the microsecond."""
+    seconds, micros = divmod(ns // 1000, 10**6)
+    moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros)
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 def recorded(row: Row) -> Recorded:

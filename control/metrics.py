@@ -164,7 +164,7 @@ OWNERS_UNTOLD = Gauge(
 WEBHOOK_ATTEMPTS = Counter(
     "dormouse_control_webhook_attempts_total",
     "Deliveries that were attempted, by outcome: delivered, refused, timeout, unreachable,"
-    " not_allowed.",
+    " not_allowed, broken (on this side).",
     ["outcome"],
     registry=REGISTRY,
 )
@@ -198,5 +198,46 @@ WEBHOOKS_DISABLED = Counter(
     "dormouse_control_webhooks_disabled_total",
     "Webhooks that were disabled by themselves, by reason: failing, gone.",
     ["reason"],
+    registry=REGISTRY,
+)
+
+SPEND_LEAVES = Counter(
+    "dormouse_control_spend_leaves_total",
+    "Leaves to spend that pods were told, by state: free, open, throttled, stopped.",
+    ["state"],
+    registry=REGISTRY,
+)
+
+SPEND_PODS = Gauge(
+    "dormouse_control_spend_pods",
+    "Pods that listen for their leave to spend, by the state they were told last.",
+    ["state"],
+    registry=REGISTRY,
+)
+
+SPEND_LIMITS = Gauge(
+    "dormouse_control_spend_limits",
+    "Tenants and organisations with a spend limit.",
+    registry=REGISTRY,
+)
+
+SPEND_NOTICES = Counter(
+    "dormouse_control_spend_notices_total",
+    "Notices of spend limits that were given, by percentage.",
+    ["percent"],
+    registry=REGISTRY,
+)
+
+SPEND_OVER = Counter(
+    "dormouse_control_spend_over_total",
+    "By how much limits that stop were passed: millionths of a request unit, or of the currency.",
+    ["unit"],
+    registry=REGISTRY,
+)
+
+SPEND_ROUND_SECONDS = Histogram(
+    "dormouse_control_spend_round_seconds",
+    "How long it took to decide what the pods of an account may spend, and to write it down.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
     registry=REGISTRY,
 )

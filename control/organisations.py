@@ -20,6 +20,7 @@ from control.journal import Journal, Note, created
 from control.keys import revoke_keys_of
 from control.months import Calendar
 from control.registry import NameTaken, VersionMismatch
+from control.webhooks.store import delete_webhooks_of
 from dormouse.base.clock import Clock
 
 ORGANISATION_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -171,7 +172,7 @@ class Organisations:
         return calendar.moved(now, time_zone).zones_text
 
     async def delete(self, organisation: OrganisationId) -> None:
-        """Turn it into a tombstone, and revoke its keys.
+        """Turn it into a tombstone, revoke its keys and forget its webhooks.
 
         Raises NoSuchOrganisation, HasTenants, and IsDefault.
         """
@@ -191,6 +192,7 @@ class Organisations:
             if tenants:
                 raise HasTenants(tenants)
             await revoke_keys_of(connection, self._events, at_ns=now_ns, organisation=organisation)
+            await delete_webhooks_of(connection, organisation)
             gone = _organisation(tuple(rows[0]))
             changes = {"name": (gone.name, None)}
             await self._journal.write(connection, _note(gone, "organisation.delete", changes))

@@ -26,10 +26,12 @@ from control.storage_sampling import StorageLevels, sample_forever
 from control.urls import Endpoint
 from control.usage import UsageReader
 from control.watchers import Watchers
+from control.webhooks.run import sending
 from dormouse.base import metrics, rpc, tasks
 from dormouse.base.clock import SystemClock
+from dormouse.base.renewal import CertificateFiles, LiveCredentials
 from dormouse.base.role import Service
-from dormouse.base.tls import Credentials, Identity, Role
+from dormouse.base.tls import Identity, Role
 from proto import control_pb2_grpc
 
 _GRACE_SECONDS = 5
@@ -42,7 +44,7 @@ async def serve(settings: ControlSettings) -> AsyncIterator[Service]:
     """Run control; yields where it answers."""
     _take_all_descriptors()
     clock = SystemClock()
-    credentials = Credentials.read(settings.certs, str(Role.CONTROL))
+    files, credentials = CertificateFiles.of(settings.certs, str(Role.CONTROL))
     async with contextlib.AsyncExitStack() as stack:
         database = await stack.enter_async_context(
             open_database(settings.registry, settings.authority / "secrets.keys")
@@ -62,6 +64,8 @@ async def serve(settings: ControlSettings) -> AsyncIterator[Service]:
             watchers=watchers,
             pod_certificate_days=settings.pod_certificate_days,
         )
+        watching = tasks.spawn(files.watch(), name="watch certificates")
+        stack.push_async_callback(tasks.cancel, watching)
         await stack.enter_async_context(_grpc(settings, credentials, service))
         # Before the server ends: it would wait for streams that have no end of their own.
         stack.callback(watchers.close)
@@ -70,6 +74,7 @@ async def serve(settings: ControlSettings) -> AsyncIterator[Service]:
             stores, peers=peers, watchers=watchers, settings=settings, clock=clock
         )
         await stack.enter_async_context(_background(services))
+        await stack.enter_async_context(sending(database, stores, settings, clock))
         sampling = tasks.spawn(
             sample_forever(levels, peers, settings.storage_sample_seconds), name="storage samples"
         )
@@ -127,7 +132,7 @@ async def _background(services: Services) -> AsyncIterator[None]:
 
 @contextlib.asynccontextmanager
 async def _grpc(
-    settings: ControlSettings, credentials: Credentials, service: ControlService
+    settings: ControlSettings, credentials: LiveCredentials, service: ControlService
 ) -> AsyncIterator[None]:
     server = rpc.make_server(ACCESS)
     control_pb2_grpc.add_ControlServicer_to_server(service, server)
@@ -140,7 +145,9 @@ async def _grpc(
 
 
 @contextlib.asynccontextmanager
-async def _peers(settings: ControlSettings, credentials: Credentials) -> AsyncIterator[Peers]:
+async def _peers(
+    settings: ControlSettings, credentials: LiveCredentials
+) -> AsyncIterator[Peers]:
     async with (
         rpc.make_channel(
             settings.autoscaler_address, credentials, Identity(role=Role.AUTOSCALER)

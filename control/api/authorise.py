@@ -13,6 +13,7 @@ from control.keys import Keys
 from control.metrics import REFUSED
 from control.operations import Operations
 from control.registry import Registry
+from control.webhooks.store import Webhooks
 from dormouse.base.ids import TenantId
 
 Owners = tuple[OrganisationId | None, TenantId | None]
@@ -21,15 +22,19 @@ Owners = tuple[OrganisationId | None, TenantId | None]
 class Authoriser:
     """The dependency of every route."""
 
-    def __init__(self, *, registry: Registry, keys: Keys, operations: Operations) -> None:
+    def __init__(
+        self, *, registry: Registry, keys: Keys, operations: Operations, webhooks: Webhooks
+    ) -> None:
         self._registry = registry
         self._keys = keys
         self._operations = operations
+        self._webhooks = webhooks
         self._finders: dict[Target, Callable[[int], Awaitable[Owners | None]]] = {
             Target.TENANT: self._of_tenant,
             Target.ORGANISATION: self._of_organisation,
             Target.KEY: self._of_key,
             Target.OPERATION: self._of_operation,
+            Target.WEBHOOK: self._of_webhook,
         }
 
     async def __call__(self, request: Request) -> None:
@@ -75,3 +80,7 @@ class Authoriser:
     async def _of_operation(self, number: int) -> Owners | None:
         operation = await self._operations.get(number)
         return await self._of_tenant(operation.tenant) if operation is not None else None
+
+    async def _of_webhook(self, number: int) -> Owners | None:
+        webhook = await self._webhooks.get(number)
+        return (webhook.organisation, None) if webhook is not None else None

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends
 
 from control.api.actions import add_action_routes, add_delete_route, add_login_routes
 from control.api.authorise import Authoriser
+from control.api.events import add_event_route
 from control.api.history import add_audit_route, add_operation_routes
 from control.api.keys import ReachReader, add_key_routes, add_one_key_routes
 from control.api.live import add_explain_route, add_live_route
@@ -20,12 +21,19 @@ from control.api.route import OnceRoute
 from control.api.settings import add_settings_routes
 from control.api.tenants import add_create_route, add_list_route, add_tenant_routes
 from control.api.usage import add_usage_routes
+from control.api.webhooks import (
+    add_delivery_routes,
+    add_webhook_changes,
+    add_webhook_routes,
+)
 from control.buckets import Allowance, Buckets
 from control.config import ControlSettings
-from control.services import Services
+from control.services import Services, Stores
 from control.status import StatusFile
 from control.urls import Endpoint
 from control.usage import UsageReader
+from control.webhooks.run import url_policy
+from control.webhooks.urls import UrlPolicy
 from dormouse.base.clock import Clock
 
 _ANYWHERE = (
@@ -51,7 +59,12 @@ def make_router(
 ) -> APIRouter:
     """The routes, over what they need."""
     stores, tenants = services.stores, services.tenants
-    authorise = Authoriser(registry=stores.registry, keys=stores.keys, operations=stores.operations)
+    authorise = Authoriser(
+        registry=stores.registry,
+        keys=stores.keys,
+        operations=stores.operations,
+        webhooks=stores.webhooks,
+    )
     router = APIRouter(
         prefix="/v1",
         route_class=OnceRoute,
@@ -80,10 +93,20 @@ def make_router(
         clock=clock,
     )
     add_audit_route(router, stores.journal)
+    add_event_route(router, stores.events)
+    _add_webhooks(router, stores, url_policy(settings))
     add_live_route(router, tenants=tenants, registry=stores.registry, clock=clock)
     add_usage_routes(router, usage=usage, registry=stores.registry)
     _add_status_route(router, services, status_file)
     return router
+
+
+def _add_webhooks(router: APIRouter, stores: Stores, policy: UrlPolicy) -> None:
+    add_webhook_routes(
+        router, webhooks=stores.webhooks, organisations=stores.organisations, policy=policy
+    )
+    add_webhook_changes(router, stores.webhooks, policy)
+    add_delivery_routes(router, stores.webhooks, stores.deliveries)
 
 
 def _add_status_route(router: APIRouter, services: Services, status_file: StatusFile) -> None:

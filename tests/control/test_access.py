@@ -13,18 +13,21 @@ from control.access import PUBLIC, TABLE, Target, check_complete
 from control.actor import Access, OrganisationId, Reach, Scope
 from control.api.app import make_api
 from control.operations import Kind
+from control.webhooks.store import Terms
 from dormouse.base.ids import TenantId
 from tests.control.support import FakePeers, Rig, rig_at
 
 
 @dataclass(frozen=True, slots=True)
 class _World:
-    """One organisation with a tenant, a key and an operation; twice."""
+    """One organisation with a tenant, a key, an operation and a webhook; twice."""
 
     organisation: int
     tenant: int
     key: int
     operation: int
+    webhook: int
+    delivery: int
 
     def path(self, endpoint: str) -> str:
         number = {
@@ -33,8 +36,10 @@ class _World:
             Target.ORGANISATION: self.organisation,
             Target.KEY: self.key,
             Target.OPERATION: self.operation,
+            Target.WEBHOOK: self.webhook,
         }[TABLE[endpoint].target]
-        return endpoint.partition(" ")[2].replace("{id}", str(number))
+        path = endpoint.partition(" ")[2].replace("{id}", str(number))
+        return path.replace("{delivery}", str(self.delivery))
 
 
 async def _world(rig: Rig, name: str) -> _World:
@@ -44,7 +49,10 @@ async def _world(rig: Rig, name: str) -> _World:
     reach = Reach(Scope.TENANT, Access.READ, organisation.id, tenant.id)
     key, _ = await stores.keys.add(reach, label="x", expires_ns=None, created_by=None)
     operation = await stores.operations.start(Kind.SUSPEND, tenant.id)
-    return _World(organisation.id, tenant.id, key.id, operation.id)
+    terms = Terms("https://example.com/", ("*",))
+    webhook, _ = await stores.webhooks.add(organisation.id, terms)
+    delivery = await stores.deliveries.test(webhook)
+    return _World(organisation.id, tenant.id, key.id, operation.id, webhook.id, delivery.id)
 
 
 def _reach(scope: Scope, access: Access, world: _World) -> dict[str, Any]:
@@ -63,7 +71,7 @@ def _expected(endpoint: str, scope: Scope, access: Access, *, own: bool) -> set[
         return {404}  # the tenant lives
     if endpoint.startswith("DELETE /v1/organisations"):
         return {409}  # its tenant lives
-    return {200, 201, 204}
+    return {200, 201, 202, 204}
 
 
 @pytest.mark.parametrize("endpoint", sorted(TABLE))
@@ -78,6 +86,8 @@ def test_every_cell_holds(tmp_path: Path, endpoint: str) -> None:
         json = {"POST /v1/keys": body}.get(endpoint, {}) if method in ("POST", "PATCH") else None
         if endpoint in ("POST /v1/tenants", "POST /v1/organisations"):
             json = {"name": f"new-{cell}"}
+        if endpoint == "POST /v1/webhooks":
+            json = {"url": "https://example.com/", "events": ["*"]}
         async with rig.client(key) as client:
             path = (mine if own else theirs).path(endpoint)
             answer = await client.request(method, path, json=json)
@@ -98,7 +108,7 @@ def test_every_cell_holds(tmp_path: Path, endpoint: str) -> None:
 
 async def _absent(rig: Rig, key: str, method: str, endpoint: str, json: Any) -> Any:
     """What is answered where there is nothing at all: it has to be the same."""
-    nobody = _World(9999, 9999, 9999, 9999)
+    nobody = _World(9999, 9999, 9999, 9999, 9999, 9999)
     async with rig.client(key) as client:
         return (await client.request(method, nobody.path(endpoint), json=json)).json()
 
@@ -122,6 +132,9 @@ def test_lists_end_where_the_reach_ends(tmp_path: Path) -> None:
                         entries = (await client.get(f"/v1/audit{query}")).json()["entries"]
                         assert {e["organisation"] for e in entries} <= {mine.organisation}
                         assert bool(entries) is not bool(query)
+                        events = (await client.get(f"/v1/events{query}")).json()["events"]
+                        assert {e["organisation"] for e in events} <= {mine.organisation}
+                        assert bool(events) is not bool(query)
 
     asyncio.run(run())
 
