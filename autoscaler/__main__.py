@@ -18,8 +18,10 @@ from dormouse.base import metrics as metrics_page
 from dormouse.base import role
 from dormouse.base.clock import SystemClock
 from dormouse.base.errors import Unavailable
+from dormouse.base.renewal import CertificateFiles, LiveCredentials
 from dormouse.base.rpc import make_channel, make_server
-from dormouse.base.tls import Credentials, Identity, Role
+from dormouse.base.tasks import cancel, spawn
+from dormouse.base.tls import Identity, Role
 from proto.autoscaler_pb2_grpc import add_AutoscalerServicer_to_server
 from proto.control_pb2_grpc import ControlStub
 
@@ -36,7 +38,7 @@ async def serve(settings: AutoscalerSettings) -> AsyncIterator[role.Ready]:
     Raises Unavailable where the pod host does not answer in time. Pods outlive the block: the next
     autoscaler takes them over.
     """
-    credentials = Credentials.read(settings.certs, "autoscaler")
+    files, credentials = CertificateFiles.of(settings.certs, "autoscaler")
     channel = make_channel(settings.control_address, credentials, Identity(role=Role.CONTROL))
     channel.get_state(try_to_connect=True)  # so that the first wake finds it connected
     core = make_core(settings, credentials, ControlStub(channel))
@@ -45,6 +47,7 @@ async def serve(settings: AutoscalerSettings) -> AsyncIterator[role.Ready]:
     add_AutoscalerServicer_to_server(core.service, server)
     address = f"{settings.listen_host}:{settings.listen_port}"
     port = server.add_secure_port(address, credentials.for_grpc_server())
+    watching = spawn(files.watch(), name="watch-certificates")
     page: object = None
     try:
         full = await core.until_ready(settings.ready_timeout_seconds)
@@ -59,6 +62,7 @@ async def serve(settings: AutoscalerSettings) -> AsyncIterator[role.Ready]:
     finally:
         await server.stop(STOP_SECONDS)
         metrics_page.stop(page)
+        await cancel(watching)
         await core.close()
         await channel.close(None)
 
@@ -69,7 +73,7 @@ def _end_with(task: asyncio.Task[None]) -> None:
 
 
 def make_core(
-    settings: AutoscalerSettings, credentials: Credentials, control: "ControlAsyncStub"
+    settings: AutoscalerSettings, credentials: LiveCredentials, control: "ControlAsyncStub"
 ) -> Core:
     """The autoscaler of the pods of this machine."""
     return Core(

@@ -11,6 +11,7 @@ import grpc.aio
 from autoscaler.pods import HeldSession, Pod, PodKey, Report
 from autoscaler.usage import request_units
 from dormouse.base.ids import PodId, TenantId
+from dormouse.base.renewal import LiveCredentials
 from dormouse.base.rpc import make_channel
 from dormouse.base.tls import Credentials, Identity, Role
 from proto.pod_pb2 import (
@@ -35,7 +36,7 @@ POD = Identity(role=Role.POD)
 class PodControl:
     """Calls pods. Every call has a time limit in seconds and raises grpc.aio.AioRpcError."""
 
-    def __init__(self, credentials: Credentials) -> None:
+    def __init__(self, credentials: Credentials | LiveCredentials) -> None:
         self._credentials = credentials
         self.on_status: Callable[[PodKey, StatusReply], None] = lambda key, reply: None
         """Called with every answer to `status`."""

@@ -21,6 +21,7 @@ from control.peers import Peers
 from control.prices import read_book
 from control.rpc import ACCESS, ControlService
 from control.services import Services, Stores
+from control.spending.service import Spending
 from control.status import StatusFile
 from control.storage_sampling import StorageLevels, sample_forever
 from control.urls import Endpoint
@@ -50,9 +51,11 @@ async def serve(settings: ControlSettings) -> AsyncIterator[Service]:
             open_database(settings.registry, settings.authority / "secrets.keys")
         )
         stores = Stores.over(database, clock)
-        ledger = Ledger(database, clock)
         levels = StorageLevels(database, clock)
-        book = read_book(settings.price_book)
+        usage = UsageReader(database, levels, read_book(settings.price_book), clock)
+        spending = Spending.over(stores, usage, clock)
+        await spending.start()
+        ledger = Ledger(database, clock, spending.booked)
         if settings.admin_key_hash:
             key_hash = bytes.fromhex(settings.admin_key_hash)
             await stores.keys.add_admin_hash(key_hash, label="operator")
@@ -62,6 +65,7 @@ async def serve(settings: ControlSettings) -> AsyncIterator[Service]:
             ledger=ledger,
             authority=Authority.open(settings.authority, clock),
             watchers=watchers,
+            spending=spending,
             pod_certificate_days=settings.pod_certificate_days,
         )
         watching = tasks.spawn(files.watch(), name="watch certificates")
@@ -69,6 +73,7 @@ async def serve(settings: ControlSettings) -> AsyncIterator[Service]:
         await stack.enter_async_context(_grpc(settings, credentials, service))
         # Before the server ends: it would wait for streams that have no end of their own.
         stack.callback(watchers.close)
+        await stack.enter_async_context(spending.working())
         peers = await stack.enter_async_context(_peers(settings, credentials))
         services = Services.over(
             stores, peers=peers, watchers=watchers, settings=settings, clock=clock
@@ -95,7 +100,8 @@ async def serve(settings: ControlSettings) -> AsyncIterator[Service]:
                 endpoint=await _endpoint(settings),
                 status_file=StatusFile(settings.status_file),
                 clock=clock,
-                usage=UsageReader(database, levels, book, clock),
+                usage=usage,
+                spending=spending,
             ),
             stores=stores,
             clock=clock,
@@ -145,9 +151,7 @@ async def _grpc(
 
 
 @contextlib.asynccontextmanager
-async def _peers(
-    settings: ControlSettings, credentials: LiveCredentials
-) -> AsyncIterator[Peers]:
+async def _peers(settings: ControlSettings, credentials: LiveCredentials) -> AsyncIterator[Peers]:
     async with (
         rpc.make_channel(
             settings.autoscaler_address, credentials, Identity(role=Role.AUTOSCALER)

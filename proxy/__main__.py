@@ -17,7 +17,7 @@ from dormouse.base import role
 from dormouse.base.clock import SystemClock
 from dormouse.base.rpc import make_channel
 from dormouse.base.tasks import cancel, spawn
-from dormouse.base.tls import Credentials, Identity, Role
+from dormouse.base.tls import Identity, Role
 from proto.autoscaler_pb2_grpc import AutoscalerStub
 from proto.control_pb2_grpc import ControlStub
 from proxy.acceptor import host_port, inherit_or_listen, listen
@@ -42,11 +42,11 @@ PICTURE_SECONDS = 5.0
 async def serve(settings: ProxySettings) -> AsyncIterator[role.Service]:
     """Run the proxy inside the block; yields its addresses, its drain and its reload."""
     _take_all_descriptors()
-    credentials = Credentials.read(settings.certs, "proxy")
+    clock = SystemClock()
+    certificates = Certificates(settings.certs, clock)
+    credentials = certificates.peer
     control = make_channel(settings.control_address, credentials, Identity(role=Role.CONTROL))
     scaler = make_channel(settings.autoscaler_address, credentials, Identity(role=Role.AUTOSCALER))
-    clock = SystemClock()
-    certificates = Certificates(settings.certs)
     tenants = Tenants(ControlStub(control), clock)
     peer_listeners = _listen_to_peers(settings)
     peer_address = _peer_address(settings, peer_listeners)

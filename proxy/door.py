@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dormouse.base.clock import Clock
+from dormouse.base.renewal import LiveCredentials
 from proxy.attempts import Attempts
 from proxy.cancelkeys import CancelKeys
 from proxy.census import Census
-from proxy.certificates import ClientTls, PeerTls
+from proxy.certificates import ClientTls
 from proxy.config import ProxyLimits
 from proxy.guests import Guests
 from proxy.parking import SealedStore
@@ -27,7 +28,7 @@ class Door:
 
     limits: ProxyLimits
     client_tls: ClientTls
-    peer_tls: PeerTls
+    peer_tls: LiveCredentials
     tenants: Tenants
     pods: Pods
     clock: Clock
@@ -57,7 +58,7 @@ class Door:
     @property
     def pod_tls(self) -> ssl.SSLContext:
         """For connections to pods."""
-        return self.peer_tls.client
+        return self.peer_tls.tls_client
 
 
 def tune(connection: socket.socket, unread_timeout: float = 0.0) -> None:

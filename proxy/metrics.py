@@ -62,18 +62,6 @@ TENANT_CHANGES = Counter(
     "dormouse_proxy_tenant_changes_total", "Changes of tenants that came in.", registry=REGISTRY
 )
 FAILED_LOGINS = Counter("dormouse_proxy_failed_logins_total", "Wrong passwords.", registry=REGISTRY)
-CERTIFICATE_EXPIRY = Gauge(
-    "dormouse_proxy_certificate_expiry_seconds",
-    "Unix time at which the certificate in use ends.",
-    ["certificate"],
-    registry=REGISTRY,
-)
-CERTIFICATE_RELOADS = Counter(
-    "dormouse_proxy_certificate_reloads_total",
-    "New certificates found on disk, by whether they were fit to be used.",
-    ["certificate", "used"],
-    registry=REGISTRY,
-)
 DRAINING = Gauge(
     "dormouse_proxy_draining", "Whether the proxy takes no new connections.", registry=REGISTRY
 )

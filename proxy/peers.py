@@ -73,7 +73,7 @@ class Peers:
         self._forwards += 1
         try:
             async with asyncio.timeout(PEER_SECONDS):
-                await send_request(address, self._door.peer_tls.client, shown)
+                await send_request(address, self._door.peer_tls.tls_client, shown)
         except (OSError, TimeoutError) as error:
             _log.info("cancel not forwarded", extra={"peer": address, "cause": repr(error)})
         finally:
@@ -114,7 +114,7 @@ class Peers:
         transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
             lambda: asyncio.StreamReaderProtocol(reader),
             client,
-            ssl=self._door.peer_tls.server,
+            ssl=self._door.peer_tls.tls_server,
             ssl_handshake_timeout=PEER_SECONDS,
             ssl_shutdown_timeout=SHUTDOWN_SECONDS,
         )

@@ -16,9 +16,10 @@ from collections.abc import Callable
 import uvloop
 
 from dormouse.base.clock import SystemClock
+from dormouse.base.renewal import CertificateFiles
 from dormouse.base.rpc import Access, make_server
 from dormouse.base.tasks import spawn
-from dormouse.base.tls import Credentials, Role
+from dormouse.base.tls import Role
 from proto.pod_pb2_grpc import add_PodServicer_to_server
 from sqlnode.config import PodSettings
 from sqlnode.podservice import PodService, make_key
@@ -59,8 +60,9 @@ async def _live(settings: PodSettings, report: Callable[[str], None]) -> None:
         loop.add_signal_handler(number, service.stop)
     server = make_server(ACCESS)
     add_PodServicer_to_server(service, server)
-    credentials = Credentials.read(settings.certs, Role.POD)
-    port = server.add_secure_port(f"{settings.host}:0", credentials.for_grpc_server())
+    # Looked at when somebody connects, which is seldom: no pod wakes up for its files.
+    files, credentials = CertificateFiles.of(settings.certs, Role.POD)
+    port = server.add_secure_port(f"{settings.host}:0", credentials.for_grpc_server(files.look))
     await server.start()
     report(f"{settings.host}:{port}")
     _log.info("warm", extra={"pid": os.getpid(), "control_port": port})

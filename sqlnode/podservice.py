@@ -24,15 +24,19 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from dormouse.base.clock import Clock
 from dormouse.base.ids import PodId, TenantId
+from dormouse.base.renewal import LiveCredentials, is_for, switching
 from dormouse.base.rpc import make_channel
 from dormouse.base.tasks import cancel, spawn
 from dormouse.base.tls import Credentials, Identity, Role
 from pgwire.scram import Verifier
+from proto.control_pb2 import SpendLeave
 from proto.control_pb2_grpc import ControlStub
 from proto.pod_pb2 import (
     DrainReply,
     DrainRequest,
     Hold,
+    RenewReply,
+    RenewRequest,
     SetOwnerReply,
     SetOwnerRequest,
     StampReply,
@@ -51,7 +55,12 @@ from sqlnode.server import SqlServer
 from sqlnode.session.moving import RUNNING, present_reason
 from sqlnode.session.session import Session
 from sqlnode.session.tenant import Tenant
+from sqlnode.spending.follower import SpendFollower
+from sqlnode.spending.leave import Leave
+from sqlnode.spending.scale import Scale
+from sqlnode.spending.spending import Spending
 from sqlnode.stamping import Phases, StorageAway, open_tenant
+from sqlnode.statements.reports import StatementReports
 
 if TYPE_CHECKING:
     from typing import Any
@@ -85,7 +94,10 @@ class PodService(PodServicer):
         self._server: SqlServer | None = None
         self._accounts: Accounts | None = None
         self._metering: Metering | None = None
+        self._statements: StatementReports | None = None
+        self._follower: SpendFollower | None = None
         self._control: grpc.aio.Channel | None = None
+        self._credentials: LiveCredentials | None = None
         self._sql_address = ""
         self._deadline: asyncio.Task[None] | None = None
         self._born = clock.monotonic()
@@ -133,16 +145,9 @@ class PodService(PodServicer):
         )
 
     async def _become(self, request: StampRequest, verifier: Verifier, phases: Phases) -> None:
-        credentials = Credentials(
-            key=self._key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            ),
-            certificate=request.certificate,
-            authority=request.authority,
-        )
-        tls = credentials.for_tls_server(mutual=True)
+        credentials = LiveCredentials(self._certified(request.certificate, request.authority))
+        self._credentials = credentials
+        tls = switching(credentials.tls_server, lambda: credentials.tls_server)
         phases.end("credentials")
         tenant = await open_tenant(
             request, verifier, credentials, self._settings, self._clock, self._pod_id
@@ -153,24 +158,55 @@ class PodService(PodServicer):
         self._server = SqlServer(tenant, context=tls, on_gone=self._connection_gone)
         port = await self._server.start(self._settings.host)
         self._sql_address = f"{self._settings.host}:{port}"
-        self._accounts = Accounts(PodCounters(tenant, self._server), self._clock)
+        self._accounts = Accounts(
+            PodCounters(tenant, self._server), self._clock, share=tenant.costs.share_cpu
+        )
+        scale = Scale(self._accounts, tenant.kv.usage, self._clock)
+        leave = SpendLeave.FromString(request.spending)
+        tenant.spending.begin_with(Leave.of_message(leave), scale)
         if request.control_address:
-            self._meter(request, credentials, self._accounts)
+            self._meter(request, credentials, self._accounts, tenant.spending)
+            self._report_statements(self._accounts, tenant)
         phases.end("listener")
 
-    def _meter(self, request: StampRequest, credentials: Credentials, accounts: Accounts) -> None:
+    def _meter(
+        self,
+        request: StampRequest,
+        credentials: LiveCredentials,
+        accounts: Accounts,
+        spending: Spending,
+    ) -> None:
         # Connected by the first report: the first client does not wait for it.
         control = Identity(role=Role.CONTROL)
         self._control = make_channel(request.control_address, credentials, control)
         stub = ControlStub(self._control)
-        self._metering = Metering(
+        tenant_id = TenantId(request.tenant_id)
+        metering = self._metering = Metering(
             accounts,
             stub.ReportUsage,
             self._clock,
-            tenant=TenantId(request.tenant_id),
+            tenant=tenant_id,
+            pod=self._pod_id,
+            leave=lambda: spending.leave.number,
+        )
+        metering.start()
+        follower = self._follower = SpendFollower(
+            spending, stub, metering.tell, tenant=tenant_id, pod=self._pod_id
+        )
+        follower.start()
+        spending.on_need(metering.hurry, follower.hurry)
+
+    def _report_statements(self, accounts: Accounts, tenant: Tenant) -> None:
+        if self._control is None:
+            raise RuntimeError("there is nobody to report to")
+        self._statements = StatementReports(
+            tenant.costs,
+            accounts.usage,
+            ControlStub(self._control).ReportStatements,
+            tenant=tenant.id,
             pod=self._pod_id,
         )
-        self._metering.start()
+        self._statements.start()
 
     # --- What changes later -------------------------------------------------------------------
 
@@ -186,6 +222,25 @@ class PodService(PodServicer):
         tenant.owner_verifier = verifier
         _log.info("owner's password replaced", extra={"tenant": tenant.id})
         return SetOwnerReply()
+
+    async def Renew(self, request: RenewRequest, context: "_Context") -> RenewReply:  # noqa: N802
+        """See proto/pod.proto."""
+        tenant = await self._of_tenant(request.tenant_id, context)
+        renewed = self._certified(request.certificate, request.authority)
+        if self._credentials is None or not is_for(renewed, tenant.id):
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "not this pod's certificate")
+            raise RuntimeError("abort raises")
+        self._credentials.replace(renewed)
+        _log.info("certificate replaced", extra={"tenant": tenant.id})
+        return RenewReply()
+
+    def _certified(self, certificate: bytes, authority: bytes) -> Credentials:
+        key = self._key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        return Credentials(key=key, certificate=certificate, authority=authority)
 
     async def _of_tenant(self, number: int, context: "_Context") -> Tenant:
         """What was stamped, if it was for that tenant; otherwise the call is refused."""
@@ -258,9 +313,13 @@ class PodService(PodServicer):
             await self._server.close()
         if self._tenant is not None:
             await self._tenant.kv.close()
+        if self._follower is not None:
+            await self._follower.close()
         metering, self._metering = self._metering, None
         if metering is not None:
             await metering.close(self._settings.report_seconds)
+        if self._statements is not None:
+            await self._statements.close(self._settings.statement_report_seconds)
         if self._control is not None:
             await self._control.close(None)
 

@@ -5,8 +5,8 @@ import time
 
 from dormouse.base.clock import Clock
 from dormouse.base.ids import PodId, TenantId
+from dormouse.base.renewal import LiveCredentials
 from dormouse.base.tasks import cancel, spawn
-from dormouse.base.tls import Credentials
 from pgwire.scram import Verifier
 from proto.pod_pb2 import Phase, StampRequest
 from sqlnode.catalog import store
@@ -47,7 +47,7 @@ class Phases:
 async def open_tenant(
     request: StampRequest,
     verifier: Verifier,
-    credentials: Credentials,
+    credentials: LiveCredentials,
     settings: PodSettings,
     clock: Clock,
     pod_id: PodId,

@@ -12,12 +12,11 @@ Which handshake a call belongs to is not known, and need not be: only the number
 """
 
 from collections import deque
-from typing import Any
 
 import grpc
 
 from dormouse.base.clock import Clock
-from dormouse.base.tls import Credentials
+from dormouse.base.renewal import LiveCredentials
 from storage.metrics import HANDSHAKES, REFUSED
 
 _UNCLAIMED_MAX = 100_000
@@ -58,16 +57,6 @@ class Handshakes:
         REFUSED.labels("handshake").inc(refused)
         return refused
 
-    def credentials(self, credentials: Credentials) -> grpc.ServerCredentials:
-        """Like `Credentials.for_grpc_server`, with every handshake reported to `begun`."""
-        pair = [(credentials.key, credentials.certificate)]
-        present = grpc.ssl_server_certificate_configuration(pair, credentials.authority)
-
-        def fetch() -> Any:
-            self.begun()
-            # None keeps what is presented; replacing it disturbs handshakes that are under way.
-            return None
-
-        return grpc.dynamic_ssl_server_credentials(
-            present, fetch, require_client_authentication=True
-        )
+    def credentials(self, credentials: LiveCredentials) -> grpc.ServerCredentials:
+        """What a server presents, with every handshake reported to `begun`."""
+        return credentials.for_grpc_server(self.begun)

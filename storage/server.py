@@ -9,10 +9,10 @@ from pathlib import Path
 
 from dormouse.base import metrics
 from dormouse.base.clock import SystemClock
+from dormouse.base.renewal import CertificateFiles
 from dormouse.base.role import Ready, Service
 from dormouse.base.rpc import make_server
 from dormouse.base.tasks import cancel, spawn
-from dormouse.base.tls import Credentials
 from proto import kv_pb2_grpc
 from storage.config import Limits, StorageSettings
 from storage.engines.interface import Engine
@@ -38,6 +38,7 @@ async def serve(settings: StorageSettings) -> AsyncIterator[Service]:
             engine,
             clock=SystemClock(),
             limits=_limits(settings),
+            readers=settings.readers,
             retention=Retention(
                 history_seconds=settings.history_seconds,
                 record_seconds=settings.record_seconds,
@@ -60,20 +61,21 @@ async def _serving(shard: Shard, settings: StorageSettings) -> AsyncIterator[Rea
     handshakes = Handshakes(SystemClock(), patience_seconds=settings.handshake_seconds)
     kv_pb2_grpc.add_KvServicer_to_server(KvService(shard, handshakes), server)
     kv_pb2_grpc.add_StorageAdminServicer_to_server(AdminService(shard, handshakes), server)
-    credentials = Credentials.read(settings.certs, "storage")
+    files, credentials = CertificateFiles.of(settings.certs, "storage")
     port = server.add_secure_port(
         f"{settings.host}:{settings.port}", handshakes.credentials(credentials)
     )
     metrics_port, metrics_server = metrics.serve(settings.host, settings.metrics_port)
     await server.start()
     expiring = spawn(_expire(handshakes, settings.handshake_seconds / 2), name="handshakes")
+    watching = spawn(files.watch(), name="watch-certificates")
     try:
         yield {
             "address": f"{settings.host}:{port}",
             "metrics": f"http://{settings.host}:{metrics_port}/metrics",
         }
     finally:
-        await cancel(expiring)
+        await cancel(expiring, watching)
         shard.end_sessions("storage is ending")
         await server.stop(settings.grace_seconds)
         _stop(metrics_server)

@@ -17,7 +17,9 @@ import grpc
 import grpc.aio
 from prometheus_client import Counter
 
+from dormouse.base.channels import LiveChannel
 from dormouse.base.metrics import REGISTRY
+from dormouse.base.renewal import LiveCredentials
 from dormouse.base.tls import Credentials, Identity, Role
 
 _log = logging.getLogger(__name__)
@@ -166,10 +168,16 @@ def make_server(table: Mapping[str, Access]) -> grpc.aio.Server:
     return grpc.aio.server(interceptors=[AccessInterceptor(table)], options=SERVER_OPTIONS)
 
 
-def make_channel(address: str, credentials: Credentials, server: Identity) -> grpc.aio.Channel:
-    """A channel to `server` at `address` (host:port) that shows the given certificate."""
-    return grpc.aio.secure_channel(
-        address,
-        credentials.for_grpc_client(),
-        options=[*CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", server.server_name)],
-    )
+def make_channel(
+    address: str, credentials: Credentials | LiveCredentials, server: Identity
+) -> grpc.aio.Channel:
+    """A channel to `server` at `address` (host:port) that shows the given certificate; from live
+    credentials whichever is the newest when a call begins."""
+    options = [*CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", server.server_name)]
+
+    def make(now: Credentials) -> grpc.aio.Channel:
+        return grpc.aio.secure_channel(address, now.for_grpc_client(), options=options)
+
+    if isinstance(credentials, Credentials):
+        return make(credentials)
+    return LiveChannel(credentials, lambda: make(credentials.current))

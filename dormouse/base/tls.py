@@ -87,6 +87,11 @@ class Credentials:
         """Credentials of a gRPC channel that shows this certificate."""
         return grpc.ssl_channel_credentials(self.authority, self.key, self.certificate)
 
+    def grpc_configuration(self) -> grpc.ServerCertificateConfiguration:
+        """What a gRPC server presents and trusts, for credentials that may change."""
+        pair = [(self.key, self.certificate)]
+        return grpc.ssl_server_certificate_configuration(pair, self.authority)
+
     def for_grpc_server(self) -> grpc.ServerCredentials:
         """Credentials of a gRPC server that demands a certificate of the same authority."""
         return grpc.ssl_server_credentials(

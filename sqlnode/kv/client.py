@@ -24,6 +24,7 @@ import grpc.aio
 
 from dormouse.base import keys, tasks
 from dormouse.base.errors import Unavailable
+from dormouse.base.renewal import LiveCredentials
 from dormouse.base.rpc import make_channel
 from dormouse.base.tls import Credentials, Identity, Role
 from proto import kv_pb2 as kv
@@ -59,7 +60,7 @@ class KvClient:
     def __init__(
         self,
         address: str,
-        credentials: Credentials,
+        credentials: Credentials | LiveCredentials,
         *,
         tenant: TenantId,
         pod: PodId,

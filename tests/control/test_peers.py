@@ -19,7 +19,7 @@ from dormouse.base.rpc import Access
 from dormouse.base.tls import Credentials, Identity, Role
 from proto import autoscaler_pb2, autoscaler_pb2_grpc
 
-_METHODS = ("DescribeTenants", "ExplainTenant", "Suspend")
+_METHODS = ("DescribeTenants", "ExplainTenant", "Suspend", "SetOwner")
 _ACCESS = {
     f"/dormouse.autoscaler.v1.Autoscaler/{method}": Access(frozenset({Role.CONTROL}))
     for method in _METHODS
@@ -57,6 +57,7 @@ class _Autoscaler(autoscaler_pb2_grpc.AutoscalerServicer):
     ReportSessions: Any = None
 
     def __init__(self) -> None:
+        self.owners: list[tuple[int, str, str]] = []
         self.warm_pool: autoscaler_pb2.WarmPool | None = autoscaler_pb2.WarmPool(ready=1, wanted=2)
 
     async def DescribeTenants(  # noqa: N802
@@ -87,6 +88,14 @@ class _Autoscaler(autoscaler_pb2_grpc.AutoscalerServicer):
             await context.abort(grpc.StatusCode.NOT_FOUND, "no such tenant")
         await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "a pod is still there")
         raise AssertionError
+
+    async def SetOwner(  # noqa: N802
+        self, request: autoscaler_pb2.SetOwnerRequest, context: Any
+    ) -> autoscaler_pb2.SetOwnerReply:
+        if request.tenant_id >= 100:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "a pod does not answer")
+        self.owners.append((request.tenant_id, request.name, request.scram_verifier))
+        return autoscaler_pb2.SetOwnerReply(pods=1)
 
 
 def _with_autoscaler(
@@ -140,6 +149,16 @@ def test_suspending_nobody_is_done(tmp_path: Path) -> None:
         await peers.suspend(TenantId(100))
         with pytest.raises(Unavailable):
             await peers.suspend(TenantId(7))
+
+    _with_autoscaler(tmp_path, body)
+
+
+def test_owners_are_told_or_that_is_said(tmp_path: Path) -> None:
+    async def body(peers: Peers, service: _Autoscaler, _end: object) -> None:
+        await peers.set_owner(TenantId(7), owner="owner", scram_verifier="v")
+        assert service.owners == [(7, "owner", "v")]
+        with pytest.raises(Unavailable):
+            await peers.set_owner(TenantId(100), owner="owner", scram_verifier="v")
 
     _with_autoscaler(tmp_path, body)
 

@@ -10,9 +10,11 @@ import pytest
 import uvloop
 from cryptography import x509
 
+from dormouse.base import renewal
+from dormouse.base.clock import ManualClock
+from dormouse.base.renewal import CertificateFiles
 from dormouse.base.tls import Credentials, Identity, Role
-from proxy import metrics
-from proxy.certificates import Certificates, WatchedPair
+from proxy.certificates import Certificates
 from tests.proxy.client import Client, connected
 from tests.proxy.doubles import AUTHORITY, proxied, write_certificates
 
@@ -73,16 +75,16 @@ def test_the_files_are_looked_at_by_themselves(tmp_path: Path) -> None:
 
 def test_towards_pods_the_new_one_is_shown_as_well(tmp_path: Path) -> None:
     write_certificates(tmp_path)
-    certificates = Certificates(tmp_path)
-    client, server = certificates.peer.client, certificates.peer.server
+    certificates = Certificates(tmp_path, ManualClock())
+    client, server = certificates.peer.tls_client, certificates.peer.tls_server
     renew(tmp_path, "proxy")
     asyncio.run(certificates.look())
-    assert certificates.peer.client is not client
-    assert certificates.peer.server is not server
+    assert certificates.peer.tls_client is not client
+    assert certificates.peer.tls_server is not server
 
 
 def counted(used: str) -> float:
-    return float(metrics.CERTIFICATE_RELOADS.labels("sql", used)._value.get())
+    return float(renewal.RELOADS.labels("sql", used)._value.get())
 
 
 @pytest.mark.parametrize("broken", ["no match", "no certificate", "half a key", "gone"])
@@ -92,7 +94,9 @@ def test_a_broken_pair_is_refused_and_the_old_one_stays(
     write_certificates(tmp_path)
     shutil.copytree(tmp_path, tmp_path / "good")
     used: list[bytes] = []
-    pair = WatchedPair(tmp_path, "sql", lambda credentials: _use(used, credentials))
+    pair = CertificateFiles(
+        tmp_path, "sql", lambda credentials: _use(used, credentials), ManualClock()
+    )
     other = AUTHORITY.credentials(Identity(role=Role.PROXY))
     key = tmp_path / "sql.key"
     if broken == "no match":
@@ -116,7 +120,7 @@ def test_a_broken_pair_is_refused_and_the_old_one_stays(
     pair.look()
     pair.look()
     assert (len(used), counted("yes")) == (2, accepted + 1)
-    assert repr(pair) == "<WatchedPair sql refused=False>"
+    assert repr(pair) == "<CertificateFiles sql refused=False>"
 
 
 def _use(used: list[bytes], credentials: Credentials) -> None:
@@ -126,12 +130,12 @@ def _use(used: list[bytes], credentials: Credentials) -> None:
 
 def test_when_it_ends_is_a_metric(tmp_path: Path) -> None:
     write_certificates(tmp_path)
-    Certificates(tmp_path)
+    Certificates(tmp_path, ManualClock())
     pem = (tmp_path / "sql.crt").read_bytes()
     expiry = x509.load_pem_x509_certificate(pem).not_valid_after_utc.timestamp()
-    assert metrics.CERTIFICATE_EXPIRY.labels("sql")._value.get() == expiry
+    assert renewal.EXPIRY.labels("sql")._value.get() == expiry
 
 
 def test_without_certificates_there_is_no_proxy(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        Certificates(tmp_path)
+        Certificates(tmp_path, ManualClock())

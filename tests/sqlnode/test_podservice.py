@@ -1,24 +1,33 @@
 """A pod that drains, is taken back, says what holds it, and counts what is used of it."""
 
 import asyncio
+import ssl
 import tempfile
 from collections.abc import Awaitable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
 import grpc.aio
 import pytest
 import uvloop
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
+from dormouse.base.ids import TenantId
+from dormouse.base.tls import Identity, Role
 from pgwire.link import Refused
 from pgwire.scram import Verifier
-from proto.pod_pb2 import DrainRequest, Owner, SetOwnerRequest, TakeBackRequest
+from proto.pod_pb2 import DrainRequest, Owner, RenewRequest, SetOwnerRequest, TakeBackRequest
+from sqlnode.podservice import make_key
 from tests.support.bornpod import Pod, pod_beside, pod_born, with_pod
+from tests.support.certificates import Authority
 from tests.support.linked import Linked, Refusal, error, kinds
 from tests.support.pod import PASSWORD, USER
 from tests.support.tenant import TENANT
 
+PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
 FAR = DrainRequest(deadline_ms=3_600_000)
 
 
@@ -241,12 +250,69 @@ def test_a_new_password_holds_at_once_and_open_sessions_go_on() -> None:
 
 def test_another_tenants_password_is_refused() -> None:
     async def body(pod: Pod) -> None:
-        refused = grpc.StatusCode.FAILED_PRECONDITION
-        assert await _code(pod.stub.SetOwner(_owner(TENANT, "x"))) is refused
+        assert await _code(pod.stub.SetOwner(_owner(TENANT, "x"))) is PRECONDITION
         await pod.stamp()
-        assert await _code(pod.stub.SetOwner(_owner(TENANT + 1, "x"))) is refused
+        assert await _code(pod.stub.SetOwner(_owner(TENANT + 1, "x"))) is PRECONDITION
         unusable = grpc.StatusCode.INVALID_ARGUMENT
         assert await _code(pod.stub.SetOwner(_owner(TENANT, "x", name="other"))) is unusable
+        await (await Linked.open(pod)).close()
+
+    with_pod(body)
+
+
+def _renewal(pod: Pod, public_key: bytes, tenant: int = TENANT) -> RenewRequest:
+    key = serialization.load_der_public_key(public_key)
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    other = Authority("another")
+    return RenewRequest(
+        tenant_id=TENANT,
+        certificate=other.certificate(Identity(tenant=TenantId(tenant)), key),
+        authority=pod.authority.pem + other.pem,
+    )
+
+
+def test_a_pod_takes_another_certificate_and_trusts_another_authority() -> None:
+    async def body(pod: Pod) -> None:
+        await pod.stamp(sessions_max=5)
+        client = await Linked.open(pod)
+        public_key = (await pod.status()).public_key
+        renewal = _renewal(pod, public_key)
+        await pod.stub.Renew(renewal)
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await pod.dial()  # the proxy has not heard of the new authority
+        assert await client.rows("SELECT 1") == [("1",)]
+        trusting = replace(
+            pod.authority.credentials(Identity(role=Role.PROXY)), authority=renewal.authority
+        )
+        host, port = (await pod.status()).sql_address.split(":")
+        _, writer = await asyncio.open_connection(
+            host,
+            int(port),
+            ssl=trusting.for_tls_client(),
+            server_hostname=Identity(tenant=TENANT).server_name,
+        )
+        writer.close()
+
+    with_pod(body)
+
+
+def test_a_certificate_that_is_not_the_pods_is_refused() -> None:
+    async def body(pod: Pod) -> None:
+        key = (await pod.status()).public_key
+        assert await _code(pod.stub.Renew(_renewal(pod, key))) is PRECONDITION
+        await pod.stamp(sessions_max=5)
+        unusable = grpc.StatusCode.INVALID_ARGUMENT
+        other = (
+            make_key()
+            .public_key()
+            .public_bytes(
+                serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+            )
+        )
+        assert await _code(pod.stub.Renew(_renewal(pod, other))) is unusable
+        assert await _code(pod.stub.Renew(_renewal(pod, key, TENANT + 1))) is unusable
+        nothing = RenewRequest(tenant_id=TENANT, certificate=b"x", authority=b"y")
+        assert await _code(pod.stub.Renew(nothing)) is unusable
         await (await Linked.open(pod)).close()
 
     with_pod(body)

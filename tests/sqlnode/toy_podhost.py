@@ -104,7 +104,7 @@ class _Service(pod_pb2_grpc.PodServicer):
     async def Stamp(self, request: Any, context: Any) -> Any:  # noqa: N802
         raise NotImplementedError
 
-    Drain = TakeBack = Stamp
+    Drain = TakeBack = SetOwner = Renew = Stamp
 
 
 def grpc_pod(report: Report) -> None:
