@@ -10,10 +10,21 @@ process spends while nobody uses it is the system's: pings, reports, answers to 
     ├────────┼────────┼────────┼────────┤    a look at the counters: a report or a Status
       used     used     unused   used        used: a statement ran, or bytes went to a client, or
                         └ system's           storage carried out a request, since the last look
+
+While its spend limit is reached a tenant does not pay for what it may still do: from `bill(False)`
+to `bill(True)` every amount is the system's. An answer of storage counts when it comes, so each
+unit is on one side of that border. The bytes to clients and the pod's time have no such side: they
+are left out.
+
+    tenant's  ───────────┐ . . . . . . ┌──────────────   what is shown of it stands still
+    system's             └─────────────┘
+                    bill(False)   bill(True)
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import astuple
+from operator import add, sub
 from typing import Protocol
 
 from dormouse.base.clock import Clock
@@ -84,17 +95,24 @@ class Accounts:
         clock: Clock,
         *,
         cpu_ns: Callable[[], int] = time.process_time_ns,
+        share: Callable[[int], None] | None = None,
     ) -> None:
-        """`cpu_ns`: the CPU time of this process so far."""
+        """`cpu_ns`: the CPU time of this process so far; `share` is called with each part of it
+        that the tenant has used."""
         self._counters = counters
         self._clock = clock
         self._cpu_ns = cpu_ns
+        self._share = share
         self._since = clock.monotonic()
         self._looked_cpu_ns = cpu_ns()
         self._used_cpu_ns = 0
         self._system_cpu_ns = 0
         self._seen = self._signs()
         self._sequence = 0
+        self._apart: Sequence[int] = (0,) * len(self._sums())
+        """What was not billed, up to the last time that it was not."""
+        self._apart_from: Sequence[int] | None = None
+        """The sums when billing ended, while it has."""
 
     def __repr__(self) -> str:
         return f"<Accounts sequence={self._sequence} signs={self._seen}>"
@@ -103,26 +121,61 @@ class Accounts:
         """The sums now, under a number of their own."""
         self._share_cpu()
         self._sequence += 1
-        kv, system = self._counters.kv, self._counters.system_kv
+        sums = self._sums()
+        apart = self._apart_at(sums)
+        cpu_ns, reads, keys_read, bytes_read, writes, keys, written, egress, lived_ms = map(
+            sub, sums, apart
+        )
+        system = [*map(add, apart[1:7], astuple(self._counters.system_kv))]
         return Usage(
-            sql_cpu_micros=self._used_cpu_ns // 1000,
-            read_batches=kv.read_batches,
-            read_requests=kv.read_requests,
-            read_bytes=kv.read_bytes,
-            write_batches=kv.write_batches,
-            write_requests=kv.write_requests,
-            write_bytes=kv.write_bytes,
-            egress_bytes=self._counters.egress_bytes,
-            pod_millis=int((self._clock.monotonic() - self._since) * 1000),
-            system_cpu_micros=self._system_cpu_ns // 1000,
-            system_read_batches=system.read_batches,
-            system_read_requests=system.read_requests,
-            system_read_bytes=system.read_bytes,
-            system_write_batches=system.write_batches,
-            system_write_requests=system.write_requests,
-            system_write_bytes=system.write_bytes,
+            sql_cpu_micros=cpu_ns // 1000,
+            read_batches=reads,
+            read_requests=keys_read,
+            read_bytes=bytes_read,
+            write_batches=writes,
+            write_requests=keys,
+            write_bytes=written,
+            egress_bytes=egress,
+            pod_millis=lived_ms,
+            system_cpu_micros=(self._system_cpu_ns + apart[0]) // 1000,
+            system_read_batches=system[0],
+            system_read_requests=system[1],
+            system_read_bytes=system[2],
+            system_write_batches=system[3],
+            system_write_requests=system[4],
+            system_write_bytes=system[5],
             sequence=self._sequence,
             at_unix_ms=self._clock.wall_ns() // 1_000_000,
+        )
+
+    def bill(self, billed: bool) -> None:
+        """Whether the tenant pays for what is used from now on; it does at first."""
+        self._share_cpu()
+        sums = self._sums()
+        if not billed and self._apart_from is None:
+            self._apart_from = sums
+        elif billed:
+            self._apart, self._apart_from = self._apart_at(sums), None
+
+    def cpu_and_egress(self) -> tuple[int, int]:
+        """Nanoseconds of CPU and bytes to clients, billed or not, up to now. The CPU since the last
+        look is taken for the tenant's."""
+        cpu_ns = self._used_cpu_ns + self._cpu_ns() - self._looked_cpu_ns
+        return cpu_ns, self._counters.egress_bytes
+
+    def _sums(self) -> Sequence[int]:
+        """What the tenant has used, billed or not: CPU, storage's six, bytes to clients, time."""
+        lived_ms = int((self._clock.monotonic() - self._since) * 1000)
+        kv = astuple(self._counters.kv)
+        return (self._used_cpu_ns, *kv, self._counters.egress_bytes, lived_ms)
+
+    def _apart_at(self, sums: Sequence[int]) -> Sequence[int]:
+        """What was not billed, when the sums are these."""
+        if self._apart_from is None:
+            return self._apart
+        return tuple(
+            before + now - then
+            for before, now, then in zip(self._apart, sums, self._apart_from, strict=True)
         )
 
     @property
@@ -140,6 +193,8 @@ class Accounts:
         spent = now - self._looked_cpu_ns
         if signs != self._seen or self._counters.is_active:
             self._used_cpu_ns += spent
+            if self._share is not None:
+                self._share(spent)
         else:
             self._system_cpu_ns += spent
         self._looked_cpu_ns, self._seen = now, signs

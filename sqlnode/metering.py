@@ -4,7 +4,8 @@ A report holds the sums since the stamp, not what came since the last report (sq
 So there is nothing to be re-sent: the next report contains the one that was lost, an answer that
 was lost makes no difference, and hours without control cost no memory and no accuracy.
 
-    every second   a look. Used since the last report that was heard: report now.
+    every second   a look, and at once when it is asked for (`hurry`, HURRY_SECONDS apart).
+                   Used since the last report that was heard: report now.
                    Not used: report every PRESENCE_SECONDS, for a pod costs time as well.
     no answer      the next look that is due after a pause that grows to PAUSE_SECONDS_MAX
     hour's end     the sums at that moment are kept until they were heard, so that what is told
@@ -20,6 +21,7 @@ import logging
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import grpc.aio
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 1.0
 """What a kill may cost."""
 PRESENCE_SECONDS = 5.0
+HURRY_SECONDS = 0.05
 SEND_SECONDS = 5.0
 PAUSE_SECONDS_MIN = 0.25
 PAUSE_SECONDS_MAX = 5.0
@@ -61,13 +64,23 @@ class Metering:
     """Reports a stamped pod's use until `close`."""
 
     def __init__(
-        self, accounts: Accounts, send: Send, clock: Clock, *, tenant: "TenantId", pod: "PodId"
+        self,
+        accounts: Accounts,
+        send: Send,
+        clock: Clock,
+        *,
+        tenant: "TenantId",
+        pod: "PodId",
+        leave: Callable[[], int] = lambda: 0,
     ) -> None:
+        """`leave`: the number of the leave to spend that is in force."""
         self._accounts = accounts
         self._send = send
         self._clock = clock
         self._tenant = tenant
         self._pod = pod
+        self._leave = leave
+        self._hurried = asyncio.Event()
         self._borders: deque[UsageReport] = deque(maxlen=BORDERS_MAX)
         self._last = self._report()
         self._heard_signs: tuple[int, int, int] | None = None
@@ -83,6 +96,10 @@ class Metering:
     def start(self) -> None:
         """Report from now on."""
         self._task = spawn(self._run(), name=f"metering of tenant {self._tenant}")
+
+    def hurry(self) -> None:
+        """Look now: control should hear what is used before it is all used up."""
+        self._hurried.set()
 
     async def close(self, seconds: float) -> bool:
         """Report for the last time, for `seconds` at the most; whether control has heard it."""
@@ -100,7 +117,11 @@ class Metering:
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(HURRY_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS - HURRY_SECONDS):
+                    await self._hurried.wait()
+            self._hurried.clear()
             self.look()
             if self.due():
                 await self.tell()
@@ -157,4 +178,4 @@ class Metering:
     def _report(self) -> UsageReport:
         usage = self._accounts.usage()
         amounts = {field.name: value for field, value in usage.ListFields()}
-        return UsageReport(tenant_id=self._tenant, pod_id=self._pod, **amounts)
+        return UsageReport(tenant_id=self._tenant, pod_id=self._pod, leave=self._leave(), **amounts)

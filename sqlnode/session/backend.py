@@ -163,6 +163,7 @@ class Backend:
             session.busy = False
             session.tenant.statement_ended()
             session.waits_since = session.tenant.idle_since
+            session.meter.pause()
         name, milliseconds = session.idle_timeout()
         session.interrupts.wait()
         try:
@@ -203,6 +204,7 @@ class Backend:
         text = frontend.parse(frame, session.codec)
         if not isinstance(text, frontend.Query):
             raise ProtocolViolation("query expected")
+        session.meter.cut()
         if self.state is State.EXTENDED:
             # A simple query ends the pipeline's implicit transaction, as Sync would.
             await session.finish()
@@ -259,6 +261,7 @@ class Backend:
         params: tuple[int, ...] = (),
     ) -> None:
         session = self.session
+        session.meter.name(raw)
         if not utility.is_exit(raw):
             session.transactions.refuse_failed()
         session.transactions.start()
@@ -267,10 +270,22 @@ class Backend:
         if len(planned.param_types) != len(params):
             raise SqlError("42P02", "there is no parameter $1")
         portal = Portal("", planned, params, undescribed=True)
-        tag = await self._run_portal(portal, describe=True, alone=not many)
+        tag = await self._run_metered(portal, describe=True, alone=not many)
         if last:
             await session.finish()
         session.connection.send(replies.command_complete(tag))
+
+    async def _run_metered(
+        self, portal: Portal, *, describe: bool, limit: int = 0, alone: bool = False
+    ) -> str:
+        """See `_run_portal`; the time is booked to the portal's statement."""
+        meter = self.session.meter
+        began = meter.now_ns()
+        tag = await self._run_portal(portal, describe=describe, limit=limit, alone=alone)
+        portal.elapsed_ns += meter.now_ns() - began
+        if tag:
+            meter.ran(tag, portal.elapsed_ns)
+        return tag
 
     async def _run_portal(
         self, portal: Portal, *, describe: bool, limit: int = 0, alone: bool = False
@@ -278,7 +293,9 @@ class Backend:
         """Run a portal (on); its command tag, empty where it has paused. `alone`: if it begins a
         transaction, nothing else follows in that."""
         session = self.session
-        planned = portal.planned
+        planned = session.budget.running = portal.planned
+        if session.budget.spending.limited:
+            await session.budget.enter(planned, begun=portal.started)
         if planned.executable is None:
             if not portal.started:
                 answer = await utility.run(session, portal, self)
@@ -378,6 +395,7 @@ class Backend:
                 raise SqlError("42P05", f'prepared statement "{message.statement}" already exists')
         else:
             session.statements.drop("")
+        session.meter.cut()
         session.look_again()
         declared = message.param_types
         planned = session.tenant.plans.find(message.text, session.context, declared)
@@ -388,6 +406,7 @@ class Backend:
         session.transactions.start()
         columns, types = None, declared
         if planned is not None:
+            session.meter.name(planned.raw)
             columns, types = await utility.columns_of(session, planned), planned.param_types
         session.add_statement(
             PreparedStatement(message.statement, message.text, planned, columns, types)
@@ -419,6 +438,8 @@ class Backend:
         params = message.params
         decoders = statement.decoders(message.param_formats, len(params), session.codec)
         planned = statement.planned
+        if planned is not None:
+            session.meter.name(planned.raw)
         if planned is None or not utility.is_exit(planned.raw):
             session.transactions.refuse_failed()
         session.transactions.start()
@@ -487,11 +508,12 @@ class Backend:
         if portal.planned is _EMPTY:
             send(replies.EMPTY_QUERY)
             return
+        session.meter.name(portal.planned.raw)
         if not utility.is_exit(portal.planned.raw):
             session.transactions.refuse_failed()
         session.transactions.start()
         alone = session.connection.following == _SYNC
-        tag = await self._run_portal(portal, describe=False, limit=message.rows_max, alone=alone)
+        tag = await self._run_metered(portal, describe=False, limit=message.rows_max, alone=alone)
         send(replies.command_complete(tag) if tag else replies.PORTAL_SUSPENDED)
 
     async def _close(self, frame: Frame) -> None:

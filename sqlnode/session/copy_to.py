@@ -68,6 +68,7 @@ async def _opened(session: "Session", raw: RawStatement) -> Portal:
     portal = Portal("", await session.plan(statement), undescribed=True)
     if portal.planned.executable is None:
         raise SqlError("0A000", "COPY query must be a query")
+    await session.budget.enter(portal.planned)
     await session.start_query(portal)
     return portal
 

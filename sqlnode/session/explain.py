@@ -18,6 +18,7 @@ from sqlnode.parse import RawStatement
 from sqlnode.session.guc_values import parse_bool
 from sqlnode.session.portal import Portal
 from sqlnode.session.utility import Answer, CopyStates, rows_of
+from sqlnode.spending.leave import Kind
 from sqlnode.types import oids
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ async def explain(session: "Session", portal: Portal, _states: CopyStates) -> An
         return Answer("EXPLAIN", columns, rows_of([("Utility statements have no plan structure",)]))
     lines = list(planned.executable.explain(verbose=options.verbose))
     if options.analyze:
+        await session.budget.enter(Kind.WRITE)
         lines += await _run(session, Portal("", planned, portal.params, undescribed=True))
     return Answer("EXPLAIN", columns, rows_of([(line,) for line in lines]))
 

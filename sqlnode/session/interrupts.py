@@ -15,9 +15,13 @@ did. Where it did not, a cancel was too late and is forgotten; the end of the se
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from dormouse.base.clock import Clock
 from sqlnode.errors import SqlError
+
+if TYPE_CHECKING:
+    from sqlnode.session.budget import Budget
 
 
 class SessionEnded(Exception):
@@ -44,6 +48,8 @@ class SessionInterrupts:
         self._timer: asyncio.TimerHandle | None = None
         self.task: asyncio.Task[None] | None = None
         """The session's task."""
+        self.budget: Budget | None = None
+        """What a statement that runs may spend."""
 
     def begin(self, timeout_ms: int) -> None:
         """A statement runs from here: it can be cancelled, and has `timeout_ms` (0: no limit)."""
@@ -95,6 +101,8 @@ class SessionInterrupts:
             error = self.cause()
             if error is not None:
                 raise error
+        if self.budget is not None and self.budget.spending.limited:
+            await self.budget.checkpoint()
         if self._clock.monotonic() >= self._slice_end:
             await asyncio.sleep(0)
             self._slice_end = self._clock.monotonic() + self._slice_seconds

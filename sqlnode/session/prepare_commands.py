@@ -61,7 +61,9 @@ async def execute(session: "Session", portal: Portal, _states: CopyStates) -> An
     planned = statement.planned
     if planned is None or planned.executable is None:
         raise SqlError("0A000", "EXECUTE of a utility statement is not supported")
+    await session.budget.enter(planned)
     params = await _values(session, raw, statement)
+    session.meter.name(planned.raw)
     subject = Portal("", planned, params)
     await session.start_query(subject)
     executable = subject.planned.executable

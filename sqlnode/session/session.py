@@ -16,6 +16,7 @@ from sqlnode.errors import SqlError
 from sqlnode.execute.api import Batch, Execution, ResultColumn
 from sqlnode.kv.errors import CatalogStale
 from sqlnode.parse import RawStatement
+from sqlnode.session.budget import Budget
 from sqlnode.session.connection import Connection
 from sqlnode.session.context import SessionContext
 from sqlnode.session.encoding import column_encoder, encode_batch, fields, result_formats
@@ -28,6 +29,7 @@ from sqlnode.session.replies import wanted
 from sqlnode.session.settings import Settings
 from sqlnode.session.tenant import Tenant
 from sqlnode.session.transactions import STALE_RETRIES_MAX, Transactions
+from sqlnode.statements.meter import Meter
 from sqlnode.types.base import Value
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ class Session:
         self.connection = connection
         self.settings = settings
         self.interrupts = interrupts
+        self.budget = interrupts.budget = Budget(tenant.spending)
         self.user = user
         self.pid = pid
         self.secret = secret
@@ -71,6 +74,8 @@ class Session:
         self.context = SessionContext(
             settings, tenant.catalog, tenant.clock, user=user, database=tenant.database, pid=pid
         )
+        self.context.statement_costs = tenant.costs
+        self.meter = Meter(tenant.costs, user, connection)
         self.transactions = Transactions(tenant, settings, self.context, interrupts, self.warn)
         self.statements = Statements()
         self.portals: dict[str, Portal] = {}
@@ -91,8 +96,12 @@ class Session:
 
     def notice(self, severity: str, sqlstate: str, message: str) -> None:
         """Any notice, where client_min_messages lets it through."""
-        if wanted(severity, self.settings["client_min_messages"]):
-            self.connection.send(notice_response(Notice(severity, sqlstate, message), self.codec))
+        self.tell(Notice(severity, sqlstate, message))
+
+    def tell(self, notice: Notice | None) -> None:
+        """Likewise, with all its fields; None is nothing."""
+        if notice and wanted(notice.severity, self.settings["client_min_messages"]):
+            self.connection.send(notice_response(notice, self.codec))
 
     # --- time-outs ---------------------------------------------------------------------------
 

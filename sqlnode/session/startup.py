@@ -88,6 +88,7 @@ async def open_session(tenant: Tenant, connection: Connection) -> Session | None
         raise SqlError("53300", "sorry, too many clients already")
     session = _session(tenant, connection, message, asked.link)
     _welcome(session)
+    session.tell(tenant.spending.notice())
     return session
 
 

@@ -16,9 +16,12 @@ from sqlnode.catalog import store
 from sqlnode.config import PodLimits
 from sqlnode.kv.client import KvClient
 from sqlnode.kv.usage import system_work
+from sqlnode.session.context import EPOCH_MICROS
 from sqlnode.session.literals import RefusedTemplates
 from sqlnode.session.pipeline import PlanCache
 from sqlnode.session.seals import Seals
+from sqlnode.spending.spending import Spending
+from sqlnode.statements.costs import StatementCosts
 
 if TYPE_CHECKING:
     from sqlnode.catalog.catalog import Catalog
@@ -61,6 +64,8 @@ class Tenant:
     def __post_init__(self) -> None:
         self.plans = PlanCache(self.limits.plans_max)
         self.refused_templates = RefusedTemplates()
+        self.spending = Spending(self.id, self.clock)
+        self.costs = StatementCosts(lambda: self.clock.wall_ns() // 1000 - EPOCH_MICROS)
         self.idle_since = self.clock.monotonic()
         self.kv.catalog.start(self.catalog.version, self._caught_up)
 
