@@ -23,6 +23,7 @@ class Target(Enum):
     ORGANISATION = auto()
     KEY = auto()
     OPERATION = auto()
+    INVOICE = auto()
     WEBHOOK = auto()
 
 
@@ -58,6 +59,7 @@ TABLE: Mapping[str, Rule] = {
     f"DELETE {_TENANT}": Rule(_OWNERS, _WRITE, Target.TENANT),
     f"POST {_TENANT}/restore": Rule(_OWNERS, _WRITE, Target.TENANT),
     f"POST {_TENANT}/suspend": Rule(_ALL, _WRITE, Target.TENANT),
+    f"POST {_TENANT}/wake": Rule(_ALL, _WRITE, Target.TENANT),
     f"GET {_TENANT}/settings": Rule(_ALL, _READ, Target.TENANT),
     f"PATCH {_TENANT}/settings": Rule(_ALL, _WRITE, Target.TENANT),
     f"GET {_TENANT}/explain": Rule(_ALL, _READ, Target.TENANT),
@@ -65,6 +67,8 @@ TABLE: Mapping[str, Rule] = {
     f"GET {_TENANT}/connection-urls": Rule(_ALL, _READ, Target.TENANT),
     f"POST {_TENANT}/roles/owner/password": Rule(_ALL, _WRITE, Target.TENANT),
     f"GET {_TENANT}/usage": Rule(_ALL, _READ, Target.TENANT),
+    f"GET {_TENANT}/spend-limit": Rule(_ALL, _READ, Target.TENANT),
+    f"PUT {_TENANT}/spend-limit": Rule(_OWNERS, _WRITE, Target.TENANT),
     "GET /v1/operations/{id}": Rule(_ALL, _READ, Target.OPERATION),
     "GET /v1/organisations": Rule(_OWNERS, _READ),
     "POST /v1/organisations": Rule(_ADMIN, _WRITE),
@@ -78,6 +82,13 @@ TABLE: Mapping[str, Rule] = {
     "GET /v1/me": Rule(_ALL, _READ),
     "GET /v1/audit": Rule(_ALL, _READ),
     "GET /v1/organisations/{id}/usage": Rule(_OWNERS, _READ, Target.ORGANISATION),
+    "GET /v1/organisations/{id}/spend-limit": Rule(_OWNERS, _READ, Target.ORGANISATION),
+    "PUT /v1/organisations/{id}/spend-limit": Rule(_OWNERS, _WRITE, Target.ORGANISATION),
+    "GET /v1/organisations/{id}/invoices": Rule(_OWNERS, _READ, Target.ORGANISATION),
+    "GET /v1/organisations/{id}/invoices/draft": Rule(_OWNERS, _READ, Target.ORGANISATION),
+    "GET /v1/invoices/{id}": Rule(_OWNERS, _READ, Target.INVOICE),
+    "GET /v1/invoices/{id}/csv": Rule(_OWNERS, _READ, Target.INVOICE),
+    "GET /v1/invoices/{id}/pdf": Rule(_OWNERS, _READ, Target.INVOICE),
     "GET /v1/usage": Rule(_ADMIN, _READ),
     "GET /v1/events": Rule(_ALL, _READ),
     "GET /v1/webhooks": Rule(_OWNERS, _READ),

@@ -26,7 +26,7 @@ import asyncio
 import logging
 import sqlite3
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import aiosqlite
@@ -36,7 +36,7 @@ from control.amounts import AMOUNT_NAMES, Amounts
 from control.database import Database
 from control.metrics import USAGE_REPORTS
 from control.periods import DAY_SECONDS
-from control.rollups import Addition, Used
+from control.rollups import Addition, Owner, Used
 from dormouse.base.clock import Clock
 from dormouse.base.tasks import spawn
 
@@ -63,6 +63,11 @@ class LedgerBusy(Exception):
     """The report cannot be taken now, and is to come again."""
 
 
+def pod_key(tenant_id: int, pod_id: int) -> tuple[int, int]:
+    """A pod as it is in the tables: SQLite's integers are signed, pod ids are not."""
+    return tenant_id, pod_id - (1 << 64) if pod_id >= _SIGN else pod_id
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """What one pod has used since its stamp; see proto/control.proto."""
@@ -72,12 +77,13 @@ class Report:
     sequence: int
     at_ms: int = 0
     total: Amounts
+    leave: int = 0
+    """The number of the pod's leave to spend that was in force; 0: not told."""
 
     @property
     def key(self) -> tuple[int, int]:
-        """The pod's, as it is in the tables: SQLite's integers are signed, pod ids are not."""
-        pod = self.pod_id - (1 << 64) if self.pod_id >= _SIGN else self.pod_id
-        return self.tenant_id, pod
+        """The pod's; see `pod_key`."""
+        return pod_key(self.tenant_id, self.pod_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +119,22 @@ def book(report: Report, known: Known | None, now_ms: int) -> Booking:
     return Booking(Known(report.sequence, at_ms, total), total.since(before), outcome)
 
 
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """What a transaction of the ledger has made durable."""
+
+    reports: Sequence[Report]
+    """Also those that changed nothing."""
+    known: Mapping[tuple[int, int], Known]
+    additions: Sequence[Addition]
+    owners: Mapping[int, Owner]
+    """The organisations of the tenants that something was added to."""
+
+
+def _nobody_listens(_batch: Booked) -> None:
+    pass
+
+
 @dataclass(slots=True)
 class _Batch:
     """What one transaction writes."""
@@ -145,9 +167,16 @@ class _Batch:
 class Ledger:
     """The tables `usage_pods`, `usage_entries` and, of pods, `usage_rollups`."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        on_booked: Callable[[Booked], None] = _nobody_listens,
+    ) -> None:
+        """`on_booked` hears of every batch before anything else is written."""
         self._database = database
         self._clock = clock
+        self._on_booked = on_booked
         self._waiting: deque[tuple[Report, asyncio.Future[int]]] = deque()
         self._writing: asyncio.Task[None] | None = None
 
@@ -196,7 +225,8 @@ class Ledger:
                 if key in batch.changed
             ]
             await connection.executemany(_KNOW, rows)
-            await rollups.add(connection, batch.additions)
+            owners = await rollups.add(connection, batch.additions)
+        self._on_booked(Booked(reports, known, batch.additions, owners))
         for outcome in batch.outcomes:
             USAGE_REPORTS.labels(outcome).inc()
         return known

@@ -241,3 +241,24 @@ SPEND_ROUND_SECONDS = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
     registry=REGISTRY,
 )
+
+INVOICES = Counter(
+    "dormouse_control_invoices_total",
+    "Months of organisations that were over, by what became of them: `closed` (an invoice), `empty`"
+    " (nothing to invoice), `contradicted` (the sums do not add up; tried again), `failed`.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+
+INVOICES_DUE = Gauge(
+    "dormouse_control_invoices_due",
+    "Organisations with a month that is over and settled and not closed, at the last look.",
+    registry=REGISTRY,
+)
+
+INVOICE_SECONDS = Histogram(
+    "dormouse_control_invoice_close_seconds",
+    "How long it took to close a month of an organisation.",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+    registry=REGISTRY,
+)

@@ -20,11 +20,12 @@ from control.database import Database, Row
 from control.months import UTC_CALENDAR, Calendar, border_range
 from control.periods import Span, start_of
 
-_COLUMNS = (*AMOUNT_NAMES, "storage_kib_seconds")
+COLUMNS = (*AMOUNT_NAMES, "storage_kib_seconds")
+"""Of a sum, in the table's order."""
 _ADD = (
-    f"INSERT INTO usage_rollups (tenant_id, span, start, {', '.join(_COLUMNS)})"
-    f" VALUES ({', '.join('?' * (3 + len(_COLUMNS)))}) ON CONFLICT DO UPDATE SET "
-    + ", ".join(f"{name} = {name} + excluded.{name}" for name in _COLUMNS)
+    f"INSERT INTO usage_rollups (tenant_id, span, start, {', '.join(COLUMNS)})"
+    f" VALUES ({', '.join('?' * (3 + len(COLUMNS)))}) ON CONFLICT DO UPDATE SET "
+    + ", ".join(f"{name} = {name} + excluded.{name}" for name in COLUMNS)
 )
 
 EVERYONE = 0
@@ -48,8 +49,25 @@ class Used:
             self.amounts + other.amounts, self.storage_kib_seconds + other.storage_kib_seconds
         )
 
+    def __sub__(self, before: "Used") -> "Used":
+        """What came to `before`, of sums that only grow."""
+        return Used(
+            self.amounts.since(before.amounts),
+            max(self.storage_kib_seconds - before.storage_kib_seconds, 0),
+        )
+
     def __bool__(self) -> bool:
         return bool(self.amounts) or bool(self.storage_kib_seconds)
+
+    @classmethod
+    def from_row(cls, row: Row) -> "Used":
+        """From the columns of a sum, in their order."""
+        return cls(Amounts.from_row(row[:-1]), row[-1])
+
+    @property
+    def row(self) -> tuple[int, ...]:
+        """The columns of a sum, in their order."""
+        return (*self.amounts.row, self.storage_kib_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +83,9 @@ async def add(
     connection: aiosqlite.Connection,
     additions: Sequence[Addition],
     spans: Iterable[Span] = tuple(Span),
-) -> None:
-    """Add to the sums, inside the transaction that is open on `connection`."""
+) -> "dict[int, Owner]":
+    """Add to the sums, inside the transaction that is open on `connection`. Returns the tenants'
+    organisations."""
     sums: dict[tuple[int, Span, int], Used] = {}
     spans = tuple(spans)
     owners = await owners_of(connection, {each.tenant_id for each in additions})
@@ -78,8 +97,9 @@ async def add(
             start, everyone = start_of(span, each.second, calendar), start_of(span, each.second)
             for key in ((EVERYONE, span, everyone), *((account, span, start) for account in own)):
                 sums[key] = sums[key] + each.used if key in sums else each.used
-    rows = [(*key, *used.amounts.row, used.storage_kib_seconds) for key, used in sums.items()]
+    rows = [(*key, *used.row) for key, used in sums.items()]
     await connection.executemany(_ADD, rows)
+    return owners
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +132,11 @@ async def read(
     """The sums of the periods that begin from `start` to before `end`, by their beginning. Periods
     without use are left out."""
     rows = await database.read(
-        f"SELECT start, {', '.join(_COLUMNS)} FROM usage_rollups"
+        f"SELECT start, {', '.join(COLUMNS)} FROM usage_rollups"
         " WHERE tenant_id = ? AND span = ? AND start >= ? AND start < ? ORDER BY start",
         (tenant_id, span, start, end),
     )
-    return {row[0]: _used(row[1:]) for row in rows}
+    return {row[0]: Used.from_row(row[1:]) for row in rows}
 
 
 async def users(
@@ -152,7 +172,3 @@ async def count_users(database: Database, month: int, organisation: int) -> int:
         (Span.MONTH, *border_range(month), organisation),
     )
     return int(row[0]) if row is not None else 0
-
-
-def _used(row: Row) -> Used:
-    return Used(Amounts.from_row(row[:-1]), row[-1])

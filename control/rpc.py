@@ -1,5 +1,6 @@
 """The internal gRPC service of proto/control.proto."""
 
+import sqlite3
 from collections.abc import AsyncIterator
 from typing import Any, NoReturn
 
@@ -9,10 +10,11 @@ import grpc.aio
 from control.amounts import AMOUNT_NAMES, Amounts
 from control.authority import Authority, AuthorityError
 from control.current import ASKED_MAX, current_tenants
-from control.ledger import AMOUNT_MAX, Ledger, LedgerBusy, Report
+from control.ledger import AMOUNT_MAX, Ledger, LedgerBusy, Report, pod_key
 from control.messages import settings_message, tenant_message
 from control.metrics import PODS_ISSUED
 from control.registry import Registry
+from control.spending.service import Cut, Spending, StreamCut
 from control.watchers import Refusal, Watchers, WatchRefused
 from dormouse.base.ids import TENANT_ID_MAX, TenantId
 from dormouse.base.rpc import Access
@@ -27,11 +29,18 @@ ACCESS = {
     f"{_SERVICE}/IssuePod": Access(frozenset({Role.AUTOSCALER})),
     f"{_SERVICE}/ReportUsage": Access(frozenset({Role.AUTOSCALER}), tenant_field="tenant_id"),
     f"{_SERVICE}/WatchTenants": Access(frozenset({Role.PROXY, Role.AUTOSCALER})),
+    f"{_SERVICE}/WatchSpending": Access(tenant_field="tenant_id"),
 }
 _REFUSALS = {
     Refusal.TOO_MANY: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Refusal.TOO_SLOW: grpc.StatusCode.UNAVAILABLE,
     Refusal.CLOSING: grpc.StatusCode.UNAVAILABLE,
+}
+
+_CUTS = {
+    Cut.TOO_MANY: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Cut.REPLACED: grpc.StatusCode.ABORTED,
+    Cut.CLOSING: grpc.StatusCode.UNAVAILABLE,
 }
 
 _Context = Any
@@ -47,12 +56,14 @@ class ControlService(control_pb2_grpc.ControlServicer):
         ledger: Ledger,
         authority: Authority,
         watchers: Watchers,
+        spending: Spending,
         pod_certificate_days: int,
     ) -> None:
         self._registry = registry
         self._ledger = ledger
         self._authority = authority
         self._watchers = watchers
+        self._spending = spending
         self._pod_certificate_days = pod_certificate_days
 
     async def ResolveTenant(  # noqa: N802 - the contract's name
@@ -79,6 +90,12 @@ class ControlService(control_pb2_grpc.ControlServicer):
             )
         except AuthorityError as error:
             await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        spending = None
+        if request.pod_id:
+            try:
+                spending = await self._spending.first_leave(pod_key(tenant.id, request.pod_id))
+            except sqlite3.Error as error:
+                await _abort(context, grpc.StatusCode.UNAVAILABLE, f"the registry: {error}")
         PODS_ISSUED.inc()
         return control_pb2.IssuePodReply(
             certificate=certificate,
@@ -88,6 +105,7 @@ class ControlService(control_pb2_grpc.ControlServicer):
             database=tenant.database,
             settings=settings_message(tenant.settings),
             session_key=self._registry.session_key_of(tenant),
+            spending=spending,
         )
 
     async def ReportUsage(  # noqa: N802
@@ -104,6 +122,7 @@ class ControlService(control_pb2_grpc.ControlServicer):
             sequence=request.sequence,
             at_ms=request.at_unix_ms,
             total=Amounts(*amounts),
+            leave=request.leave,
         )
         try:
             return control_pb2.UsageAck(sequence=await self._ledger.add(report))
@@ -124,6 +143,18 @@ class ControlService(control_pb2_grpc.ControlServicer):
                 yield change
         except WatchRefused as refused:
             await _abort(context, _REFUSALS[refused.refusal], str(refused))
+
+    async def WatchSpending(  # noqa: N802
+        self, request: control_pb2.WatchSpendingRequest, context: _Context
+    ) -> AsyncIterator[control_pb2.SpendLeave]:
+        """See proto/control.proto."""
+        if not 0 < request.tenant_id <= TENANT_ID_MAX or not request.pod_id:
+            await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, "no such pod")
+        try:
+            async for leave in self._spending.watch(pod_key(request.tenant_id, request.pod_id)):
+                yield leave
+        except StreamCut as error:
+            await _abort(context, _CUTS[error.cut], str(error))
 
 
 def _tenant_id(number: int) -> TenantId:

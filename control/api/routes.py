@@ -4,7 +4,12 @@ from http import HTTPStatus
 
 from fastapi import APIRouter, Depends
 
-from control.api.actions import add_action_routes, add_delete_route, add_login_routes
+from control.api.actions import (
+    add_action_routes,
+    add_delete_route,
+    add_login_routes,
+    add_wake_route,
+)
 from control.api.authorise import Authoriser
 from control.api.events import add_event_route
 from control.api.history import add_audit_route, add_operation_routes
@@ -19,6 +24,7 @@ from control.api.organisations import (
 from control.api.problems import documented
 from control.api.route import OnceRoute
 from control.api.settings import add_settings_routes
+from control.api.spending import add_organisation_spend_limit_routes, add_spend_limit_routes
 from control.api.tenants import add_create_route, add_list_route, add_tenant_routes
 from control.api.usage import add_usage_routes
 from control.api.webhooks import (
@@ -29,6 +35,7 @@ from control.api.webhooks import (
 from control.buckets import Allowance, Buckets
 from control.config import ControlSettings
 from control.services import Services, Stores
+from control.spending.service import Spending
 from control.status import StatusFile
 from control.urls import Endpoint
 from control.usage import UsageReader
@@ -56,6 +63,7 @@ def make_router(
     status_file: StatusFile,
     clock: Clock,
     usage: UsageReader,
+    spending: Spending,
 ) -> APIRouter:
     """The routes, over what they need."""
     stores, tenants = services.stores, services.tenants
@@ -76,6 +84,7 @@ def make_router(
     add_tenant_routes(router, tenants, endpoint)
     add_delete_route(router, services.deletion)
     add_action_routes(router, tenants=tenants, deletion=services.deletion, endpoint=endpoint)
+    add_wake_route(router, tenants, endpoint)
     add_login_routes(router, tenants, endpoint)
     add_settings_routes(router, tenants)
     add_explain_route(router, tenants, endpoint)
@@ -97,6 +106,10 @@ def make_router(
     _add_webhooks(router, stores, url_policy(settings))
     add_live_route(router, tenants=tenants, registry=stores.registry, clock=clock)
     add_usage_routes(router, usage=usage, registry=stores.registry)
+    add_spend_limit_routes(router, spending=spending, registry=stores.registry)
+    add_organisation_spend_limit_routes(
+        router, spending=spending, organisations=stores.organisations
+    )
     _add_status_route(router, services, status_file)
     return router
 

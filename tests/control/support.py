@@ -20,6 +20,7 @@ from control.pictures import ASLEEP, UNKNOWN, Awake, Decision, Picture, WarmPool
 from control.prices import PriceBook
 from control.registry import Registry
 from control.services import Services, Stores
+from control.spending.service import Spending
 from control.status import StatusFile
 from control.storage_sampling import StorageLevels
 from control.urls import Endpoint
@@ -68,6 +69,10 @@ class FakePeers(Peers):
     ) -> tuple[Picture, list[Decision]]:
         self._ask("explain", tenant)
         return self.known.get(tenant, ASLEEP), self.decisions[:decisions_max]
+
+    async def wake(self, tenant: TenantId) -> None:
+        self._ask("wake", tenant)
+        self.known[tenant] = Picture("running", 1, 0, "just woken")
 
     async def suspend(self, tenant: TenantId) -> None:
         self._ask("suspend", tenant)
@@ -171,13 +176,15 @@ async def rig_at(
         async def is_ready() -> bool:
             return True
 
+        usage = UsageReader(database, levels, book or PriceBook(), clock)
         router = make_router(
             services=services,
             settings=settings,
             endpoint=ENDPOINT,
             status_file=StatusFile(folder / "status.json"),
             clock=clock,
-            usage=UsageReader(database, levels, book or PriceBook(), clock),
+            usage=usage,
+            spending=Spending.over(stores, usage, clock),
         )
         app = make_app(settings, router=router, stores=stores, clock=clock, is_ready=is_ready)
         yield Rig(app, services)

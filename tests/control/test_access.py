@@ -83,7 +83,7 @@ def test_every_cell_holds(tmp_path: Path, endpoint: str) -> None:
         async with rig.client() as admin:
             key = (await admin.post("/v1/keys", json=body)).json()["key"]
         method = endpoint.partition(" ")[0]
-        json = {"POST /v1/keys": body}.get(endpoint, {}) if method in ("POST", "PATCH") else None
+        json = {"POST /v1/keys": body}.get(endpoint, {}) if method in ("POST", "PATCH", "PUT") else None
         if endpoint in ("POST /v1/tenants", "POST /v1/organisations"):
             json = {"name": f"new-{cell}"}
         if endpoint == "POST /v1/webhooks":

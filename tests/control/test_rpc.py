@@ -17,9 +17,13 @@ from control.authority import Authority
 from control.current import ASKED_MAX
 from control.database import open_database
 from control.ledger import Ledger
+from control.prices import PriceBook
 from control.registry import Draft, Registry
 from control.rpc import ACCESS, ControlService
 from control.services import Stores
+from control.spending.service import Spending
+from control.storage_sampling import StorageLevels
+from control.usage import UsageReader
 from control.watchers import Watchers
 from dormouse.base import rpc
 from dormouse.base.clock import SystemClock
@@ -38,6 +42,7 @@ class _Service:
     folder: Path
     port: int
     watchers: Watchers
+    spending: Spending
 
     @asynccontextmanager
     async def as_(self, who: Role | TenantId) -> AsyncIterator["control_pb2_grpc.ControlAsyncStub"]:
@@ -73,15 +78,20 @@ def _with_service(folder: Path, body: Callable[[_Service], Awaitable[None]]) -> 
         authority = Authority.open(folder / "authority", clock)
         authority.ensure_role(folder, Role.CONTROL)
         async with open_database(folder / "registry.sqlite") as database:
-            registry = Stores.over(database, clock).registry
+            stores = Stores.over(database, clock)
+            registry = stores.registry
             watchers = Watchers()
+            usage = UsageReader(database, StorageLevels(database, clock), PriceBook(), clock)
+            spending = Spending.over(stores, usage, clock)
+            await spending.start()
             server = rpc.make_server(ACCESS)
             control_pb2_grpc.add_ControlServicer_to_server(
                 ControlService(
                     registry=registry,
-                    ledger=Ledger(database, clock),
+                    ledger=Ledger(database, clock, spending.booked),
                     authority=authority,
                     watchers=watchers,
+                    spending=spending,
                     pod_certificate_days=7,
                 ),
                 server,
@@ -90,7 +100,8 @@ def _with_service(folder: Path, body: Callable[[_Service], Awaitable[None]]) -> 
             port = server.add_secure_port("127.0.0.1:0", credentials.for_grpc_server())
             await server.start()
             try:
-                await body(_Service(registry, authority, folder, port, watchers))
+                async with spending.working():
+                    await body(_Service(registry, authority, folder, port, watchers, spending))
             finally:
                 await server.stop(None)
 
@@ -235,11 +246,14 @@ def test_everybody_else_is_refused(tmp_path: Path, who: Role | TenantId) -> None
             issue = await _code(stub.IssuePod(control_pb2.IssuePodRequest()))
             report = await _code(stub.ReportUsage(control_pb2.UsageReport(tenant_id=2)))
             watch = await _code(stub.WatchTenants(_WATCH).read())
+            spend = control_pb2.WatchSpendingRequest(tenant_id=2, pod_id=1)
+            listen = await _code(stub.WatchSpending(spend).read())
         denied = grpc.StatusCode.PERMISSION_DENIED
         assert (resolve is not denied) == (who in (Role.PROXY, Role.AUTOSCALER))
         assert (issue is not denied) == (who is Role.AUTOSCALER)
         assert (report is not denied) == (who is Role.AUTOSCALER)
         assert (watch is not denied) == (who in (Role.PROXY, Role.AUTOSCALER))
+        assert listen is denied, "a pod of tenant 2 alone"
 
     _with_service(tmp_path, body)
 
