@@ -34,6 +34,9 @@ _CLOCK_SKEW = timedelta(minutes=5)
 SQL_NAME = "sql"
 """File name, and no role's name, of the certificate that clients see."""
 
+API_NAME = "api"
+"""Likewise, of the HTTP API's."""
+
 
 class AuthorityError(Exception):
     """The authority's files are incomplete, or a key was handed in that it does not certify."""
@@ -97,6 +100,11 @@ class Authority:
         """Make or renew the certificate that clients see, for these host names and addresses."""
         subject = _Subject(SQL_NAME, tuple(names), tuple(addresses), client=False)
         self._ensure(folder, SQL_NAME, subject)
+
+    def ensure_api(self, folder: Path, names: Iterable[str], addresses: Iterable[str]) -> None:
+        """Make or renew the certificate that clients of the HTTP API see, likewise."""
+        subject = _Subject(API_NAME, tuple(names), tuple(addresses), client=False)
+        self._ensure(folder, API_NAME, subject)
 
     def issue_pod(self, tenant: TenantId, public_key: bytes, *, days: int) -> bytes:
         """A certificate (PEM) of `tenant` for the P-256 key in `public_key` (DER).

@@ -69,6 +69,40 @@ class ControlSettings:
     price_book: Path | None = None
     """A JSON file with the versions of the prices (docs/usage.md). None: the built-in prices."""
 
+    invoice_settle_hours: float = 24.0
+    """How long after its end a month is closed; reports that come later go to the next invoice."""
+
+    invoice_check_seconds: float = 300.0
+    """Between two looks for months that are to be closed; the first is as long after the start."""
+
+    invoice_number_prefix: str = ""
+    """Before the number of each invoice; numbers have no gap."""
+
+    invoice_payment_days: int = 30
+    """From an invoice's date to the day it is due."""
+
+    invoice_font: Path | None = None
+    """A TrueType font that invoices are printed in, with all their text. None: the viewer's fonts,
+    for Latin letters, Japanese, Chinese and Korean."""
+
+    seller_name: str = ""
+    """Who sends the invoices."""
+
+    seller_address: str = ""
+    """Of the seller; lines of text."""
+
+    seller_tax_id: str = ""
+    """As it is to be printed, with its name: `Registration number T1234567890123`."""
+
+    seller_note: str = ""
+    """Lines of text on every invoice: how to pay."""
+
+    tax_label: str = "Tax"
+    """What the tax is called on invoices."""
+
+    tax_percent: str = "0"
+    """A decimal number; on the net amount of each invoice."""
+
     storage_sample_seconds: float = 60.0
     """Between two samples of what tenants store."""
 
