@@ -54,7 +54,7 @@ _PROXY = Access(roles=frozenset({Role.PROXY}))
 _PLANE = Access(roles=frozenset({Role.CONTROL, Role.OPERATOR}))
 _SERVICE = "/dormouse.autoscaler.v1.Autoscaler"
 ACCESS = {
-    f"{_SERVICE}/Wake": _PROXY,
+    f"{_SERVICE}/Wake": Access(roles=frozenset({Role.PROXY, Role.CONTROL})),
     f"{_SERVICE}/WatchPods": _PROXY,
     f"{_SERVICE}/ReportSessions": _PROXY,
     f"{_SERVICE}/Suspend": _PLANE,

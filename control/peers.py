@@ -19,6 +19,8 @@ from dormouse.base.errors import Unavailable
 from dormouse.base.ids import TenantId
 from proto import autoscaler_pb2, autoscaler_pb2_grpc, kv_pb2, kv_pb2_grpc
 
+_PROTOCOL_VERSION = 1
+_WAKE_SECONDS = 30.0
 _SUSPEND_SECONDS = 20.0
 _SET_OWNER_SECONDS = 12.0
 _DROP_SECONDS = 60.0
@@ -78,6 +80,14 @@ class Peers:
             raise Unavailable(_AUTOSCALER_AWAY) from error
         decisions = [read_decision(each) for each in reply.decisions[:decisions_max]]
         return read_picture(reply.picture), decisions
+
+    async def wake(self, tenant: TenantId) -> None:
+        """Wake the tenant; a pod of it takes sessions on return. Raises Unavailable."""
+        request = autoscaler_pb2.WakeRequest(protocol_version=_PROTOCOL_VERSION, tenant_id=tenant)
+        try:
+            await self._autoscaler.Wake(request, timeout=_WAKE_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            raise Unavailable("no pod could be had in time") from error
 
     async def suspend(self, tenant: TenantId) -> None:
         """Put the tenant to sleep; no pod of it is left on return. Raises Unavailable."""

@@ -119,6 +119,9 @@ class Filter:
     """Which tenants are meant; None and empty: no matter."""
 
     name: str | None = None
+    search: str | None = None
+    """A part of the name, or the id, or `<name>-<id>` as in addresses."""
+
     organisation: OrganisationId | None = None
     tenant: TenantId | None = None
     labels: Sequence[tuple[str, str | None]] = ()
@@ -431,6 +434,9 @@ def _condition(where: Filter) -> tuple[str, list[Any]]:
         terms = [("deleted_ns IS NOT NULL AND purged_ns IS NULL", [])]
     if where.name is not None:
         terms.append(("name = ?", [where.name]))
+    if where.search is not None:
+        found = "(instr(name, ?) > 0 OR CAST(id AS TEXT) = ? OR name || '-' || id = ?)"
+        terms.append((found, [where.search] * 3))
     if where.organisation is not None:
         terms.append(("organisation_id = ?", [where.organisation]))
     if where.tenant is not None:

@@ -207,6 +207,12 @@ class Tenants:
         names = await self._registry.names(list(awake.pictures))
         return summarise(awake, names, sort=sort, limit=limit)
 
+    async def wake(self, tenant_id: TenantId) -> Described:
+        """Wake a tenant as a connection would. Raises NoSuchTenant and errors.Unavailable."""
+        await self.registered(tenant_id)
+        await self._peers.wake(tenant_id)
+        return await self.get(tenant_id)
+
     async def suspend(self, tenant_id: TenantId) -> tuple[Described, Operation]:
         """Put a tenant to sleep at once. Raises NoSuchTenant and errors.Unavailable."""
         tenant = await self.registered(tenant_id)

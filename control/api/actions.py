@@ -131,6 +131,22 @@ def add_action_routes(
         return tenant_view(described, endpoint)
 
 
+def add_wake_route(router: APIRouter, tenants: Tenants, endpoint: Endpoint) -> None:
+    """Waking."""
+
+    @router.post(
+        "/tenants/{id}/wake",
+        tags=["tenants"],
+        responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE),
+    )
+    async def wake_tenant(id: str) -> TenantView:  # noqa: A002
+        """Wake a tenant before its first client does. It sleeps again after its idle timeout."""
+        try:
+            return tenant_view(await tenants.wake(parse_tenant_id(id)), endpoint)
+        except NoSuchTenant:
+            raise no_tenant(id) from None
+
+
 def add_login_routes(router: APIRouter, tenants: Tenants, endpoint: Endpoint) -> None:
     """A new password, and how to name the tenant to a client."""
 

@@ -38,6 +38,10 @@ from dormouse.base.ids import TENANT_ID_MAX
 
 _Organisation = Annotated[int | None, Query(ge=1, le=TENANT_ID_MAX)]
 _Name = Annotated[str | None, Query(description="Only the tenant of this name.")]
+_Search = Annotated[
+    str | None,
+    Query(min_length=1, max_length=64, description="A part of the name, or the id."),
+]
 _State = Annotated[StateFilter | None, Query(description="`deleted`: those to be restored.")]
 _Label = Annotated[
     list[str],
@@ -92,6 +96,7 @@ def add_list_route(router: APIRouter, tenants: Tenants, endpoint: Endpoint) -> N
     @router.get("/tenants", tags=["tenants"], responses=documented(HTTPStatus.SERVICE_UNAVAILABLE))
     async def list_tenants(
         name: _Name = None,
+        search: _Search = None,
         organisation: _Organisation = None,
         state: _State = None,
         label: _Label = [],  # noqa: B006 - FastAPI copies it
@@ -105,6 +110,7 @@ def add_list_route(router: APIRouter, tenants: Tenants, endpoint: Endpoint) -> N
         if organisation is None or mine.organisation in (None, organisation):
             where = Filter(
                 name=name,
+                search=search.lower() if search is not None else None,
                 organisation=OrganisationId(organisation) if organisation else mine.organisation,
                 tenant=mine.tenant,
                 labels=[parse_filter(each) for each in label],

@@ -189,10 +189,11 @@ def test_a_wake_without_a_pod_ends_in_time() -> None:
     asyncio.run(body())
 
 
-def test_only_proxies_wake_and_only_the_plane_suspends() -> None:
+def test_no_pod_wakes_and_only_the_plane_suspends() -> None:
     async def body() -> None:
         async with autoscaler() as harness:
-            for role in (Role.CONTROL, Role.POD, Role.STORAGE):
+            assert (await harness.stub(Role.CONTROL).Wake(wake(2))).pods
+            for role in (Role.POD, Role.STORAGE):
                 with pytest.raises(grpc.aio.AioRpcError) as caught:
                     await harness.stub(role).Wake(wake(1))
                 assert caught.value.code() == grpc.StatusCode.PERMISSION_DENIED

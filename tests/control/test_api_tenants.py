@@ -178,3 +178,20 @@ def test_a_new_password_and_every_url(tmp_path: Path) -> None:
         assert f"//owner@localhost:5433/{address}.shop?" in urls["database"]
 
     _run(tmp_path, body)
+
+
+def test_a_tenant_is_woken_and_searched_for(tmp_path: Path) -> None:
+    async def body(
+        _rig: Rig, client: httpx.AsyncClient, peers: FakePeers, _clock: ManualClock
+    ) -> None:
+        tenant, other = await _create(client, "shop"), await _create(client, "work-shop")
+        woken = await client.post(f"/v1/tenants/{tenant['id']}/wake")
+        assert (woken.status_code, woken.json()["state"]) == (200, "running")
+        assert peers.asked == [("wake", tenant["id"])]
+        _check(await client.post("/v1/tenants/99/wake"), 404, "tenant_not_found")
+        assert await _ids(client, "search=SHOP") == [tenant["id"], other["id"]]
+        assert await _ids(client, f"search=shop-{tenant['id']}") == [tenant["id"]]
+        peers.away = True
+        _check(await client.post(f"/v1/tenants/{tenant['id']}/wake"), 503, "unavailable")
+
+    _run(tmp_path, body)

@@ -65,6 +65,24 @@ def test_names_are_unique_among_the_living(tmp_path: Path) -> None:
     asyncio.run(body())
 
 
+def test_searching_finds_parts_of_names_and_ids(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with registry_at(tmp_path) as registry:
+            shop, shop2, other = [await _add(registry, name) for name in ("shop", "my-shop2", "b")]
+
+            async def search(text: str) -> list[int]:
+                found = await registry.page(after=0, limit=10, where=Filter(search=text))
+                return [each.id for each in found]
+
+            assert await search("shop") == [shop.id, shop2.id]
+            assert await search("y-sh") == [shop2.id]
+            assert await search(f"shop-{shop.id}") == [shop.id]
+            assert await search(str(other.id)) == [other.id]
+            assert await search("%") == []
+
+    asyncio.run(body())
+
+
 def test_many_at_once_get_one_name_once(tmp_path: Path) -> None:
     async def body() -> None:
         async with registry_at(tmp_path) as registry:
