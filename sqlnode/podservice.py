@@ -318,8 +318,9 @@ class PodService(PodServicer):
         metering, self._metering = self._metering, None
         if metering is not None:
             await metering.close(self._settings.report_seconds)
-        if self._statements is not None:
-            await self._statements.close(self._settings.statement_report_seconds)
+        statements, self._statements = self._statements, None
+        if statements is not None:
+            await statements.close(self._settings.statement_report_seconds)
         if self._control is not None:
             await self._control.close(None)
 

@@ -201,6 +201,7 @@ class _Control(ControlServicer):
         return UsageAck(sequence=request.sequence)
 
     ResolveTenant = IssuePod = WatchTenants = ReportUsage  # type: ignore[assignment]
+    WatchSpending = ReportStatements = ReportUsage  # type: ignore[assignment]
 
 
 def test_a_pod_tells_control_all_of_it_before_it_ends() -> None:

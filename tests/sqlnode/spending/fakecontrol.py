@@ -143,7 +143,7 @@ class LimitedPod:
     async def until(self, condition: Callable[[], object]) -> None:
         """Wait until something is so."""
         async with asyncio.timeout(20):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 - what is waited for tells nobody
                 await asyncio.sleep(0.002)
 
 
