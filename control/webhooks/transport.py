@@ -9,10 +9,10 @@ after `ATTEMPT_SECONDS`.
 """
 
 import asyncio
+import contextlib
 import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,9 @@ _log = logging.getLogger(__name__)
 
 ATTEMPT_SECONDS = 15.0
 _CONNECT_SECONDS = 5.0
-_READ_SECONDS = 10.0
+_SILENCE_SECONDS = 10.0
 _BODY_BYTES_MAX = 4096
+_SKIM_SECONDS = 1.0
 _KEPT_CONNECTIONS = 8
 _KEPT_SECONDS = 30.0
 _ADDRESSES_MAX = 2
@@ -103,9 +104,15 @@ class Transport:
         try:
             async with asyncio.timeout(ATTEMPT_SECONDS):
                 return await self._post(url, headers, body)
-        except (TimeoutError, httpcore.TimeoutException) as error:
-            text = str(error) or f"it did not answer within {ATTEMPT_SECONDS:.0f} seconds"
-            return Outcome(kind="timeout", error=_short(text))
+        except httpcore.ConnectTimeout as error:
+            text = str(error) or f"no connection within {_CONNECT_SECONDS:.0f} seconds"
+            return Outcome(kind="timeout", error=text)
+        except (httpcore.ReadTimeout, httpcore.WriteTimeout):
+            text = f"it fell silent for {_SILENCE_SECONDS:.0f} seconds"
+            return Outcome(kind="timeout", error=text)
+        except (TimeoutError, httpcore.TimeoutException):
+            text = f"no answer within {ATTEMPT_SECONDS:.0f} seconds"
+            return Outcome(kind="timeout", error=text)
         except NotAllowed:
             text = "its name leads to an address that this gateway does not send to"
             return Outcome(kind="not_allowed", error=text)
@@ -122,8 +129,8 @@ class Transport:
         host = str(origin).partition("://")[2]
         timeouts = {
             "connect": _CONNECT_SECONDS,
-            "read": _READ_SECONDS,
-            "write": _READ_SECONDS,
+            "read": _SILENCE_SECONDS,
+            "write": _SILENCE_SECONDS,
             "pool": ATTEMPT_SECONDS,
         }
         async with self._pool.stream(
@@ -137,7 +144,7 @@ class Transport:
             return _answered(response)
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def open_transport(
     policy: AddressPolicy,
     clock: Clock,
@@ -161,12 +168,17 @@ async def open_transport(
 
 
 async def _skim(response: httpcore.Response) -> None:
-    """Read a short body, so that the connection can be used again; of a long one the beginning."""
+    """Read a short body, so that the connection can be used again; of a long one the beginning.
+
+    The status has decided already, so it does not matter how this ends.
+    """
     length = 0
-    async for chunk in response.aiter_stream():
-        length += len(chunk)
-        if length > _BODY_BYTES_MAX:
-            return
+    with contextlib.suppress(TimeoutError, httpcore.NetworkError, httpcore.ProtocolError):
+        async with asyncio.timeout(_SKIM_SECONDS):
+            async for chunk in response.aiter_stream():
+                length += len(chunk)
+                if length > _BODY_BYTES_MAX:
+                    return
 
 
 def _answered(response: httpcore.Response) -> Outcome:
@@ -174,7 +186,8 @@ def _answered(response: httpcore.Response) -> Outcome:
     if 200 <= status < 300:
         return Outcome(kind="delivered", status=status)
     what = "it redirects, which is not followed" if 300 <= status < 400 else "it answered"
-    retry_after = dict(response.headers).get(b"retry-after", b"")
+    named = (value for name, value in response.headers if name.lower() == b"retry-after")
+    retry_after = next(named, b"")
     seconds = float(retry_after) if retry_after.isdigit() and len(retry_after) < 10 else 0.0
     return Outcome(
         kind="refused",
