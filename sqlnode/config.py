@@ -52,6 +52,8 @@ class PodSettings:
     """How long open calls may finish when the pod ends."""
     report_seconds: float = 4.0
     """How long a pod that ends tries to tell control what was used of it."""
+    statement_report_seconds: float = 1.0
+    """Likewise what its statements cost: no bill hangs on that."""
     storage_seconds: float = 1.5
     """How long a stamp waits for storage to answer; then the pod is unstamped as before."""
     limits: PodLimits = field(default_factory=PodLimits)

@@ -27,12 +27,13 @@ UNCHECKED_TEXT_CHARS_MAX = 4 << 10
 TOKENS_WITHOUT_COMMA_MAX = 16_000
 """A level of nesting takes two tokens, and 10,000 levels fit the stack."""
 
-_TOKENS = re.compile(
+TOKENS = re.compile(
     r"""(?P<opaque>\$(?P<tag>\w*)\$.*?\$(?P=tag)\$|[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'
     |"[^"]*"|--[^\n]*|/\*.*?\*/|\s+)|(?P<open>[(\[])|(?P<close>[)\]])|(?P<comma>[,;])
     |\w+|.""",
     re.DOTALL | re.VERBOSE,
 )
+"""What a text falls into, white space and comments included, when nobody must understand it."""
 
 _SQLSTATES = (
     ("invalid byte sequence for encoding", "22021"),
@@ -103,7 +104,7 @@ def _refuse_later_numbers(text: str) -> None:
     """Raise SqlError 42601 for 0x1F and 1_000, which only the grammar's later version knows."""
     if _LATER_NUMBER.search(text) is None:
         return
-    for match in _TOKENS.finditer(text):
+    for match in TOKENS.finditer(text):
         token = match[0]
         if match["opaque"] is None and token[0].isdigit() and _LATER_NUMBER.search(token):
             message = f'trailing junk after numeric literal at or near "{token}"'
@@ -125,7 +126,7 @@ def longest_chain(text: str) -> int:
     """
     stack: list[tuple[int, int]] = []
     current = longest = 0
-    for match in _TOKENS.finditer(text):
+    for match in TOKENS.finditer(text):
         kind = match.lastgroup
         if kind is None:
             current += 1

@@ -185,7 +185,7 @@ class SqlServer:
         """The session's life; whatever ends it, its transaction is rolled back."""
         error: DormouseError | None = None
         try:
-            await Backend(session).run()
+            await session.meter.drive(Backend(session).run())
         except (ConnectionClosed, Terminated):
             pass  # the client has gone, which is its right
         except SessionEnded as ended:

@@ -2,7 +2,8 @@
 
 The files under `data/` are written by `python -m sqlnode.builtins.generate` and are never edited:
 COPY's text format under one header line of `name:type OID` fields. `reg*` columns hold OIDs, and
-`proargdefaults` the defaults' SQL text.
+`proargdefaults` the defaults' SQL text. Only `own_proc.tsv` is written by hand: functions that
+PostgreSQL gets from an extension, in the form of pg_proc.
 """
 
 from dataclasses import dataclass

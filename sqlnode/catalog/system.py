@@ -2,7 +2,8 @@
 
 `data/columns.tsv` is written by `sqlnode.catalog.generate` and never edited. Every table of
 pg_catalog and information_schema is there, so that a query over one that Dormouse has nothing for
-finds it, with its columns, empty.
+finds it, with its columns, empty. `data/own_columns.tsv` has those that PostgreSQL gets from an
+extension.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,8 @@ from pathlib import Path
 
 from sqlnode.catalog.descriptors import Column, Table
 
-_COLUMNS = Path(__file__).parent / "data" / "columns.tsv"
+_DATA = Path(__file__).parent / "data"
+_COLUMNS = (_DATA / "columns.tsv", _DATA / "own_columns.tsv")
 
 PG_CATALOG_OID = 11
 TOAST_OID = 99
@@ -26,6 +28,8 @@ FIRST_USER_OID = 16384
 DATABASE_OID = 16383
 """Below what is handed out, so that no table has it."""
 DEFAULT_TABLESPACE_OID = 1663
+STATEMENTS_EXTENSION_OID = 16365
+"""pg_stat_statements, which is always there."""
 
 PG_CLASS, PG_ATTRIBUTE, PG_PROC, PG_TYPE = 1259, 1249, 1255, 1247
 PG_NAMESPACE, PG_CONSTRAINT, PG_AUTHID, PG_DATABASE = 2615, 2606, 1260, 1262
@@ -62,7 +66,11 @@ class SystemRelation:
 @cache
 def relations() -> Mapping[tuple[str, str], SystemRelation]:
     """All system tables and views by (schema, name)."""
-    lines = [line.split("\t") for line in _COLUMNS.read_text(encoding="utf-8").splitlines()]
+    lines = [
+        line.split("\t")
+        for file in _COLUMNS
+        for line in file.read_text(encoding="utf-8").splitlines()
+    ]
     return {
         (schema, name): _relation(schema, name, list(rows))
         for (schema, name), rows in groupby(lines, key=lambda fields: (fields[0], fields[1]))

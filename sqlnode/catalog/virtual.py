@@ -10,7 +10,13 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sqlnode.builtins.facts import facts
-from sqlnode.catalog import information_schema, pg_objects, pg_views, system
+from sqlnode.catalog import (
+    information_schema,
+    pg_objects,
+    pg_views,
+    statement_views,
+    system,
+)
 from sqlnode.catalog.descriptors import Column, Table
 from sqlnode.catalog.makers import Fact, Makers
 from sqlnode.types.array import EMPTY, Array
@@ -24,6 +30,7 @@ if TYPE_CHECKING:
 _MAKERS: Makers = {
     **{("pg_catalog", name): maker for name, maker in pg_objects.MAKERS.items()},
     **{("pg_catalog", name): maker for name, maker in pg_views.MAKERS.items()},
+    **{("pg_catalog", name): maker for name, maker in statement_views.MAKERS.items()},
     **{("information_schema", name): maker for name, maker in information_schema.MAKERS.items()},
 }
 _KEPT = frozenset(

@@ -7,6 +7,7 @@ from sqlnode.ddl.alter_table import alter_table
 from sqlnode.ddl.create_index import create_index
 from sqlnode.ddl.create_table import create_table
 from sqlnode.ddl.drop import drop
+from sqlnode.ddl.extensions import create_extension
 from sqlnode.ddl.maintenance import comment, vacuum
 from sqlnode.ddl.rename import rename
 from sqlnode.ddl.schemas import create_schema
@@ -18,6 +19,7 @@ from sqlnode.tree import Utility
 _HANDLERS: dict[str, Callable[[Execution, Any], Awaitable[str]]] = {
     "AlterTableStmt": alter_table,
     "CommentStmt": comment,
+    "CreateExtensionStmt": create_extension,
     "CreateSchemaStmt": create_schema,
     "CreateStmt": create_table,
     "DropStmt": drop,

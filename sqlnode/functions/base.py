@@ -30,6 +30,8 @@ class FunctionContext(FormatSettings, Protocol):
     backend_pid: int
     catalog: Any
     """A sqlnode.catalog.catalog.Catalog."""
+    statement_costs: Any
+    """What the pod's statements cost, a sqlnode.statements.costs.StatementCosts; None outside one."""
 
     def setting(self, name: str) -> str | None:
         """The value of a session setting, None if there is none."""

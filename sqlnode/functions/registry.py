@@ -164,7 +164,7 @@ def _load_functions() -> None:
     used: set[str] = set()
     table = facts("pg_proc")
     names = [column.name for column in table.columns]
-    for row in table.rows:
+    for row in (*table.rows, *facts("own_proc").rows):
         fact = dict(zip(names, row, strict=True))
         keyed = _key(fact)
         entry = entries.get(keyed)

@@ -108,6 +108,19 @@ def type_of(types: Sequence[int], value: object) -> int:
     return types[0]
 
 
+@FAMILY.function("pg_stat_statements_reset", needs_context=True)
+def reset_statements(context: FunctionContext, user: int, database: int, query: int) -> str:
+    """pg_stat_statements_reset(); 42501. A 0 means all of them, as in PostgreSQL's extension."""
+    catalog, costs = context.catalog, context.statement_costs
+    if catalog.owner and context.current_user != catalog.owner:
+        text = "permission denied for function pg_stat_statements_reset"
+        raise SqlError(sqlstate.INSUFFICIENT_PRIVILEGE, text)
+    role = catalog.role_name(user) if user else None
+    if costs is not None and (role or not user):
+        costs.reset(role, query % (1 << 64) if query else None)
+    return ""
+
+
 # --- types and visibility ----------------------------------------------------------------------
 
 

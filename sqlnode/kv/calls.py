@@ -127,9 +127,10 @@ class Calls:
         if call.is_lock:
             self._locks_in_flight -= 1
         if not reply.HasField("error"):
-            (self.system_usage if call.is_system else self.usage).count(call.request, reply)
-            if call.apart is not None:
-                call.apart.count(call.request, reply)
+            if call.is_system:
+                self.system_usage.count(call.request, reply)
+            else:
+                self.usage.count(call.request, reply, call.apart)
         future = call.future
         if future is None or future.done():
             return

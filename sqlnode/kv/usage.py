@@ -24,18 +24,20 @@ IS_SYSTEM_WORK: ContextVar[bool] = ContextVar("system work", default=False)
 """Whether the calls made now are the system's own."""
 
 COUNTED_APART: ContextVar["KvUsage | None"] = ContextVar("counted apart", default=None)
-"""Where the calls made now are counted once more."""
+"""Where the calls made now are counted once more, unless they are the system's own."""
 
 
 @contextmanager
 def counted_apart() -> "Iterator[KvUsage]":
     """Calls made inside the block, and by tasks it starts, are also counted in what it gives."""
-    usage = KvUsage()
+    usage, around = KvUsage(), COUNTED_APART.get()
     token = COUNTED_APART.set(usage)
     try:
         yield usage
     finally:
         COUNTED_APART.reset(token)
+        if around is not None:
+            around.add(usage)
 
 
 @contextmanager
@@ -64,33 +66,50 @@ class KvUsage:
         self.read_batches = self.read_requests = self.read_bytes = 0
         self.write_batches = self.write_requests = self.write_bytes = 0
 
-    def count(self, request: kv.Request, reply: kv.Reply) -> None:
-        """A request that was carried out."""
+    def add(self, other: "KvUsage") -> None:
+        """Add what is counted in another."""
+        self.read_batches += other.read_batches
+        self.read_requests += other.read_requests
+        self.read_bytes += other.read_bytes
+        self.write_batches += other.write_batches
+        self.write_requests += other.write_requests
+        self.write_bytes += other.write_bytes
+
+    def count(self, request: kv.Request, reply: kv.Reply, also: "KvUsage | None" = None) -> None:
+        """A request that was carried out; counted in `also` as well."""
         match request.WhichOneof("op"):
             case "get":
-                self._read(_items(request.get.keys), _bytes(reply.get.values))
+                self._read(_items(request.get.keys), _bytes(reply.get.values), also)
             case "scan":
-                self._read(1, _bytes(reply.scan.keys) + _bytes(reply.scan.values))
+                self._read(1, _bytes(reply.scan.keys) + _bytes(reply.scan.values), also)
             case "lock":
-                self._read(_items(request.lock.keys), _bytes(reply.lock.values))
+                self._read(_items(request.lock.keys), _bytes(reply.lock.values), also)
             case "stage":
-                self._write(request.stage.writes, 0)
+                writes = request.stage.writes
+                self._write(_items(writes.keys), _size(writes), also)
             case "commit":
-                self._write(request.commit.writes, len(request.commit.retired))
+                writes, ranges = request.commit.writes, len(request.commit.retired)
+                self._write(_items(writes.keys) + ranges, _size(writes), also)
             case "increment":
-                self.write_batches += 1
-                self.write_requests += 1
-                self.write_bytes += len(request.increment.key)
+                self._write(1, len(request.increment.key), also)
 
-    def _read(self, requests: int, size: int) -> None:
+    def _read(self, requests: int, size: int, also: "KvUsage | None") -> None:
         self.read_batches += 1
         self.read_requests += requests
         self.read_bytes += size
+        if also is not None:
+            also._read(requests, size, None)
 
-    def _write(self, writes: kv.Writes, ranges: int) -> None:
+    def _write(self, requests: int, size: int, also: "KvUsage | None") -> None:
         self.write_batches += 1
-        self.write_requests += _items(writes.keys) + ranges
-        self.write_bytes += _bytes(writes.keys) + _bytes(writes.values)
+        self.write_requests += requests
+        self.write_bytes += size
+        if also is not None:
+            also._write(requests, size, None)
+
+
+def _size(writes: kv.Writes) -> int:
+    return _bytes(writes.keys) + _bytes(writes.values)
 
 
 def _items(block: bytes) -> int:

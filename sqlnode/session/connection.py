@@ -179,6 +179,11 @@ class Connection(asyncio.Protocol):
                 self._channel().write(data)
 
     @property
+    def produced_bytes(self) -> int:
+        """Bytes for the client so far, those that wait to be written too."""
+        return self.sent_bytes + self._out_bytes
+
+    @property
     def following(self) -> int:
         """The kind of the message that comes next, 0 if none is here."""
         return self._decoder.following

@@ -54,6 +54,8 @@ class Portal:
     """All its rows were given."""
     position: int = 0
     """Rows given; for a scrolling cursor where it stands: 0 before the first row."""
+    elapsed_ns: int = 0
+    """How long it has run."""
     _batches: AsyncIterator[Batch] | None = None
     _rows: list[Row] = field(default_factory=list)
     _at: int = 0

@@ -200,8 +200,10 @@ def test_what_was_given_up_makes_room_before_its_rows_are_gone() -> None:
             marks = {b"m": b"dropped"}  # the catalog's: more than nothing, and let through
             await one.commit(one.txn(), marks, retired=[given_up])
             anew = dict.fromkeys((b"a", b"b", b"c", b"d"), VALUE)
-            while not await _fits(one, anew):  # until what was given up has been counted
+            fits = await _fits(one, anew)
+            while not fits:  # until what was given up has been counted
                 await asyncio.sleep(0.005)
+                fits = await _fits(one, anew)
             await _refused(_put(one, {b"e": VALUE}))
 
     _running(body)

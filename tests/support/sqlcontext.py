@@ -19,6 +19,7 @@ class StubContext:
     current_database: str = "shop"
     backend_pid: int = 42
     catalog: Any = None
+    statement_costs: Any = None
     settings: dict[str, str] = field(default_factory=dict)
     micros: int = 700_000_000_000_000
 

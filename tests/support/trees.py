@@ -41,6 +41,7 @@ class Context:
     session_user: str = "owner"
     current_database: str = "db"
     backend_pid: int = 1
+    statement_costs: Any = None
     catalog: Any = field(default_factory=Catalog)
 
     def setting(self, name: str) -> str | None:
