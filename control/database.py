@@ -5,9 +5,11 @@ and queue on its lock; reads go through another one, so that no wake waits for s
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import secrets
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -62,13 +64,16 @@ class Database:
     async def transaction(self) -> AsyncIterator[aiosqlite.Connection]:
         """All statements of the block take effect together, or none."""
         async with self._writing:
-            await self._writer.execute("BEGIN IMMEDIATE")
             try:
+                await self._writer.execute("BEGIN IMMEDIATE")
                 yield self._writer
+                await self._writer.execute("COMMIT")
             except BaseException:
-                await self._writer.execute("ROLLBACK")
+                # A task that is cancelled while it waits for BEGIN or COMMIT leaves that to the
+                # writer's thread, which does it all the same; so this comes after it, there.
+                with contextlib.suppress(sqlite3.OperationalError):  # there is nothing to undo
+                    await self._writer.execute("ROLLBACK")
                 raise
-            await self._writer.execute("COMMIT")
 
 
 @asynccontextmanager
