@@ -5,15 +5,18 @@ By the standard library alone: a command that answers at once is worth more than
 
 import json
 import os
+import ssl
 import urllib.error
 import urllib.request
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from email.message import Message
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 from dormouse.cli.folder import CommandError, DataFolder
-from dormouse.cli.login import read_login
+from dormouse.cli.login import ca_file_from_environment, read_login
 
 _TIMEOUT_SECONDS = 30.0
 _PAGE = 500
@@ -27,9 +30,11 @@ class Target:
     key: str
     folder: DataFolder | None
     """Its data folder, where it runs on this machine."""
+    ca_file: Path | None = None
+    """What its certificate is verified with; None: the public authorities."""
 
 
-def find_target(*, data: Path, api: str | None, key: str | None) -> Target:
+def find_target(*, data: Path, api: str | None, key: str | None, ca_file: Path | None) -> Target:
     """The installation that flags and environment name: by URL, or by a local data folder; where
     none runs in that, the one that was logged in to.
 
@@ -37,27 +42,42 @@ def find_target(*, data: Path, api: str | None, key: str | None) -> Target:
     """
     api = api or os.environ.get("DORMOUSE_API")
     key = key or os.environ.get("DORMOUSE_API_KEY")
+    ca_file = ca_file or ca_file_from_environment()
     folder = DataFolder.at(data)
     kept = read_login()
-    if api is not None and not key and kept is not None and kept[0] == api.rstrip("/"):
-        key = kept[1]
     if api is not None:
         if not api.startswith(("http://", "https://")):
             raise CommandError(f"{api!r} is not the URL of an API", hint="it starts with http")
+        if kept is not None and kept.api == api.rstrip("/"):
+            key, ca_file = key or kept.key, ca_file or kept.ca_file
         if not key:
             raise CommandError("an API key is needed", hint="give --api-key or $DORMOUSE_API_KEY")
-        return Target(api.rstrip("/"), key, None)
+        return Target(api.rstrip("/"), key, None, ca_file)
     try:
         document = json.loads(folder.ready.read_bytes())
-        return Target(document["api"], key or document["admin_key"], folder)
+        own = document.get("api_ca_file")
+        ca_file = ca_file or (Path(own) if own is not None else None)
+        return Target(document["api"], key or document["admin_key"], folder, ca_file)
     except (OSError, ValueError, KeyError, TypeError):
         if kept is not None:
-            return Target(kept[0], key or kept[1], None)
+            return Target(kept.api, key or kept.key, None, ca_file or kept.ca_file)
         raise CommandError(
             f"no gateway runs with the data folder {folder.root}",
             hint="start one with `dormouse up`, name another with --data or --api, or log in to one"
             " with `dormouse login`",
         ) from None
+
+
+def tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """Verifies the API by what is in `ca_file` and nothing else: an authority, or the API's own
+    certificate. None: by the public authorities. Raises CommandError."""
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise CommandError(f"{ca_file} holds no certificates: {error}") from None
+    if ca_file is not None:
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
 
 
 class Client:
@@ -67,15 +87,20 @@ class Client:
         self._target = target
         self._timeout_seconds = timeout_seconds
         # No proxy from the environment: the API is here, or named in full.
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+        if target.api.startswith("https://"):
+            handlers.append(urllib.request.HTTPSHandler(context=tls_context(target.ca_file)))
+        self._opener = urllib.request.build_opener(*handlers)
 
-    def create(self, name: str) -> dict[str, Any]:
-        """POST /v1/tenants."""
-        return self._call("POST", "/v1/tenants", {"name": name})
+    def create(self, name: str, **more: Any) -> dict[str, Any]:
+        """POST /v1/tenants; `more` is of its document."""
+        return self._call("POST", "/v1/tenants", {"name": name, **more})
 
-    def tenants(self) -> list[dict[str, Any]]:
-        """All tenants."""
-        return self._pages("/v1/tenants", "tenants")
+    def tenants(
+        self, query: Mapping[str, str | Sequence[str]], *, limit: int | None = None
+    ) -> list[dict[str, Any]]:
+        """The tenants that match, `limit` at most."""
+        return self._pages("/v1/tenants", "tenants", limit=limit, **query)
 
     def named(self, name: str) -> dict[str, Any] | None:
         """The tenant of this name."""
@@ -118,6 +143,24 @@ class Client:
     def rename(self, tenant_id: int, name: str) -> dict[str, Any]:
         """PATCH /v1/tenants/{id}."""
         return self._call("PATCH", f"/v1/tenants/{tenant_id}", {"name": name})
+
+    def label(self, tenant_id: int, changes: Mapping[str, str | None]) -> dict[str, Any]:
+        """PATCH /v1/tenants/{id}: set some labels, take those away that are None; none of it where
+        somebody else has changed the tenant in between."""
+        path = f"/v1/tenants/{tenant_id}"
+        tenant, headers = self._exchange("GET", path)
+        labels = {**tenant["labels"], **changes}
+        left = {name: value for name, value in labels.items() if value is not None}
+        return self._exchange("PATCH", path, {"labels": left}, if_match=headers["ETag"])[0]
+
+    def connection_urls(self, tenant_id: int) -> dict[str, Any]:
+        """GET /v1/tenants/{id}/connection-urls."""
+        return self._call("GET", f"/v1/tenants/{tenant_id}/connection-urls")
+
+    def roles(self, tenant_id: int) -> list[dict[str, Any]]:
+        """GET /v1/tenants/{id}/roles."""
+        found: list[dict[str, Any]] = self._call("GET", f"/v1/tenants/{tenant_id}/roles")["roles"]
+        return found
 
     def restore(self, tenant_id: int, name: str | None) -> dict[str, Any]:
         """POST /v1/tenants/{id}/restore."""
@@ -207,22 +250,47 @@ class Client:
             following = page["next"]
         return {**whole, "next": None}
 
+    def spend_limit(self, path: str) -> tuple[dict[str, Any], str | None]:
+        """The spend limit at a path with how its month stands, and its ETag."""
+        document, headers = self._exchange("GET", path)
+        return document, headers["ETag"]
+
+    def set_spend_limit(
+        self, path: str, limit: dict[str, Any], *, if_match: str | None = None
+    ) -> dict[str, Any]:
+        """Put a spend limit in the place of the one there is, or of this version of it."""
+        return self._exchange("PUT", path, limit, if_match=if_match)[0]
+
     def status(self) -> dict[str, Any]:
         """GET /v1/status."""
         return self._call("GET", "/v1/status")
 
-    def _pages(self, path: str, field: str, **query: str) -> list[dict[str, Any]]:
-        """Everything that is listed there, page by page."""
+    def _pages(
+        self, path: str, field: str, *, limit: int | None = None, **query: str | Sequence[str]
+    ) -> list[dict[str, Any]]:
+        """Everything that is listed there, page by page, `limit` at most."""
         found: list[dict[str, Any]] = []
         after: int | None = 0
-        while after is not None:
-            asked = urlencode({**query, "limit": _PAGE, "after": after})
+        while after is not None and (limit is None or len(found) < limit):
+            wanted = _PAGE if limit is None else min(_PAGE, limit - len(found))
+            asked = urlencode({**query, "limit": wanted, "after": after}, doseq=True)
             page = self._call("GET", f"{path}?{asked}")
             found += page[field]
             after = page["next"]
         return found
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        return self._exchange(method, path, body)[0]
+
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        *,
+        if_match: str | None = None,
+    ) -> tuple[dict[str, Any], Message]:
+        """The document and the headers of the answer."""
         request = urllib.request.Request(
             f"{self._target.api}{path}",
             method=method,
@@ -230,18 +298,25 @@ class Client:
             headers={
                 "Authorization": f"Bearer {self._target.key}",
                 "Content-Type": "application/json",
+                **({"If-Match": if_match} if if_match is not None else {}),
             },
         )
         try:
             with self._opener.open(request, timeout=self._timeout_seconds) as response:
-                text = response.read()
+                text, headers = response.read(), response.headers
             document: dict[str, Any] = json.loads(text) if text else {}
         except urllib.error.HTTPError as error:
             raise CommandError(_detail(error)) from None
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", error)
+            if isinstance(reason, ssl.SSLCertVerificationError):
+                raise CommandError(
+                    f"the certificate of {self._target.api} does not prove what it says: "
+                    f"{reason.verify_message}",
+                    hint="give the gateway's ca.crt with --ca or $DORMOUSE_API_CA",
+                ) from None
             raise CommandError(f"the API at {self._target.api} does not answer: {reason}") from None
-        return document
+        return document, headers
 
 
 def _detail(error: urllib.error.HTTPError) -> str:

@@ -14,8 +14,10 @@ from dormouse.cli.adminflags import (
     add_operation_actions,
     add_org_actions,
 )
+from dormouse.cli.apiflags import add_api_flags
 from dormouse.cli.folder import CommandError
-from dormouse.cli.settings import add_settings_flags
+from dormouse.cli.limitflags import add_limit_actions
+from dormouse.cli.tenantflags import add_role_actions, add_tenant_actions
 from dormouse.cli.usageflags import add_usage_flags
 
 _DESCRIPTION = """\
@@ -34,6 +36,7 @@ examples:
   dormouse upgrade                    take up newly installed code; no session is dropped
   dormouse top                        what is awake just now, live
   dormouse usage shop --by day        what it used this month, and what that costs
+  dormouse limit set shop --money 20  no bill above 20 a month
 
 A gateway is found by its data folder (--data, $DORMOUSE_DATA, ./.dormouse), or by URL with
 --api and --api-key ($DORMOUSE_API, $DORMOUSE_API_KEY)."""
@@ -162,6 +165,7 @@ def _add_up(commands: _Commands) -> None:
         action="store_true",
         help="make a tenant `demo` on the first start and print its psql line",
     )
+    add_api_flags(up)
     up.set_defaults(run=_up)
 
 
@@ -199,44 +203,10 @@ def _add_upgrade(commands: _Commands) -> None:
 
 
 def _add_tenant(commands: _Commands) -> None:
-    tenant = commands.add_parser(
-        "tenant", help="create, list, show, set, explain, suspend, delete tenants"
-    )
-    actions = tenant.add_subparsers(title="actions", metavar="ACTION", required=True)
-    for name, text in (
-        ("create", "make a tenant and print its connection URL, this once"),
-        ("list", "list all tenants"),
-        ("show", "show one tenant, its settings, and why it is awake"),
-        ("set", "change a tenant's settings"),
-        ("explain", "show why a tenant is awake or asleep, and the latest decisions about it"),
-        ("rename", "give a tenant another name; its old addresses stop at once"),
-        ("restore", "bring a deleted tenant back before its grace period is over"),
-        ("password", "give a tenant's owner a new password and print it, this once"),
-        ("suspend", "put a tenant to sleep at once; its sessions end"),
-        ("delete", "delete a tenant; until its grace period is over it can be restored"),
-    ):
-        action = actions.add_parser(name, help=text, description=text.capitalize() + ".")
-        if name != "list":
-            action.add_argument(
-                "name",
-                metavar="NAME",
-                help="its name" if name == "create" else "its name, its id or name-id",
-            )
-        if name == "delete":
-            action.add_argument("--yes", action="store_true", help="do not ask")
-            action.add_argument(
-                "--purge", action="store_true", help="remove its data at once, for good"
-            )
-        if name == "rename":
-            action.add_argument("new_name", metavar="NEW", help="its new name")
-        if name == "restore":
-            action.add_argument(
-                "--as", dest="new_name", metavar="NEW", help="under another name than it had"
-            )
-        if name == "set":
-            add_settings_flags(action)
-        _add_target(action)
-        action.set_defaults(run=_tenant, action=name)
+    tenant = commands.add_parser("tenant", help="make, list, change, suspend, delete tenants")
+    add_tenant_actions(tenant, _add_target, _tenant)
+    role = commands.add_parser("role", help="list a tenant's roles, give a new password")
+    add_role_actions(role, _add_target, _role)
 
 
 def _add_access(commands: _Commands) -> None:
@@ -249,6 +219,8 @@ def _add_access(commands: _Commands) -> None:
     add_org_actions(org, _add_target, _org)
     key = commands.add_parser("key", help="list, create, revoke API keys")
     add_key_actions(key, _add_target, _key)
+    limit = commands.add_parser("limit", help="show, set, clear spend limits")
+    add_limit_actions(limit, _add_target, _limit)
     operation = commands.add_parser("operation", help="list and show long actions on tenants")
     add_operation_actions(operation, _add_target, _operation)
 
@@ -317,6 +289,13 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
         metavar="KEY",
         help="its key; better in $DORMOUSE_API_KEY, which other users of the machine do not see",
     )
+    parser.add_argument(
+        "--ca",
+        type=Path,
+        metavar="FILE",
+        help="what its certificate is verified with (default: $DORMOUSE_API_CA, or the public "
+        "authorities)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -376,6 +355,7 @@ def _bytes(text: str) -> int:
 def _up(options: argparse.Namespace) -> int:
     import uvloop
 
+    from dormouse.cli.apilisten import ApiOptions
     from dormouse.cli.up import UpOptions, up
     from sqlnode.cgroups import Limits
 
@@ -384,7 +364,7 @@ def _up(options: argparse.Namespace) -> int:
             UpOptions(
                 data=options.data,
                 sql_port=options.sql_port,
-                api_port=options.api_port,
+                api=ApiOptions.of(options),
                 ready_file=options.ready_file,
                 idle_timeout_seconds=options.idle_timeout,
                 warm_pods=options.warm_pods,
@@ -400,6 +380,12 @@ def _tenant(options: argparse.Namespace) -> int:
     from dormouse.cli import tenants
 
     return tenants.run(options)
+
+
+def _role(options: argparse.Namespace) -> int:
+    from dormouse.cli import tenants
+
+    return tenants.run_role(options)
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -442,6 +428,12 @@ def _key(options: argparse.Namespace) -> int:
     from dormouse.cli import keys
 
     return keys.run(options)
+
+
+def _limit(options: argparse.Namespace) -> int:
+    from dormouse.cli import limits
+
+    return limits.run(options)
 
 
 def _operation(options: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from control.actor import DEFAULT_ORGANISATION
 from control.authority import Authority
 from control.current import ASKED_MAX
 from control.database import open_database
@@ -21,6 +22,7 @@ from control.prices import PriceBook
 from control.registry import Draft, Registry
 from control.rpc import ACCESS, ControlService
 from control.services import Stores
+from control.spending.limits import Limit
 from control.spending.service import Spending
 from control.storage_sampling import StorageLevels
 from control.usage import UsageReader
@@ -268,5 +270,73 @@ def test_pods_report_for_their_own_tenant(tmp_path: Path) -> None:
                 assert (await pod.ReportUsage(report)).sequence == 3
             wild = control_pb2.UsageReport(tenant_id=7, pod_id=1, sequence=1, read_bytes=2**63)
             assert await _code(pod.ReportUsage(wild)) is grpc.StatusCode.INVALID_ARGUMENT
+
+    _with_service(tmp_path, body)
+
+
+def test_a_pod_hears_what_it_may_spend(tmp_path: Path) -> None:
+    async def body(service: _Service) -> None:
+        tenant = await _add(service.registry)
+        put, million = service.spending.put, 1_000_000
+        request = control_pb2.WatchSpendingRequest(tenant_id=tenant, pod_id=2**64 - 1)
+        async with service.as_(tenant) as pod:
+            stream = pod.WatchSpending(request)
+            free = await stream.read()
+            assert isinstance(free, control_pb2.SpendLeave)
+            assert (free.state, free.percent) == (control_pb2.SpendLeave.FREE, 0)
+            await put(tenant, Limit(monthly_units=50_000), organisation=DEFAULT_ORGANISATION)
+            leave = await stream.read()
+            assert isinstance(leave, control_pb2.SpendLeave)
+            assert leave.number > free.number
+            assert leave.state == control_pb2.SpendLeave.OPEN
+            assert leave.limit == "50000 request units a month"
+            assert 0 < leave.ceiling_micro_units <= 50_000 * million
+            assert leave.rate_micro_units > 0
+            report = control_pb2.UsageReport(
+                tenant_id=tenant,
+                pod_id=2**64 - 1,
+                sequence=1,
+                write_batches=50_000,
+                leave=leave.number,
+            )
+            await pod.ReportUsage(report)
+            stopped = await stream.read()
+            assert isinstance(stopped, control_pb2.SpendLeave)
+            assert (stopped.state, stopped.percent) == (control_pb2.SpendLeave.STOPPED, 100)
+            await put(tenant, Limit(), organisation=DEFAULT_ORGANISATION)
+            freed = await stream.read()
+            assert isinstance(freed, control_pb2.SpendLeave)
+            assert freed.state == control_pb2.SpendLeave.FREE
+            assert await _code(pod.WatchSpending(request).read()) is grpc.StatusCode.OK
+            assert await _code(stream.read()) is grpc.StatusCode.ABORTED, "it listens elsewhere"
+            nobody = control_pb2.WatchSpendingRequest(tenant_id=tenant)
+            refused = await _code(pod.WatchSpending(nobody).read())
+            assert refused is grpc.StatusCode.INVALID_ARGUMENT
+
+    _with_service(tmp_path, body)
+
+
+def test_a_pod_is_stamped_with_its_leave(tmp_path: Path) -> None:
+    async def body(service: _Service) -> None:
+        tenant = await _add(service.registry)
+        key = _public(ec.generate_private_key(ec.SECP256R1()))
+
+        def ask(pod: int) -> control_pb2.IssuePodRequest:
+            return control_pb2.IssuePodRequest(
+                protocol_version=1, tenant_id=tenant, public_key=key, pod_id=pod
+            )
+
+        async with service.as_(Role.AUTOSCALER) as autoscaler:
+            assert (await autoscaler.IssuePod(ask(7))).spending.state == 0
+            limit = Limit(monthly_units=1000)
+            await service.spending.put(tenant, limit, organisation=DEFAULT_ORGANISATION)
+            first = (await autoscaler.IssuePod(ask(8))).spending
+            assert (first.state, first.ceiling_micro_units) == (1, 250_000_000)
+            second = (await autoscaler.IssuePod(ask(9))).spending
+            assert second.ceiling_micro_units <= 750_000_000
+            stopped = Limit(monthly_units=0)
+            await service.spending.put(tenant, stopped, organisation=DEFAULT_ORGANISATION)
+            assert (await autoscaler.IssuePod(ask(10))).spending.state == 3
+            assert not (await autoscaler.IssuePod(ask(0))).HasField("spending")
 
     _with_service(tmp_path, body)
