@@ -31,19 +31,6 @@ HTTP_CUT = Counter(
     registry=REGISTRY,
 )
 
-API_CERTIFICATE_EXPIRY = Gauge(
-    "dormouse_control_api_certificate_expiry_timestamp_seconds",
-    "When the API's certificate ends.",
-    registry=REGISTRY,
-)
-
-API_CERTIFICATE_RELOADS = Counter(
-    "dormouse_control_api_certificate_reloads_total",
-    "Certificates of the API that came while it ran, by whether they were taken.",
-    ["taken"],
-    registry=REGISTRY,
-)
-
 PODS_ISSUED = Counter(
     "dormouse_control_pods_issued_total", "Pod certificates issued.", registry=REGISTRY
 )

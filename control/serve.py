@@ -16,6 +16,9 @@ from control.authority import Authority
 from control.config import ControlSettings
 from control.database import Database, open_database
 from control.housekeeping import compact_forever
+from control.invoices.closing import Closing, Terms
+from control.invoices.drafts import Drafts
+from control.invoices.seller import Seller
 from control.ledger import Ledger
 from control.peers import Peers
 from control.prices import read_book
@@ -79,6 +82,7 @@ async def serve(settings: ControlSettings) -> AsyncIterator[Service]:
             stores, peers=peers, watchers=watchers, settings=settings, clock=clock
         )
         await stack.enter_async_context(_background(services))
+        await stack.enter_async_context(_invoicing(settings, stores, usage))
         await stack.enter_async_context(sending(database, stores, settings, clock))
         sampling = tasks.spawn(
             sample_forever(levels, peers, settings.storage_sample_seconds), name="storage samples"
@@ -137,6 +141,27 @@ async def _background(services: Services) -> AsyncIterator[None]:
 
 
 @contextlib.asynccontextmanager
+async def _invoicing(
+    settings: ControlSettings, stores: Stores, usage: UsageReader
+) -> AsyncIterator[None]:
+    """Months are closed while control runs."""
+    closing = Closing(
+        Drafts(stores.database, usage.clock, book=usage.book, seller=Seller.of(settings)),
+        journal=stores.journal,
+        events=stores.events,
+        terms=Terms(
+            settle_seconds=int(settings.invoice_settle_hours * 3600),
+            number_prefix=settings.invoice_number_prefix,
+        ),
+    )
+    task = tasks.spawn(closing.close_forever(settings.invoice_check_seconds), name="close invoices")
+    try:
+        yield
+    finally:
+        await tasks.cancel(task)
+
+
+@contextlib.asynccontextmanager
 async def _grpc(
     settings: ControlSettings, credentials: LiveCredentials, service: ControlService
 ) -> AsyncIterator[None]:
@@ -189,7 +214,7 @@ async def _http(
 def _api_tls(settings: ControlSettings) -> ApiTls | None:
     if settings.api_certificate is None or settings.api_private_key is None:
         return None
-    return ApiTls(settings.api_certificate, settings.api_private_key)
+    return ApiTls(settings.certs, settings.api_certificate, settings.api_private_key, SystemClock())
 
 
 def _listeners(settings: ControlSettings, *, has_tls: bool) -> list[socket.socket]:

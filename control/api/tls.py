@@ -1,27 +1,17 @@
 """TLS of the HTTP API, with a certificate that is replaced while control runs.
 
-The pair is read again when its files have changed. Whoever replaces them writes two files, so they
-may not fit together for a moment, or for good: then what is in use stays, an ERROR says so, and
-they are tried again at the next look. Handshakes from then on get the new one.
-
 Without TLS the API answers on loopback only: a key in the clear is everybody's on the way.
 """
 
 import asyncio
 import ipaddress
-import logging
 import ssl
 from collections.abc import Iterable
 from pathlib import Path
 
-from cryptography import x509
-
-from control.metrics import API_CERTIFICATE_EXPIRY, API_CERTIFICATE_RELOADS
-
-LOOK_SECONDS = 10.0
-"""How late a new certificate may be noticed; SIGHUP looks at once."""
-
-_log = logging.getLogger(__name__)
+from dormouse.base.clock import Clock
+from dormouse.base.renewal import CertificateFiles
+from dormouse.base.tls import Credentials
 
 
 class Exposed(Exception):
@@ -38,67 +28,30 @@ def refuse_exposed(addresses: Iterable[str], *, has_tls: bool, is_insecure: bool
 
 
 class ApiTls:
-    """The server side of TLS; `context` is for the next handshake. Reads the files at once: raises
-    OSError and ValueError."""
+    """The server side of TLS; `context` is for the next handshake.
 
-    def __init__(self, certificate: Path, private_key: Path) -> None:
-        self._certificate = certificate
-        self._private_key = private_key
-        self._seen = self._state()
-        self._is_refused = False
-        self.context = self._read()
+    The files are read at once: raises OSError and ValueError. `folder` holds the `ca.crt`.
+    """
+
+    context: ssl.SSLContext
+
+    def __init__(self, folder: Path, certificate: Path, private_key: Path, clock: Clock) -> None:
+        self._files = CertificateFiles(
+            folder, "api", self._use, clock, pair=(private_key, certificate)
+        )
 
     def __repr__(self) -> str:
-        return f"<ApiTls {self._certificate} refused={self._is_refused}>"
-
-    def look(self) -> None:
-        """Use the files where they have changed, or were no good the last time."""
-        state = self._state()
-        is_changed = state != self._seen
-        if not is_changed and not self._is_refused:
-            return
-        self._seen = state
-        try:
-            self.context = self._read()
-        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-            if is_changed:
-                API_CERTIFICATE_RELOADS.labels("no").inc()
-                extra = {"file": str(self._certificate), "cause": repr(error)}
-                _log.error("the API's certificate is refused, the old one stays", extra=extra)
-            self._is_refused = True
-            return
-        self._is_refused = False
-        API_CERTIFICATE_RELOADS.labels("yes").inc()
-        _log.info("the API's certificate is replaced", extra={"file": str(self._certificate)})
+        return f"<ApiTls {self._files}>"
 
     async def reload(self) -> None:
-        """Look, without keeping the loop from its work."""
-        await asyncio.to_thread(self.look)
+        """Use the files where they have changed, without keeping the loop from its work."""
+        await asyncio.to_thread(self._files.look)
 
     async def watch(self) -> None:
         """Look every so often, until cancelled."""
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            await self.reload()
+        await self._files.watch()
 
-    def _read(self) -> ssl.SSLContext:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
+    def _use(self, credentials: Credentials) -> None:
+        context = credentials.for_tls_server(mutual=False)
         context.set_alpn_protocols(["http/1.1"])
-        # A password, or OpenSSL would ask the terminal for one where the key is encrypted.
-        context.load_cert_chain(self._certificate, self._private_key, password="")
-        first = x509.load_pem_x509_certificates(self._certificate.read_bytes())[0]
-        API_CERTIFICATE_EXPIRY.set(first.not_valid_after_utc.timestamp())
-        return context
-
-    def _state(self) -> tuple[tuple[int, int, int] | None, ...]:
-        return _state(self._certificate), _state(self._private_key)
-
-
-def _state(file: Path) -> tuple[int, int, int] | None:
-    """Changes when the file does; None where there is none."""
-    try:
-        status = file.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_ino, status.st_size
+        self.context = context

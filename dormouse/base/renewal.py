@@ -29,7 +29,7 @@ from dormouse.base.ids import TenantId
 from dormouse.base.metrics import REGISTRY
 from dormouse.base.tls import Credentials, Identity
 
-LOOK_SECONDS = 5.0
+LOOK_SECONDS = 2.0
 """How late a new certificate may be noticed."""
 WARN_DAYS = 30
 """A certificate is renewed long before: one that has less left is not being renewed."""
@@ -105,17 +105,24 @@ class LiveCredentials:
 class CertificateFiles:
     """`<name>.key`, `<name>.crt` and `ca.crt` in a folder, and who is given them when they change.
 
-    They are read at once: raises OSError and ValueError.
+    Key and certificate may be a `pair` that lies elsewhere. They are read at once: raises OSError
+    and ValueError.
     """
 
     def __init__(
-        self, folder: Path, name: str, use: Callable[[Credentials], None], clock: Clock
+        self,
+        folder: Path,
+        name: str,
+        use: Callable[[Credentials], None],
+        clock: Clock,
+        *,
+        pair: tuple[Path, Path] | None = None,
     ) -> None:
         self.name = name
-        self._folder = folder
         self._use = use
         self._clock = clock
-        self._files = [folder / f"{name}.key", folder / f"{name}.crt", folder / "ca.crt"]
+        key, certificate = pair or (folder / f"{name}.key", folder / f"{name}.crt")
+        self._files = (key, certificate, folder / "ca.crt")
         self._seen = self._state()
         self._refused = False
         self._looking = threading.Lock()
@@ -165,7 +172,8 @@ class CertificateFiles:
         _log.info("certificate replaced", extra={"certificate": self.name})
 
     def _read(self) -> None:
-        credentials = Credentials.read(self._folder, self.name)
+        key, certificate, authority = (file.read_bytes() for file in self._files)
+        credentials = Credentials(key=key, certificate=certificate, authority=authority)
         expiry = x509.load_pem_x509_certificate(credentials.certificate).not_valid_after_utc
         self._use(credentials)
         self.expiry = expiry

@@ -5,9 +5,10 @@ common name says who they are: a decimal tenant id for a tenant's pods, a role's
 Nothing else in a certificate grants anything.
 """
 
+import contextlib
 import ssl
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -15,10 +16,13 @@ from typing import Self
 
 import grpc
 
-from dormouse.base.ids import TENANT_ID_MAX, TenantId
+from dormouse.base.ids import TENANT_ID_MAX, PodId, TenantId
 
 DOMAIN = "dormouse.internal"
 """Server names inside an installation are `<common name>.dormouse.internal`; they need no DNS."""
+
+
+_POD_DOMAIN = f".pod.{DOMAIN}"
 
 
 class Role(StrEnum):
@@ -122,7 +126,30 @@ class Credentials:
         with tempfile.NamedTemporaryFile(prefix="dormouse-", suffix=".pem") as file:
             file.write(self.key + b"\n" + self.certificate)
             file.flush()
-            context.load_cert_chain(file.name)
+            # A password, or OpenSSL would ask the terminal for one where the key is encrypted.
+            context.load_cert_chain(file.name, password="")
+
+
+def pod_name(pod: PodId) -> str:
+    """What a pod's certificate calls the pod, besides its tenant."""
+    return f"{pod:016x}{_POD_DOMAIN}"
+
+
+def pod_of(names: Iterable[str]) -> PodId | None:
+    """The pod that is among the names of a certificate."""
+    for name in names:
+        number = name.removesuffix(_POD_DOMAIN)
+        if number != name and len(number) == 16:
+            with contextlib.suppress(ValueError):
+                return PodId(int(number, 16))
+    return None
+
+
+def peer_pod(certificate: Callable[[], object]) -> PodId | None:
+    """Which pod the peer of a TLS socket is, from `SSLObject.getpeercert`."""
+    document = certificate()
+    names = document.get("subjectAltName", ()) if isinstance(document, dict) else ()
+    return pod_of(value for kind, value in names if kind == "DNS")
 
 
 def peer_identity(certificate: Callable[[], object]) -> Identity | None:

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 
 Run = Callable[[argparse.Namespace], int]
 AddTarget = Callable[[argparse.ArgumentParser], None]
@@ -12,6 +13,13 @@ def add_login_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--api", metavar="URL", help="the gateway's HTTP API ($DORMOUSE_API)")
     parser.add_argument(
         "--api-key", metavar="KEY", help="($DORMOUSE_API_KEY; else it is asked for)"
+    )
+    parser.add_argument(
+        "--ca",
+        type=Path,
+        metavar="FILE",
+        help="what its certificate is verified with, as a copy of the gateway's ca.crt "
+        "($DORMOUSE_API_CA; else the public authorities); the file has to stay there",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 

@@ -1,6 +1,7 @@
 """The tenant `demo` of a first start."""
 
 import asyncio
+from pathlib import Path
 
 from dormouse.cli import credentials
 from dormouse.cli.client import Client, Target
@@ -9,9 +10,9 @@ from dormouse.cli.folder import DataFolder
 _NAME = "demo"
 
 
-async def introduce(folder: DataFolder, api: str, key: str) -> str:
+async def introduce(folder: DataFolder, api: str, key: str, *, ca_file: Path | None) -> str:
     """What to tell a newcomer. Makes the tenant if the installation never had one."""
-    return await asyncio.to_thread(_introduce, folder, Target(api, key, folder))
+    return await asyncio.to_thread(_introduce, folder, Target(api, key, folder, ca_file))
 
 
 def _introduce(folder: DataFolder, target: Target) -> str:

@@ -10,6 +10,7 @@ more of them, or others:
 import argparse
 import hashlib
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,14 @@ class Wiring:
     """As `PodHostSettings.pods_cgroup`, and what follows it."""
     pod_cpu_max_cores: float | None = None
     pod_memory_max_bytes: int | None = None
+    api_certificate: Path | None = None
+    """As `ControlSettings.api_certificate`, and what follows it."""
+    api_private_key: Path | None = None
+    api_insecure: bool = False
+    api_names: tuple[str, ...] = ("localhost",)
+    """Names in the API's certificate, where the authority issues it."""
+    api_addresses: tuple[str, ...] = LOOPBACK
+    """Likewise, addresses."""
 
     @property
     def folder(self) -> DataFolder:
@@ -73,13 +82,21 @@ def internal_ports() -> dict[str, int]:
     return {name: next(ports) for role in roles for name in (role, f"{role}.metrics")}
 
 
-def prepare_certificates(folder: DataFolder, clock: Clock) -> None:
+def prepare_certificates(
+    folder: DataFolder,
+    clock: Clock,
+    *,
+    api_names: Sequence[str] = ("localhost",),
+    api_addresses: Sequence[str] = LOOPBACK,
+) -> None:
     """Make the authority on the first start; make or renew every certificate of this machine."""
     authority = Authority.open(folder.authority, clock)
     for role in Role:
         authority.ensure_role(folder.certificates, role)
     names = ("localhost", SQL_DOMAIN, f"*.{SQL_DOMAIN}", *_own_name())
     authority.ensure_sql(folder.certificates, names, LOOPBACK)
+    own = [name for name in _own_name() if name not in api_names]
+    authority.ensure_api(folder.certificates, [*api_names, *own], api_addresses)
     write_private(folder.client_ca, authority.certificate_pem.decode("ascii"))
     folder.client_ca.chmod(0o644)  # not a secret, and other users' clients may need it
 
@@ -151,6 +168,9 @@ def _control(wiring: Wiring) -> ControlSettings:
         autoscaler_address=wiring.at("autoscaler"),
         storage_address=wiring.at("storage"),
         api_fds=list(wiring.api_fds),
+        api_certificate=wiring.api_certificate,
+        api_private_key=wiring.api_private_key,
+        api_insecure=wiring.api_insecure,
         admin_key_hash=hashlib.sha256(admin_key.encode()).hexdigest(),
         sql_host=SQL_HOST,
         sql_port=wiring.sql_port,
@@ -208,7 +228,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m dormouse.cli.roles")
     parser.add_argument("wiring", type=Path, help="what the supervisor has written")
     wiring = config.load(Wiring, parser.parse_args().wiring)
-    prepare_certificates(wiring.folder, SystemClock())
+    prepare_certificates(
+        wiring.folder,
+        SystemClock(),
+        api_names=wiring.api_names,
+        api_addresses=wiring.api_addresses,
+    )
     write_settings(wiring)
 
 

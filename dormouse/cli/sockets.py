@@ -21,13 +21,12 @@ _INTERNAL_PORT_MIN = 16_384
 _EPHEMERAL_PORT_MIN = 32_768
 
 
-def listen_on_loopback(
-    port: int, flag: str, hosts: Sequence[str] = LOOPBACK
-) -> list[socket.socket]:
-    """Listening sockets on the loopback addresses `hosts`, with one port; 0 takes a free one.
+def listen(port: int, flag: str, hosts: Sequence[str] = LOOPBACK) -> list[socket.socket]:
+    """Listening sockets on the addresses `hosts`, with one port; 0 takes a free one.
 
-    Both by default, for `localhost` means either. An address that this machine does not have
-    (without IPv6) is left out. Raises CommandError that names `flag` where the port is taken.
+    Both loopback addresses by default, for `localhost` means either; the second is left out where
+    this machine does not have it (without IPv6). Raises CommandError that names `flag` where the
+    port is taken, and for another address that is not this machine's.
     """
     for _ in range(_TRIES_MAX if port == 0 else 1):
         with contextlib.ExitStack() as stack:
@@ -39,7 +38,7 @@ def listen_on_loopback(
                 continue
             stack.pop_all()
             return opened
-    raise CommandError("no port is free on both loopback addresses")
+    raise CommandError(f"no port is free on all of {', '.join(hosts)}")
 
 
 def _listen_on_all(
@@ -50,9 +49,11 @@ def _listen_on_all(
         try:
             each = _listen(host, port, flag)
         except OSError as error:
-            if opened and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                raise
+            if opened and host in LOOPBACK:
                 continue
-            raise
+            raise CommandError(f"this machine does not have the address {host}") from None
         opened.append(stack.enter_context(each))
         port = int(each.getsockname()[1])
     return opened

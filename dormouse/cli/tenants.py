@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from dormouse.cli import credentials, explain, settings
@@ -12,7 +13,7 @@ from dormouse.cli.output import fields, plain, print_json, table
 
 def target_of(options: argparse.Namespace) -> Target:
     """The installation that a command's flags name."""
-    return find_target(data=options.data, api=options.api, key=options.api_key)
+    return find_target(data=options.data, api=options.api, key=options.api_key, ca_file=options.ca)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -36,10 +37,30 @@ def run(options: argparse.Namespace) -> int:
             _restore(client, target, options)
         case "password":
             _password(client, target, options)
+        case "label":
+            _label(client, options)
+        case "urls":
+            _urls(client, options)
         case "suspend":
             _print(client.suspend(client.find(options.name)["id"]), options)
         case _:
             _print(client.find(options.name), options)
+    return 0
+
+
+def run_role(options: argparse.Namespace) -> int:
+    """Run `dormouse role ACTION`."""
+    target = target_of(options)
+    client = Client(target)
+    if options.action == "password":
+        _password(client, target, options)
+        return 0
+    roles = client.roles(client.find(options.name)["id"])
+    if options.json:
+        print_json(roles)
+        return 0
+    print(table(("NAME", "OWNER"), [(each["name"], _yes(each["is_owner"])) for each in roles]))
+    print("\nRoles made with CREATE ROLE are in the tenant's own catalog: `\\du` in psql.")
     return 0
 
 
@@ -68,7 +89,10 @@ def _role_rows(name: str, role: dict[str, Any]) -> list[tuple[object, ...]]:
 
 
 def _create(client: Client, target: Target, options: argparse.Namespace) -> None:
-    tenant = client.create(options.name)
+    more: dict[str, Any] = {"labels": dict(options.labels)} if options.labels else {}
+    if options.org is not None:
+        more["organisation"] = client.find_organisation(options.org)["id"]
+    tenant = client.create(options.name, **more)
     if target.folder is not None:
         credentials.keep(target.folder, tenant)
     if options.json:
@@ -82,7 +106,11 @@ def _create(client: Client, target: Target, options: argparse.Namespace) -> None
 
 
 def _list(client: Client, options: argparse.Namespace) -> None:
-    tenants = client.tenants()
+    query: dict[str, str | Sequence[str]] = {"label": options.labels} if options.labels else {}
+    query |= {each: found for each in ("name", "state") if (found := getattr(options, each))}
+    if options.org is not None:
+        query["organisation"] = str(client.find_organisation(options.org)["id"])
+    tenants = client.tenants(query, limit=options.limit)
     if options.json:
         print_json(tenants)
         return
@@ -144,6 +172,27 @@ def _password(client: Client, target: Target, options: argparse.Namespace) -> No
         print("Some running pods could not be told yet; they are as soon as they answer.")
 
 
+def _label(client: Client, options: argparse.Namespace) -> None:
+    tenant = client.find(options.name)
+    if options.labels:
+        tenant = client.label(tenant["id"], dict(options.labels))
+    labels: dict[str, str] = tenant["labels"]
+    if options.json:
+        print_json(labels)
+    else:
+        print(fields(list(labels.items())) if labels else f"{tenant['name']} has no labels.")
+
+
+def _urls(client: Client, options: argparse.Namespace) -> None:
+    tenant = client.find(options.name)
+    urls = client.connection_urls(tenant["id"])
+    if options.json:
+        print_json(urls)
+        return
+    print(fields([(f"by {form}", url) for form, url in urls.items()]))
+    print(f"\nThe password is not in them; a new one: `dormouse role password {tenant['name']}`.")
+
+
 def _set(client: Client, options: argparse.Namespace) -> None:
     change = settings.change_of(options)
     tenant = client.find(options.name)
@@ -162,6 +211,10 @@ def _explain(client: Client, options: argparse.Namespace) -> None:
         print(explain.explanation(document))
 
 
+def _yes(is_so: bool) -> str:
+    return "yes" if is_so else "no"
+
+
 def _print(tenant: dict[str, Any], options: argparse.Namespace) -> None:
     if options.json:
         print_json(tenant)
@@ -169,7 +222,11 @@ def _print(tenant: dict[str, Any], options: argparse.Namespace) -> None:
     shown: list[tuple[str, object]] = [("id", tenant["id"]), ("name", tenant["name"])]
     shown += _live(tenant)
     shown += settings.in_words(tenant["settings"])
-    shown += [(name, tenant[name]) for name in ("user", "database", "created_at", "connection_url")]
+    if tenant["labels"]:
+        labels = ", ".join(f"{name}={value}" for name, value in tenant["labels"].items())
+        shown.append(("labels", labels))
+    names = ("organisation", "user", "database", "created_at", "connection_url")
+    shown += [(name, tenant[name]) for name in names]
     print(fields(shown))
 
 

@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from dormouse.base import config, tasks
 from dormouse.base.clock import Clock, SystemClock
 from dormouse.base.logs import JsonFormatter
 from dormouse.cli import demo
+from dormouse.cli.apilisten import ApiOptions
 from dormouse.cli.door import Door
 from dormouse.cli.folder import CommandError, DataFolder, Lock, write_private
 from dormouse.cli.roles import (
@@ -28,7 +29,7 @@ from dormouse.cli.roles import (
     write_settings,
 )
 from dormouse.cli.rolling import ORDER, Upgrade
-from dormouse.cli.sockets import listen_on_loopback
+from dormouse.cli.sockets import LOOPBACK, listen
 from dormouse.cli.spec import RoleStatus, State
 from dormouse.cli.supervisor import Supervisor
 from sqlnode.cgroups import KernelFiles, Limits, Unusable, delegate, own_group
@@ -42,7 +43,7 @@ class UpOptions:
 
     data: Path
     sql_port: int
-    api_port: int
+    api: ApiOptions
     ready_file: Path | None
     idle_timeout_seconds: float
     warm_pods: int
@@ -107,13 +108,25 @@ class Up:
             f"  API  {self._api} (docs at {self._api}/docs; key in {self._folder.admin_key})\n"
         )
         if self._options.demo:
-            _say(await demo.introduce(self._folder, self._api, _admin_key(self._folder)))
+            _say(
+                await demo.introduce(
+                    self._folder, self._api, _admin_key(self._folder), ca_file=self._api_ca_file
+                )
+            )
         _say("Ctrl-C stops it.")
         return None
 
     @property
     def _api(self) -> str:
-        return f"http://127.0.0.1:{self._wiring.api_port}"
+        return self._options.api.url(self._wiring.api_port)
+
+    @property
+    def _api_ca_file(self) -> Path | None:
+        """What commands on this machine verify the API with; its own certificate is as good as
+        whoever has issued it."""
+        if not self._api.startswith("https://"):
+            return None
+        return self._options.api.certificate or self._folder.client_ca
 
     def _stop_on_signals(self) -> asyncio.Event:
         """Set at the first signal; a second one kills what has not ended by then."""
@@ -160,6 +173,7 @@ class Up:
         document: dict[str, Any] = {
             "sql": {"host": SQL_HOST, "port": self._wiring.sql_port},
             "api": self._api,
+            "api_ca_file": str(self._api_ca_file) if self._api_ca_file is not None else None,
             "admin_key": _admin_key(self._folder),
             "ca_file": str(self._folder.client_ca),
             "roles": {
@@ -174,6 +188,7 @@ async def up(options: UpOptions) -> None:
     """Run the gateway until SIGTERM or SIGINT. Raises CommandError where it cannot start."""
     os.umask(0o077)  # the roles', too: whatever they write is this user's alone
     clock = SystemClock()
+    options.api.check()
     folder = DataFolder.at(options.data)
     folder.make()
     with contextlib.ExitStack() as stack:
@@ -183,9 +198,12 @@ async def up(options: UpOptions) -> None:
         for stale in (folder.ready, options.ready_file):
             if stale is not None:
                 stale.unlink(missing_ok=True)
+        api = options.api
         sql_sockets = stack.enter_context(_closing(options.sql_port, "--sql-port"))
-        api_sockets = stack.enter_context(_closing(options.api_port, "--api-port"))
-        prepare_certificates(folder, clock)
+        api_sockets = stack.enter_context(_closing(api.port, "--api-port", api.addresses))
+        names, addresses = api.names_in_certificate()
+        prepare_certificates(folder, clock, api_names=names, api_addresses=addresses)
+        certificate, private_key = api.certificate_files(folder) or (None, None)
         _admin_key(folder)
         wiring = Wiring(
             data=folder.root,
@@ -199,6 +217,11 @@ async def up(options: UpOptions) -> None:
             pods_cgroup=_pods_cgroup(options.pod_limits),
             pod_cpu_max_cores=options.pod_limits.cpu_cores,
             pod_memory_max_bytes=options.pod_limits.memory_bytes,
+            api_certificate=certificate,
+            api_private_key=private_key,
+            api_insecure=api.is_insecure,
+            api_names=names,
+            api_addresses=addresses,
         )
         config.dump(wiring, folder.wiring)
         write_settings(wiring)
@@ -206,8 +229,10 @@ async def up(options: UpOptions) -> None:
 
 
 @contextlib.contextmanager
-def _closing(port: int, flag: str) -> Iterator[list[socket.socket]]:
-    sockets = listen_on_loopback(port, flag)
+def _closing(
+    port: int, flag: str, hosts: Sequence[str] = LOOPBACK
+) -> Iterator[list[socket.socket]]:
+    sockets = listen(port, flag, hosts)
     try:
         yield sockets
     finally:

@@ -1,6 +1,7 @@
 """An HTTP API that answers what a test says, may be away, and remembers what it was asked."""
 
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,22 +9,30 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
 KEY = "dm_test"
+ETAG = '"7"'
 
 
 class FakeApi:
     """Answers by `METHOD /path`, without the query; whatever is not known is a 404."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.answers: dict[str, Any] = {}
         self.asked: list[tuple[str, Any]] = []
+        self.if_match: str | None = None
+        """Of the latest request."""
         self.away = ""
         """What a 503 says while the gateway is to be away."""
+        self.paths: list[str] = []
+        """As they were asked for, with their queries."""
+        self._scheme = "http" if tls is None else "https"
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_port}"
 
     @property
     def flags(self) -> list[str]:
@@ -31,6 +40,7 @@ class FakeApi:
 
     def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         self.asked.append((f"{method} {path}", body))
+        self.paths.append(path)
         if self.away:
             return 503, {"detail": self.away}
         found = self.answers.get(f"{method} {path.partition('?')[0]}")
@@ -60,10 +70,12 @@ def _handler(api: FakeApi) -> type[BaseHTTPRequestHandler]:
             length = int(self.headers.get("Content-Length", "0"))
             body = json.loads(self.rfile.read(length)) if length else None
             assert self.headers["Authorization"] == f"Bearer {KEY}"
+            self.api_of.if_match = self.headers["If-Match"]
             status, document = self.api_of.answer(self.command, self.path, body)
             data = json.dumps(document).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(data)))
+            self.send_header("ETag", ETAG)
             self.end_headers()
             self.wfile.write(data)
 
@@ -80,6 +92,8 @@ def tenant(number: int = 17, name: str = "shop", **changes: Any) -> dict[str, An
     return {
         "id": number,
         "name": name,
+        "organisation": 1,
+        "labels": {},
         "state": "running",
         "pods": 1,
         "pods_wanted": 1,

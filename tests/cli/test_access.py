@@ -1,14 +1,18 @@
 """Logging in, organisations, keys, operations, and what is done with tenants, over a fake API."""
 
 import json
+import ssl
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from dormouse.cli.login import login_file
+from control.authority import Authority
+from dormouse.base.clock import SystemClock
+from dormouse.cli.login import is_exposed, login_file
 from dormouse.cli.main import main
-from tests.cli.fake_api import KEY, FakeApi, tenant
+from tests.cli.fake_api import ETAG, KEY, FakeApi, tenant
 
 _ME = {
     "id": 1,
@@ -37,6 +41,7 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DORMOUSE_DATA", str(tmp_path / "none"))
     monkeypatch.delenv("DORMOUSE_API", raising=False)
     monkeypatch.delenv("DORMOUSE_API_KEY", raising=False)
+    monkeypatch.delenv("DORMOUSE_API_CA", raising=False)
 
 
 def test_a_login_is_kept_for_this_user_alone_and_used(
@@ -97,6 +102,17 @@ def test_a_login_wants_a_url(capsys: pytest.CaptureFixture[str]) -> None:
             {"name": "b"},
         ),
         (["tenant", "password", "shop"], "POST /v1/tenants/17/roles/owner/password", None),
+        (["role", "password", "shop"], "POST /v1/tenants/17/roles/owner/password", None),
+        (
+            ["tenant", "create", "b", "--org", "acme", "--label", "a=1", "--label", "b=x=y"],
+            "POST /v1/tenants",
+            {"name": "b", "organisation": 2, "labels": {"a": "1", "b": "x=y"}},
+        ),
+        (
+            ["tenant", "label", "shop", "stage=live", "note=", "old-"],
+            "PATCH /v1/tenants/17",
+            {"labels": {"stage": "live", "kept": "1", "note": ""}},
+        ),
         (["tenant", "delete", "shop", "--yes"], "DELETE /v1/tenants/17", None),
         (
             ["tenant", "delete", "shop", "--yes", "--purge"],
@@ -113,6 +129,8 @@ def test_commands_ask_for_what_they_say(
         api.answers = {
             "GET /v1/organisations": {"organisations": [_ORG], "next": None},
             "GET /v1/tenants": {"tenants": [tenant()], "next": None},
+            "GET /v1/tenants/17": tenant(labels={"stage": "test", "kept": "1", "old": "x"}),
+            "POST /v1/tenants": tenant(),
             "POST /v1/organisations": _ORG,
             "PATCH /v1/organisations/2": _ORG,
             "DELETE /v1/organisations/2": {},
@@ -125,6 +143,7 @@ def test_commands_ask_for_what_they_say(
                 "password": "p",
                 "connection_url": "postgresql://there",
                 "connection_url_sni": "postgresql://there",
+                "in_effect": True,
             },
             "DELETE /v1/tenants/17": {"id": 17, "restorable_until": "2026-01-09T03:04:05Z"},
         }
@@ -152,3 +171,101 @@ def test_operations_are_told_and_failure_is_the_exit_code(
         assert "does not answer" in capsys.readouterr().out
         assert main(["operation", "list", "shop", *api.flags]) == 0
         assert "suspend" in capsys.readouterr().out
+
+
+def test_labels_are_changed_as_they_were_read() -> None:
+    with FakeApi().running() as api:
+        api.answers["GET /v1/tenants"] = {"tenants": [tenant()], "next": None}
+        api.answers["GET /v1/tenants/17"] = tenant(labels={"a": "1"})
+        api.answers["PATCH /v1/tenants/17"] = tenant(labels={"a": "2"})
+        assert main(["tenant", "label", "shop", "a=2", *api.flags]) == 0
+        assert api.if_match == ETAG
+
+
+def test_lists_are_filtered_and_end_at_their_limit(capsys: pytest.CaptureFixture[str]) -> None:
+    with FakeApi().running() as api:
+        api.answers["GET /v1/organisations"] = {"organisations": [_ORG], "next": None}
+        api.answers["GET /v1/tenants"] = {"tenants": [tenant(), tenant(18, "b")], "next": 18}
+        filters = ["--state", "running", "--org", "acme", "--label", "a=1", "--label", "b"]
+        assert main(["tenant", "list", *filters, "--limit", "4", "--json", *api.flags]) == 0
+        assert len(json.loads(capsys.readouterr().out)) == 4
+        asked = [parse_qs(urlsplit(path).query) for path in api.paths if "/v1/tenants" in path]
+        common = {"state": ["running"], "organisation": ["2"], "label": ["a=1", "b"]}
+        assert asked == [
+            {**common, "limit": ["4"], "after": ["0"]},
+            {**common, "limit": ["2"], "after": ["18"]},
+        ]
+
+
+def test_roles_and_urls_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    urls = {form: f"postgresql://{form}" for form in ("user", "sni", "options", "database")}
+    roles = [{"name": "owner", "is_owner": True}]
+    with FakeApi().running() as api:
+        api.answers["GET /v1/tenants"] = {"tenants": [tenant()], "next": None}
+        api.answers["GET /v1/tenants/17/connection-urls"] = urls
+        api.answers["GET /v1/tenants/17/roles"] = {"roles": roles}
+        assert main(["tenant", "urls", "shop", *api.flags]) == 0
+        shown = capsys.readouterr().out
+        assert all(url in shown for url in urls.values())
+        assert main(["role", "list", "shop", *api.flags]) == 0
+        assert "owner" in capsys.readouterr().out
+        for command, document in ((["tenant", "urls"], urls), (["role", "list"], roles)):
+            assert main([*command, "shop", "--json", *api.flags]) == 0
+            assert json.loads(capsys.readouterr().out) == document
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["tenant", "create", "a", "--label", "stage"],
+        ["tenant", "label", "a", "stage"],
+        ["tenant", "list", "--state", "odd"],
+        ["tenant", "list", "--limit", "0"],
+        ["role"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_arguments_are_exit_code_2(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+
+
+def test_a_login_over_tls_keeps_what_it_was_verified_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = Authority.open(tmp_path / "authority", SystemClock())
+    authority.ensure_api(tmp_path, ["localhost"], ["127.0.0.1"])
+    ca_file, own = tmp_path / "ca.crt", tmp_path / "api.crt"
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(own, tmp_path / "api.key")
+    with FakeApi(context).running() as api:
+        api.answers["GET /v1/me"] = _ME
+        assert main(["login", *api.flags]) == 1
+        assert "--ca" in capsys.readouterr().err
+        assert main(["login", *api.flags, "--ca", str(tmp_path / "api.key")]) == 1
+        assert "no certificates" in capsys.readouterr().err
+        for good in (own, ca_file):
+            assert main(["login", *api.flags, "--ca", str(good)]) == 0
+        api.answers["GET /v1/organisations"] = {"organisations": [_ORG], "next": None}
+        assert main(["org", "list"]) == 0
+        assert main(["org", "list", "--api", api.url]) == 0
+        assert main(["logout"]) == 0
+        assert main(["org", "list", *api.flags]) == 1
+        monkeypatch.setenv("DORMOUSE_API_CA", str(ca_file))
+        assert main(["org", "list", *api.flags]) == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://127.0.0.1:8080", False),
+        ("http://localhost:8080", False),
+        ("http://[::1]:8080", False),
+        ("http://192.0.2.1:8080", True),
+        ("http://gateway.example", True),
+        ("https://gateway.example", False),
+    ],
+)
+def test_a_key_in_the_clear_is_warned_of(url: str, expected: bool) -> None:
+    assert is_exposed(url) is expected

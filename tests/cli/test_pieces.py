@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from dormouse.cli.backoff import HEALTHY_SECONDS, MAX_SECONDS, Backoff
 from dormouse.cli.folder import CommandError, DataFolder, Lock, write_private
 from dormouse.cli.logfile import LogFile
-from dormouse.cli.sockets import free_ports, listen_on_loopback
+from dormouse.cli.sockets import free_ports, listen
 
 
 @given(st.lists(st.floats(0, 3 * HEALTHY_SECONDS), max_size=60))
@@ -78,14 +78,14 @@ def test_a_full_disk_does_not_stop_a_role() -> None:
 
 
 def test_both_loopback_addresses_share_a_port() -> None:
-    sockets = listen_on_loopback(0, "--sql-port")
+    sockets = listen(0, "--sql-port")
     try:
         port = sockets[0].getsockname()[1]
         for each in sockets:
             assert each.getsockname()[1] == port
             socket.create_connection(each.getsockname()[:2]).close()
         with pytest.raises(CommandError, match=f"port {port} .* is in use") as caught:
-            listen_on_loopback(port, "--sql-port")
+            listen(port, "--sql-port")
         assert "--sql-port" in str(caught.value.hint)
     finally:
         for each in sockets:
@@ -104,7 +104,7 @@ def test_a_machine_without_ipv6_listens_on_what_it_has(
         return create(address, **options)
 
     monkeypatch.setattr(socket, "create_server", create_server)
-    [only] = listen_on_loopback(0, "--sql-port")
+    [only] = listen(0, "--sql-port")
     with only:
         assert only.getsockname()[0] == "127.0.0.1"
 

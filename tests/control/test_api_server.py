@@ -232,7 +232,11 @@ def test_where_all_work_the_newcomer_is_turned_away() -> None:
 def _issue(folder: Path, name: str = "localhost") -> tuple[ApiTls, Path]:
     authority = Authority.open(folder / "authority", SystemClock())
     authority.ensure_api(folder, ["localhost", name], ["127.0.0.1"])
-    return ApiTls(folder / "api.crt", folder / "api.key"), folder / "ca.crt"
+    return _tls(folder), folder / "ca.crt"
+
+
+def _tls(folder: Path) -> ApiTls:
+    return ApiTls(folder, folder / "api.crt", folder / "api.key", SystemClock())
 
 
 def test_over_tls_and_nothing_older_than_1_2(tmp_path: Path) -> None:
@@ -308,8 +312,8 @@ def test_a_key_that_wants_a_password_asks_nobody(tmp_path: Path) -> None:
             serialization.BestAvailableEncryption(b"secret"),
         )
     )
-    with pytest.raises(OSError, match="(?i)password|decrypt|pem|ssl"):
-        ApiTls(tmp_path / "api.crt", file)
+    with pytest.raises(OSError, match=r"(?i)password|decrypt|pem|ssl"):
+        _tls(tmp_path)
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "192.0.2.1", "2001:db8::1", "fe80::1%eth0"])

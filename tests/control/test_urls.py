@@ -26,7 +26,7 @@ from control.urls import Endpoint, connection_url, connection_url_sni
 from dormouse.base.clock import SystemClock
 from dormouse.base.ids import TenantId
 from dormouse.base.tls import Credentials
-from dormouse.cli.sockets import listen_on_loopback
+from dormouse.cli.sockets import listen
 
 _CLIENTS = Path(__file__).parent.parent / "clients"
 _PASSWORD = "p-_w"
@@ -84,7 +84,7 @@ def _echo(folder: Path) -> Iterator[tuple[Endpoint, _Echo]]:
     names = ["localhost", "dormouse.localhost", "*.dormouse.localhost"]
     authority.ensure_sql(folder, names, ["127.0.0.1", "::1"])
     echo = _Echo(Credentials.read(folder, "sql").for_tls_server(mutual=False))
-    sockets = listen_on_loopback(0, "--sql-port")
+    sockets = listen(0, "--sql-port")
     loop, stop = asyncio.new_event_loop(), asyncio.Event()
 
     async def serve() -> None:
