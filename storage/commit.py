@@ -248,7 +248,9 @@ class CommitPath:
             self.finish(transaction, intent, time, error, done)
 
         record = record_key(tenant.id, transaction.pod, transaction.number)
-        self._shard.committer.submit(Submission(batch, finished, intent.size, time, record))
+        self._shard.committer.submit(
+            Submission(batch, finished, intent.size, time, record, share=tenant.share)
+        )
         self._shard.sizes.grew(tenant.id, intent.growth)
         transaction.committing = True
 

@@ -16,11 +16,13 @@ more: whoever waits learns the truth by asking the next process (storage/resolve
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from dormouse.base.tasks import spawn
+from storage.admission import Admission, Share
 from storage.engines.interface import Engine, EngineError, EngineLost, Write
 from storage.layout import LAST_COMMIT, TIME, record_age_key, record_list
 from storage.metrics import APPLIES, APPLY_SECONDS
@@ -41,6 +43,8 @@ class Submission:
     """The commit time, if these are a transaction's writes."""
     record: bytes = b""
     """The key of the transaction's record."""
+    share: Share | None = None
+    """Whose these are; None: the system's."""
     more: AsyncIterator[Sequence[Write]] | None = None
     """Chunks of a transaction that is too large to hold; applied by itself."""
 
@@ -49,9 +53,16 @@ class Committer:
     """The queue to the engine and the one task that empties it."""
 
     def __init__(
-        self, engine: Engine, sizes: Sizes, *, group_bytes_max: int, queue_bytes_max: int
+        self,
+        engine: Engine,
+        sizes: Sizes,
+        admission: Admission,
+        *,
+        group_bytes_max: int,
+        queue_bytes_max: int,
     ) -> None:
         self._engine = engine
+        self._admission = admission
         self._sizes = sizes
         self._group_bytes_max = group_bytes_max
         self._queue_bytes_max = queue_bytes_max
@@ -68,6 +79,8 @@ class Committer:
         if self._closing or self._lost:
             raise EngineError("storage is ending")
         self._queue.append(submission)
+        if submission.share is not None:
+            self._admission.queued(submission.share, submission.size)
         self._queued_bytes += submission.size
         if self._queued_bytes > self._queue_bytes_max:
             self._room.clear()
@@ -131,6 +144,7 @@ class Committer:
 
     async def _apply_group(self, group: list[Submission]) -> None:
         APPLIES.inc()
+        started = time.perf_counter()
         try:
             with APPLY_SECONDS.time():
                 await self._engine.apply(_batch(group), group[0].more)
@@ -141,19 +155,26 @@ class Committer:
             _log.exception("a write to the engine failed", extra={"submissions": len(group)})
             self._fail([*group, *self._queue], error)
         else:
+            size = sum(submission.size for submission in group)
+            self._admission.applied(size, time.perf_counter() - started)
             for submission in group:
                 if submission.record:
                     self._sizes.committed(submission.record)
                 else:
                     self._sizes.wrote(submission.writes)
-                submission.done(None)
+                self._leave(submission, None)
 
     def _fail(self, submissions: list[Submission], error: EngineError) -> None:
         self._queue.clear()
         self._queued_bytes = 0
         self._room.set()
         for submission in submissions:
-            submission.done(error)
+            self._leave(submission, error)
+
+    def _leave(self, submission: Submission, error: EngineError | None) -> None:
+        if submission.share is not None:
+            self._admission.written(submission.share, submission.size)
+        submission.done(error)
 
 
 def _batch(group: list[Submission]) -> list[Write]:

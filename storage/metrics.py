@@ -30,6 +30,16 @@ CATALOG_TOLD_SECONDS = Histogram(
     buckets=(0.0001, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5, 10),
     registry=REGISTRY,
 )
+ADMISSION_WAITING = Gauge(
+    "dormouse_storage_admission_waiting",
+    "Tenants whose requests wait for their turn.",
+    registry=REGISTRY,
+)
+CONTENDED_TURNS = Counter(
+    "dormouse_storage_admission_turns_total",
+    "Slices of time given to a tenant while several were about.",
+    registry=REGISTRY,
+)
 SESSIONS = Gauge("dormouse_storage_sessions", "Open session streams.", registry=REGISTRY)
 COLLECTED = Counter(
     "dormouse_storage_collected_total",

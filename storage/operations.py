@@ -29,6 +29,8 @@ from storage.waiting import InFlight, deadline_of, lock
 _ENDED_MAX = 4096
 """Transactions of a session whose end is remembered, so that a late request is told."""
 
+_SHARED_PAGE_BYTES = 128 << 10
+"""Of a page of a scan while other tenants wait: its reply is packed in one go."""
 _LOCK_MODES = frozenset(kv.LockMode.values()) - {kv.LOCK_MODE_UNSPECIFIED}
 _REPLY_BYTES_MAX = 48 << 20
 """Bytes of the values in one reply; a gRPC message ends at 64 MiB."""
@@ -122,7 +124,8 @@ class Operations:
             return kv.Reply(id=request.id, get=reply)
 
         async def read(_: InFlight) -> kv.Reply:
-            values = await self._shard.versions.get(self._tenant, keys, snapshot)
+            reading = partial(self._shard.versions.get, self._tenant, keys, snapshot)
+            values = await self._shard.admission.read(self._tenant.share, reading)
             reply = kv.GetReply(snapshot=snapshot, values=_packed(values))
             return kv.Reply(id=request.id, get=reply)
 
@@ -131,6 +134,8 @@ class Operations:
 
     def _scan(self, request: kv.Request) -> None:
         scan, limits = request.scan, self._shard.limits
+        contended = self._shard.admission.contended
+        page_bytes_max = _SHARED_PAGE_BYTES if contended else limits.scan_bytes_max
         start, end = self._tenant.span.range(scan.start, scan.end)
         wanted = Wanted(
             start=start,
@@ -138,11 +143,12 @@ class Operations:
             reverse=scan.reverse,
             snapshot=self._snapshot(request, scan.snapshot, scan.pin),
             rows_max=min(scan.rows_max or limits.scan_rows_max, limits.scan_rows_max),
-            bytes_max=min(scan.bytes_max or limits.scan_bytes_max, limits.scan_bytes_max),
+            bytes_max=min(scan.bytes_max or page_bytes_max, page_bytes_max),
         )
 
         async def read(_: InFlight) -> kv.Reply:
-            found = await self._shard.versions.scan(self._tenant, wanted)
+            reading = partial(self._shard.versions.scan, self._tenant, wanted)
+            found = await self._shard.admission.read(self._tenant.share, reading)
             strip = scan.strip
             reply = kv.ScanReply(snapshot=wanted.snapshot, resume=found.resume)
             if not scan.values_only:

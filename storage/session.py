@@ -8,7 +8,8 @@
 One coroutine reads and one writes. What is in the outbox when the writer comes round goes out as
 one frame, up to a bound; while the pod does not take frames the outbox stops growing, because the
 reader waits for it. Requests in flight are bounded in number and bytes, more are refused (BUSY).
-While the group commit is full nothing more is read.
+While the group commit is full, or many requests wait for their turn (storage/admission.py), nothing
+more is read.
 """
 
 import asyncio
@@ -34,6 +35,9 @@ from storage.waiting import InFlight
 
 PROTOCOL_VERSION = 1
 _OUTBOX_MAX = 4096
+_QUEUED_MAX = 128
+"""Requests that may wait for their turn before the stream is not read any further; a frame's worth
+more may."""
 _FRAME_BYTES = 1 << 20
 """A frame of replies is closed once it has this many bytes; a single reply may have more."""
 _HELLO_SECONDS = 10
@@ -56,6 +60,10 @@ class SessionStream:
         self._operations: Operations | None = None
         self._reader: asyncio.Task[None] | None = None
         self._ending = ""
+        self._queued = 0
+        """Requests that wait for their turn."""
+        self._unqueued = asyncio.Event()
+        self._ended = False
         self._tenant: Tenant | None = None
         self._catalog_version = 0
         """What the pod is to be told with the next frame; 0: nothing."""
@@ -87,6 +95,7 @@ class SessionStream:
                 await asyncio.wait([self._reader, writer], return_when=asyncio.FIRST_COMPLETED)
             await self._finish()
         finally:
+            self._ended = True
             SESSIONS.dec()
             self._shard.leave(tenant, self)
             tasks = [flight.task for flight in self._in_flight.values()]
@@ -165,6 +174,9 @@ class SessionStream:
             self._take(frame)
             if committer.full:
                 await committer.room()
+            if self._queued > _QUEUED_MAX:
+                self._unqueued.clear()
+                await self._unqueued.wait()
             if len(self._outbox) > _OUTBOX_MAX:
                 self._drained.clear()
                 await self._drained.wait()
@@ -173,17 +185,26 @@ class SessionStream:
         tenant = self._tenant
         if frame.catalog_seen and tenant is not None:
             tenant.readers.saw(self, frame.catalog_seen, tenant.catalog_version)
-        for request in frame.requests:
-            try:
-                reply = self._handle(request)
-            except Refusal as refusal:
-                reply = self._refused(request.id, refusal)
-            except EngineError as error:
-                reply = self._refused(request.id, _failed(error))
-            if reply is not None:
-                self._drop(request.id)
-                self._outbox.append(reply)
-        if self._outbox:
+        if tenant is not None and frame.requests:
+            self._queued += len(frame.requests)
+            self._shard.admission.admit(tenant.share, self._take_one, frame.requests)
+
+    def _take_one(self, request: kv.Request) -> None:
+        """A request's turn has come."""
+        self._queued -= 1
+        if self._queued == _QUEUED_MAX:
+            self._unqueued.set()
+        if self._ended:
+            return
+        try:
+            reply = self._handle(request)
+        except Refusal as refusal:
+            reply = self._refused(request.id, refusal)
+        except EngineError as error:
+            reply = self._refused(request.id, _failed(error))
+        if reply is not None:
+            self._drop(request.id)
+            self._outbox.append(reply)
             self._ready.set()
 
     def _handle(self, request: kv.Request) -> kv.Reply | None:

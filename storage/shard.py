@@ -9,6 +9,7 @@ from dormouse.base.clock import Clock
 from dormouse.base.ids import TenantId
 from dormouse.base.tasks import cancel, spawn
 from proto import kv_pb2 as kv
+from storage.admission import Admission
 from storage.cache import VersionCache
 from storage.clock import HybridClock
 from storage.committer import Committer
@@ -60,6 +61,7 @@ class Shard:
         limits: Limits,
         retention: Retention,
         last_commit: int,
+        readers: int,
     ) -> None:
         self.engine = engine
         self.limits = limits
@@ -69,9 +71,11 @@ class Shard:
         self.tenants = Tenants(last_commit=last_commit)
         self.versions = Versions(engine, self.cache, self.locks, visible=last_commit)
         self.sizes = Sizes(engine)
+        self.admission = Admission(readers=readers, group_bytes_max=limits.group_bytes_max)
         self.committer = Committer(
             engine,
             self.sizes,
+            self.admission,
             group_bytes_max=limits.group_bytes_max,
             queue_bytes_max=limits.queue_bytes_max,
         )
@@ -101,12 +105,18 @@ class Shard:
         clock: Clock,
         limits: Limits | None = None,
         retention: Retention | None = None,
+        readers: int = 2,
     ) -> Self:
-        """Take over an engine; its owner closes it after `close`. Raises EngineError."""
+        """Take over an engine; its owner closes it after `close`. Raises EngineError.
+
+        `readers`: how many of its reads go on at the same time.
+        """
         await _purge_staged(engine)
         [value] = await engine.get([LAST_COMMIT])
         last_commit = _FIRST_SNAPSHOT if value is None else int(TIME.unpack(value)[0])
-        shard = cls(engine, clock, limits or Limits(), retention or Retention(), last_commit)
+        shard = cls(
+            engine, clock, limits or Limits(), retention or Retention(), last_commit, readers
+        )
         await shard._load_fences()
         await shard.quotas.load()
         return shard

@@ -91,7 +91,8 @@ class Staging:
             transaction.tenant.id, transaction.pod, transaction.number, transaction.pieces
         )
         piece = blocks.pack([message.keys, message.values])
-        self._shard.committer.submit(Submission([(key, piece)], done, size))
+        share = transaction.tenant.share
+        self._shard.committer.submit(Submission([(key, piece)], done, size, share=share))
         transaction.staged_bytes = staged_bytes
         transaction.pieces += 1
         transaction.prepared.append(prepared)
@@ -167,6 +168,7 @@ class Staging:
                 intent.size,
                 time,
                 record_key(tenant.id, transaction.pod, transaction.number),
+                tenant.share,
                 self._chunks(transaction, intent, time),
             )
         )

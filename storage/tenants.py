@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from dormouse.base.ids import PodId, TenantId
+from storage.admission import Share
 from storage.catalogs import CatalogReaders
 from storage.refusals import Refusal
 from storage.spans import TenantSpan
@@ -128,6 +129,8 @@ class Tenant:
         self.transactions: dict[tuple[PodId, int], Transaction] = {}
         self.fenced: dict[tuple[PodId, int], int] = {}
         """Transactions that never may commit, and since when."""
+        self.share = Share()
+        """Its part of the node."""
         self.sessions: set[Session] = set()
         self.dropping = False
 

@@ -1,0 +1,247 @@
+"""Who is served when: the queues alone, on a clock that only moves where work is done."""
+
+import asyncio
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import uvloop
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dormouse.base.ids import TenantId
+from dormouse.base.tasks import spawn
+from proto import kv_pb2 as kv
+from storage.admission import SLICE_SECONDS, TOGETHER_SECONDS, WRITE_BYTES_MIN, Admission, Share
+from tests.support.kv import KvClient, storage_running
+
+TURNS = 100_000
+
+
+class Node:
+    """A clock, tenants, and a record of what was handled."""
+
+    def __init__(self, **options: int) -> None:
+        self.now = 100.0
+        chosen = {"readers": 1, "group_bytes_max": 8 << 20, **options}
+        self.admission = Admission(clock=lambda: self.now, **chosen)
+        self.shares: dict[str, Share] = {}
+        self.handled: list[tuple[str, int]] = []
+
+    def ask(self, tenant: str, count: int, *, seconds: float = SLICE_SECONDS / 5) -> None:
+        """So many requests in one frame, each of which takes so long."""
+        share = self.shares.setdefault(tenant, Share())
+
+        def handle(request: kv.Request) -> None:
+            self.now += seconds
+            self.handled.append((tenant, request.id))
+
+        first = sum(1 for name, _ in self.handled if name == tenant) + len(share.queue)
+        self.admission.admit(share, handle, [kv.Request(id=first + n) for n in range(count)])
+
+    async def settle(self, *tenants: str) -> None:
+        """Until nothing of theirs (of nobody's) waits."""
+        shares = [self.shares[name] for name in tenants or self.shares]
+        for _ in range(TURNS):
+            if not any(share.queue for share in shares):
+                return
+            await asyncio.sleep(0)
+        raise AssertionError("requests are left")
+
+    async def until(self, count: int) -> None:
+        """Until so many requests were handled."""
+        for _ in range(TURNS):
+            if len(self.handled) >= count:
+                return
+            await asyncio.sleep(0)
+        raise AssertionError("requests are not handled")
+
+
+def test_alone_everything_is_handled_at_once_and_in_order() -> None:
+    async def body() -> None:
+        node = Node()
+        node.ask("a", 1000)
+        assert node.handled == [("a", n) for n in range(1000)]
+        node.now += TOGETHER_SECONDS
+        node.ask("b", 3)
+        assert node.handled[-3:] == [("b", 0), ("b", 1), ("b", 2)]
+
+    uvloop.run(body())
+
+
+def test_who_asks_for_little_does_not_wait_for_who_asks_for_much() -> None:
+    async def body() -> None:
+        node = Node()
+        node.ask("quiet", 1)
+        node.ask("noisy", 1000)
+        for _ in range(20):
+            before = len(node.handled)
+            node.ask("quiet", 1)
+            await node.settle("quiet")
+            # One slice that had begun, and nothing more.
+            assert node.handled[before:].index(node.handled[-1]) <= 6
+        await node.settle()
+        assert Counter(name for name, _ in node.handled) == {"noisy": 1000, "quiet": 21}
+
+    uvloop.run(body())
+
+
+def test_equals_are_served_equally_and_nobody_saves_up() -> None:
+    async def body() -> None:
+        node = Node()
+        node.ask("early", 1)
+        node.ask("a", 4000)
+        node.ask("b", 4000)
+        await node.until(2001)
+        counts = Counter(name for name, _ in node.handled)
+        assert abs(counts["a"] - counts["b"]) <= 10
+        # Who did nothing meanwhile gets its part from now on, and not what it left to the others.
+        node.ask("early", 2000)
+        seen = len(node.handled)
+        await node.until(seen + 1500)
+        counts = Counter(name for name, _ in node.handled[seen:])
+        assert max(counts.values()) - min(counts.values()) <= 15
+        await node.settle()
+
+    uvloop.run(body())
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(1, 40)), min_size=1, max_size=30))
+@settings(max_examples=60, deadline=None)
+def test_every_request_is_handled_once_and_a_tenants_in_order(
+    frames: list[tuple[str, int]],
+) -> None:
+    async def body() -> None:
+        node = Node()
+        asked: Counter[str] = Counter()
+        for tenant, count in frames:
+            node.ask(tenant, count)
+            asked[tenant] += count
+            if random.random() < 0.5:
+                await asyncio.sleep(0)
+        await node.settle()
+        for tenant, count in asked.items():
+            assert [n for name, n in node.handled if name == tenant] == list(range(count))
+
+    asyncio.run(body())
+
+
+def test_who_fills_the_way_to_the_disk_is_passed_over_until_it_is_written() -> None:
+    async def body() -> None:
+        node = Node()
+        node.ask("quiet", 1)
+        node.ask("noisy", 1)
+        await node.settle()
+        noisy, quiet = node.shares["noisy"], node.shares["quiet"]
+        size = node.admission.write_bytes_max
+        assert size >= WRITE_BYTES_MIN
+        node.admission.queued(noisy, size)
+        node.ask("noisy", 5)
+        node.ask("quiet", 5)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert (len(noisy.queue), len(quiet.queue)) == (5, 0)
+        node.admission.written(noisy, size)
+        await node.settle()
+        # Alone the bound is a whole group.
+        node.now += TOGETHER_SECONDS
+        node.admission.queued(noisy, size)
+        node.ask("noisy", 5)
+        assert not noisy.queue
+
+    uvloop.run(body())
+
+
+def test_the_way_to_the_disk_is_as_long_as_what_the_disk_does_in_time() -> None:
+    node = Node()
+    for _ in range(50):
+        node.admission.applied(1 << 20, 1.0)
+    assert node.admission.write_bytes_max == WRITE_BYTES_MIN
+    for _ in range(50):
+        node.admission.applied(8 << 20, 0.001)
+    assert node.admission.write_bytes_max == 8 << 20
+    node.admission.applied(10, 5.0)  # a small group tells of the disk's latency, not of its rate
+    assert node.admission.write_bytes_max == 8 << 20
+
+
+def test_reads_of_the_engine_take_turns() -> None:
+    async def body() -> None:
+        node = Node()
+        noisy, quiet = Share(), Share()
+        order: list[str] = []
+        most = running = 0
+
+        async def read(name: str, share: Share) -> None:
+            async def work() -> None:
+                nonlocal running, most
+                running += 1
+                most = max(most, running)
+                await asyncio.sleep(0)
+                node.now += 0.01
+                running -= 1
+
+            await node.admission.read(share, work)
+            order.append(name)
+
+        reads = [spawn(read("noisy", noisy), name="read") for _ in range(40)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        reads.append(spawn(read("quiet", quiet), name="read"))
+        given_up = [spawn(read("noisy", noisy), name="read") for _ in range(5)]
+        await asyncio.sleep(0)
+        for each in given_up:
+            each.cancel()
+        await asyncio.gather(*reads)
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.gather(*given_up)
+        assert most == 2
+        assert order.index("quiet") <= 6
+        assert repr(node.admission) == "<Admission 0 tenants wait, 0 reads>"
+
+    uvloop.run(body())
+
+
+def test_a_read_that_fails_makes_way() -> None:
+    async def body() -> None:
+        node = Node()
+        share = Share()
+
+        async def fail() -> None:
+            await asyncio.sleep(0)
+            raise OSError
+
+        results = await asyncio.gather(
+            *[node.admission.read(share, fail) for _ in range(9)], return_exceptions=True
+        )
+        assert all(isinstance(result, OSError) for result in results)
+
+        async def read() -> str:
+            return "fine"
+
+        assert await node.admission.read(share, read) == "fine"
+
+    uvloop.run(body())
+
+
+def test_two_tenants_that_ask_at_once_get_all_their_answers(tmp_path: Path) -> None:
+    async def ask(client: KvClient, count: int) -> None:
+        rows = {b"%04d" % n: b"%d" % (n * client.tenant) for n in range(count)}
+        await client.put(rows)
+        gets = asyncio.gather(*[client.get(key) for key in rows])
+        puts = asyncio.gather(*[client.put({b"x" + key: b"y" * 2000}) for key in rows])
+        scan = await client.scan(b"0", b"a", rows=50)
+        assert scan == sorted(rows.items())
+        assert await gets == [[value] for value in rows.values()]
+        await puts
+        assert len(await client.scan(b"x", b"y")) == count
+
+    async def body() -> None:
+        async with (
+            storage_running(tmp_path) as storage,
+            storage.session(TenantId(3)) as one,
+            storage.session(TenantId(4)) as other,
+        ):
+            await asyncio.gather(ask(one, 400), ask(other, 60))
+
+    uvloop.run(body())
