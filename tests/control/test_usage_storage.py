@@ -119,3 +119,16 @@ def test_the_level_of_a_tenant_ends_with_its_data(tmp_path: Path) -> None:
             assert await levels.end_purged() == 0
 
     asyncio.run(body())
+
+
+def test_a_clock_that_is_put_back_books_no_second_twice(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with open_database(tmp_path / "r.sqlite") as database:
+            clock = ManualClock()
+            levels = StorageLevels(database, clock)
+            for seconds, size in ((0, 1024), (100, 2048), (-50, 1024), (100, 0)):
+                clock.advance(seconds)
+                await levels.take({7: size})
+            assert await _booked(database, levels, 7, Span.DAY) == 100 + 50
+
+    asyncio.run(body())
