@@ -7,8 +7,13 @@ twice.
     answer ─ kept beside it, sealed under a key made of the client's own API key, which is kept
              nowhere: a secret in it can be repeated to whoever sends that key, and to nobody else
 
-Only what changed something is kept; a refused request may be sent again and is tried again. After
-an hour the answer is forgotten, after a day the claim.
+Only what changed something is kept; a refused request may be sent again and is tried again, and so
+is one that was answered "not now" (503). After an hour the answer is forgotten, after a day the
+claim.
+
+Whoever signs up has no API key. What only he has is the idempotency key itself, if it is random, so
+one that anybody could guess is refused there. The answer is sealed under it, and the table holds
+nothing but its hash together with the client's address: from elsewhere it finds nothing.
 """
 
 import hashlib
@@ -29,6 +34,15 @@ CLAIM_SECONDS = 86_400
 ANSWER_SECONDS = 3_600
 CLAIMS_MAX = 10_000
 """Of one API key."""
+
+STRANGERS = 0
+"""Stands for the API key of those who have none; ids of keys count from 1."""
+
+STRANGERS_NAME_MIN = 22
+"""Characters of a stranger's idempotency key: 128 random bits in base64."""
+
+IN_WORK_SECONDS = 60
+"""A claim that is younger and has no answer is somebody's who is still at work, or has died."""
 
 _NONCE_BYTES = 12
 _PRUNE_ROWS = 1000
@@ -58,7 +72,10 @@ class Found:
     """What it made, below `/v1/`."""
 
     answer: Answer | None
-    """None: no longer there, or never given."""
+    """None: no longer there, not yet, or never given."""
+
+    is_in_work: bool = False
+    """There may be an answer soon."""
 
 
 class Idempotency:
@@ -68,8 +85,10 @@ class Idempotency:
         self._database = database
         self._clock = clock
 
-    async def find(self, claim: Claim, api_key: str) -> Found | None:
-        """What the claimed key was used for; None where it is free. Raises TooManyClaims."""
+    async def find(self, claim: Claim, secret: str) -> Found | None:
+        """What the claimed key was used for; None where it is free. `secret` is what only the
+        client has. Raises TooManyClaims.
+        """
         now_ns = self._clock.wall_ns()
         oldest_ns = now_ns - CLAIM_SECONDS * 1_000_000_000
         row = await self._database.read_one(
@@ -87,15 +106,27 @@ class Idempotency:
             await self._check_room(claim)
             return None
         request_hash, made_ns, resource, status, sealed = row
-        is_fresh = now_ns - made_ns < ANSWER_SECONDS * 1_000_000_000
+        age_seconds = (now_ns - made_ns) / 1_000_000_000
         answer = None
-        if sealed is not None and is_fresh:
-            answer = _open(sealed, status, _sealing_key(api_key, claim.name))
-        return Found(hmac.compare_digest(request_hash, claim.request_hash), resource, answer)
+        if sealed is not None and age_seconds < ANSWER_SECONDS:
+            answer = _open(sealed, status, _sealing_key(secret, claim.name))
+        return Found(
+            is_same=hmac.compare_digest(request_hash, claim.request_hash),
+            resource=resource,
+            answer=answer,
+            is_in_work=status is None and age_seconds < IN_WORK_SECONDS,
+        )
 
-    async def keep(self, claim: Claim, api_key: str, answer: Answer) -> None:
+    async def forget(self, claim: Claim) -> None:
+        """Free the key of a request that has had no answer: it may be sent again."""
+        await self._database.write(
+            "DELETE FROM idempotency WHERE key_id = ? AND name = ? AND status IS NULL",
+            (claim.key_id, claim.name),
+        )
+
+    async def keep(self, claim: Claim, secret: str, answer: Answer) -> None:
         """Keep the answer of the request that used the key up."""
-        sealed = _seal(answer, _sealing_key(api_key, claim.name))
+        sealed = _seal(answer, _sealing_key(secret, claim.name))
         await self._database.write(
             "UPDATE idempotency SET status = ?, answer = ? WHERE key_id = ? AND name = ?",
             (answer.status, sealed, claim.key_id, claim.name),
@@ -129,9 +160,14 @@ def hash_request(method: str, path: str, body: bytes) -> bytes:
     return hashlib.sha256(b"\0".join((method.encode(), path.encode(), body))).digest()
 
 
-def _sealing_key(api_key: str, name: str) -> bytes:
-    # The API key is 256 random bits, so one HMAC of it is a key.
-    return hmac.digest(api_key.encode(), b"dormouse idempotency " + name.encode(), "sha256")
+def strangers_name(address: str, name: str) -> str:
+    """What is kept of the idempotency key of a client without an API key."""
+    return hashlib.sha256(f"dormouse stranger\0{address}\0{name}".encode()).hexdigest()
+
+
+def _sealing_key(secret: str, name: str) -> bytes:
+    # The secret has at least 128 random bits, so one HMAC of it is a key.
+    return hmac.digest(secret.encode(), b"dormouse idempotency " + name.encode(), "sha256")
 
 
 def _seal(answer: Answer, key: bytes) -> bytes:

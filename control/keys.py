@@ -93,36 +93,50 @@ class Keys:
         self, reach: Reach, *, label: str, expires_ns: int | None, created_by: int | None
     ) -> tuple[ApiKey, str]:
         """A new key and its text, which is kept nowhere. Raises TooManyKeys."""
+        async with self._database.transaction() as connection:
+            return await self.insert(
+                connection, reach, label=label, expires_ns=expires_ns, created_by=created_by
+            )
+
+    async def insert(
+        self,
+        connection: aiosqlite.Connection,
+        reach: Reach,
+        *,
+        label: str,
+        expires_ns: int | None = None,
+        created_by: int | None = None,
+    ) -> tuple[ApiKey, str]:
+        """See `add`, in the transaction that is open on `connection`."""
         text = generate_key(reach.scope)
         now_ns = self._clock.wall_ns()
-        async with self._database.transaction() as connection:
-            count = f"SELECT count(*) FROM keys WHERE organisation_id IS ? AND {_LIVING}"
-            values = (reach.organisation, now_ns)
-            ((living,),) = await connection.execute_fetchall(count, values)
-            if living >= KEYS_MAX:
-                raise TooManyKeys(living)
-            rows = await connection.execute_fetchall(
-                "INSERT INTO keys (hash, scope, access, organisation_id, tenant_id, label,"
-                " created_ns, created_by, expires_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-                f" RETURNING {_COLUMNS}",
-                (
-                    hash_key(text),
-                    reach.scope,
-                    reach.access,
-                    reach.organisation,
-                    reach.tenant,
-                    label,
-                    now_ns,
-                    created_by,
-                    expires_ns,
-                ),
-            )
-            (key,) = (_key(tuple(row)) for row in rows)
-            changes = created(
-                label=label, scope=reach.scope, access=reach.access, expires_ns=expires_ns
-            )
-            await self._journal.write(connection, _note(key, "key.create", changes))
-            await self._events.record(connection, _event(key, EventKind.KEY_CREATED))
+        count = f"SELECT count(*) FROM keys WHERE organisation_id IS ? AND {_LIVING}"
+        values = (reach.organisation, now_ns)
+        ((living,),) = await connection.execute_fetchall(count, values)
+        if living >= KEYS_MAX:
+            raise TooManyKeys(living)
+        rows = await connection.execute_fetchall(
+            "INSERT INTO keys (hash, scope, access, organisation_id, tenant_id, label,"
+            " created_ns, created_by, expires_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            f" RETURNING {_COLUMNS}",
+            (
+                hash_key(text),
+                reach.scope,
+                reach.access,
+                reach.organisation,
+                reach.tenant,
+                label,
+                now_ns,
+                created_by,
+                expires_ns,
+            ),
+        )
+        (key,) = (_key(tuple(row)) for row in rows)
+        changes = created(
+            label=label, scope=reach.scope, access=reach.access, expires_ns=expires_ns
+        )
+        await self._journal.write(connection, _note(key, "key.create", changes))
+        await self._events.record(connection, _event(key, EventKind.KEY_CREATED))
         return key, text
 
     async def find(self, text: str) -> ApiKey | None:

@@ -26,7 +26,7 @@ from dormouse.base.clock import Clock
 ORGANISATION_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 """Lower-case letters, digits, inner dashes; 1 to 63 characters."""
 
-_COLUMNS = "id, name, time_zone, created_ns, version"
+_COLUMNS = "id, name, time_zone, billing_address, created_ns, version"
 
 
 class NoSuchOrganisation(Exception):
@@ -55,6 +55,9 @@ class Organisation:
     """IANA name, as `Asia/Tokyo`: its months begin and end there, a new one's from the next month
     on (control/months.py)."""
 
+    billing_address: str
+    """Lines of text that its invoices are addressed to."""
+
     created_ns: int
     version: int
 
@@ -78,19 +81,25 @@ class Organisations:
 
     async def add(self, *, name: str, time_zone: str) -> Organisation:
         """A new organisation; durable on return. Raises NameTaken."""
+        async with self._database.transaction() as connection:
+            return await self.insert(connection, name=name, time_zone=time_zone)
+
+    async def insert(
+        self, connection: aiosqlite.Connection, *, name: str, time_zone: str
+    ) -> Organisation:
+        """See `add`, in the transaction that is open on `connection`."""
         insert = (
             "INSERT INTO organisations (name, time_zone, created_ns) VALUES (?, ?, ?)"
             f" RETURNING {_COLUMNS}"
         )
         try:
-            async with self._database.transaction() as connection:
-                values = (name, time_zone, self._clock.wall_ns())
-                rows = list(await connection.execute_fetchall(insert, values))
-                made = _organisation(tuple(rows[0]))
-                changes = created(name=name, time_zone=time_zone)
-                await self._journal.write(connection, _note(made, "organisation.create", changes))
+            values = (name, time_zone, self._clock.wall_ns())
+            rows = list(await connection.execute_fetchall(insert, values))
         except sqlite3.IntegrityError as error:
             raise NameTaken(name) from error
+        made = _organisation(tuple(rows[0]))
+        changes = created(name=name, time_zone=time_zone)
+        await self._journal.write(connection, _note(made, "organisation.create", changes))
         return made
 
     async def get(self, organisation: OrganisationId) -> Organisation | None:
@@ -123,9 +132,11 @@ class Organisations:
         *,
         name: str | None = None,
         time_zone: str | None = None,
+        billing_address: str | None = None,
         versions: Collection[int] | None = None,
     ) -> Organisation:
-        """Rename it or move it to another time zone; None leaves that as it is.
+        """Rename it, move it to another time zone, set what invoices are addressed to; None leaves
+        that as it is.
 
         Raises NoSuchOrganisation, NameTaken, VersionMismatch, and IsDefault for a new name of that.
         """
@@ -137,7 +148,13 @@ class Organisations:
             before = _organisation(tuple(rows[0]))
             if versions is not None and before.version not in versions:
                 raise VersionMismatch(before.version)
-            wanted = {"name": name or before.name, "time_zone": time_zone or before.time_zone}
+            wanted = {
+                "name": name or before.name,
+                "time_zone": time_zone or before.time_zone,
+                "billing_address": (
+                    before.billing_address if billing_address is None else billing_address
+                ),
+            }
             changes = {
                 field: (getattr(before, field), new)
                 for field, new in wanted.items()
@@ -148,8 +165,8 @@ class Organisations:
             if organisation == DEFAULT_ORGANISATION and "name" in changes:
                 raise IsDefault
             update = (
-                "UPDATE organisations SET name = ?, time_zone = ?, zones = ?, version = version + 1"
-                f" WHERE id = ? RETURNING {_COLUMNS}"
+                "UPDATE organisations SET name = ?, time_zone = ?, billing_address = ?, zones = ?,"
+                f" version = version + 1 WHERE id = ? RETURNING {_COLUMNS}"
             )
             zones = await self._zones(connection, before, wanted["time_zone"])
             try:
@@ -210,5 +227,5 @@ def _note(
 
 
 def _organisation(row: Row) -> Organisation:
-    number, name, time_zone, created_ns, version = row
-    return Organisation(OrganisationId(number), name, time_zone, created_ns, version)
+    number, *rest = row
+    return Organisation(OrganisationId(number), *rest)

@@ -48,6 +48,7 @@ def add_delete_route(router: APIRouter, deletion: Deletion) -> None:
     @router.delete(
         "/tenants/{id}",
         tags=["tenants"],
+        dependencies=[Depends(takes_idempotency_key)],
         response_model=TenantDeleted,
         responses={
             int(HTTPStatus.ACCEPTED): {
@@ -119,6 +120,7 @@ def add_action_routes(
     @router.post(
         "/tenants/{id}/suspend",
         tags=["tenants"],
+        dependencies=[Depends(takes_idempotency_key)],
         responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE),
     )
     async def suspend_tenant(id: str, response: Response) -> TenantView:  # noqa: A002

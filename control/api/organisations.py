@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Response
 
 from control.access import Target
-from control.actor import Access, Actor, OrganisationId, Reach, Scope, acting, acting_as
+from control.actor import Actor, OrganisationId, acting, acting_as
 from control.api.gate import address_group
 from control.api.models_access import (
     OrganisationChange,
@@ -21,7 +21,6 @@ from control.api.paths import After, IfMatch, Limit, etag, missing, parse_id, pa
 from control.api.problems import Problem, documented
 from control.api.route import takes_idempotency_key
 from control.buckets import Buckets
-from control.keys import Keys
 from control.organisations import (
     HasTenants,
     IsDefault,
@@ -30,6 +29,7 @@ from control.organisations import (
     Organisations,
 )
 from control.registry import NameTaken, VersionMismatch
+from control.signup import Signup
 from dormouse.base.clock import Clock
 
 _PATH = "/organisations/{id}"
@@ -41,6 +41,7 @@ def view(organisation: Organisation) -> OrganisationView:
         id=organisation.id,
         name=organisation.name,
         time_zone=organisation.time_zone,
+        billing_address=organisation.billing_address,
         created_at=moment(organisation.created_ns),
     )
 
@@ -115,12 +116,14 @@ def add_organisation_changes(router: APIRouter, organisations: Organisations) ->
         response: Response,
         if_match: IfMatch = None,
     ) -> OrganisationView:
-        """Rename an organisation, or move it to another time zone."""
+        """Rename an organisation, move it to another time zone, say what its invoices are
+        addressed to."""
         try:
             changed = await organisations.change(
                 _id(id),
                 name=body.name,
                 time_zone=body.time_zone,
+                billing_address=body.billing_address,
                 versions=parse_versions(if_match),
             )
         except NoSuchOrganisation:
@@ -159,8 +162,7 @@ def add_organisation_changes(router: APIRouter, organisations: Organisations) ->
 def add_signup_route(
     router: APIRouter,
     *,
-    organisations: Organisations,
-    keys: Keys,
+    signup: Signup,
     signups: Buckets | None,
     clock: Clock,
 ) -> None:
@@ -170,10 +172,15 @@ def add_signup_route(
         "/signup",
         status_code=HTTPStatus.CREATED,
         tags=["organisations"],
+        dependencies=[Depends(takes_idempotency_key)],
         responses=documented(HTTPStatus.CONFLICT),
     )
     async def sign_up(body: SignupRequest) -> SignedUp:
-        """Make an organisation of one's own and a key for all of it, where that is open."""
+        """Make an organisation of one's own and a key for all of it, where that is open.
+
+        An idempotency key has at least 22 random characters here, for whoever knows it can read
+        the answer again, from the same address.
+        """
         if signups is None:
             detail = "this gateway's operator makes the organisations"
             raise Problem(HTTPStatus.FORBIDDEN, "signup_closed", detail)
@@ -187,11 +194,9 @@ def add_signup_route(
         newcomer = Actor(stranger.reach, None, "signup", stranger.address, stranger.request_id)
         with acting_as(newcomer):
             try:
-                made = await organisations.add(name=body.organisation, time_zone=body.time_zone)
+                made, text = await signup.sign_up(name=body.organisation, time_zone=body.time_zone)
             except NameTaken:
                 raise name_taken(body.organisation) from None
-            reach = Reach(Scope.ORGANISATION, Access.WRITE, made.id)
-            _, text = await keys.add(reach, label="signup", expires_ns=None, created_by=None)
         return SignedUp(organisation=view(made), key=text)
 
 

@@ -9,13 +9,24 @@ from fastapi import Header, Request, Response
 from fastapi.routing import APIRoute
 
 from control.actor import acting
+from control.api.gate import address_group
 from control.api.problems import Problem, invalid
-from control.idempotency import Answer, Found, Idempotency, TooManyClaims, hash_request
+from control.idempotency import (
+    STRANGERS,
+    STRANGERS_NAME_MIN,
+    Answer,
+    Found,
+    Idempotency,
+    TooManyClaims,
+    hash_request,
+    strangers_name,
+)
 from control.journal import AlreadyClaimed, Claim, claiming
 from control.metrics import IDEMPOTENT
+from dormouse.base.errors import Unavailable
 
 _NAME = re.compile(r"[!-~]{1,255}")
-_KEPT_HEADERS = ("location", "etag", "content-type")
+_KEPT_HEADERS = ("location", "etag", "content-type", "operation-location")
 _RETRY_SECONDS = "3600"
 
 
@@ -43,27 +54,43 @@ class OnceRoute(APIRoute):
 
         async def handle_once(request: Request) -> Response:
             name = request.headers.get("idempotency-key")
-            key_id = acting().key_id
-            if name is None or key_id is None:
+            if name is None:
                 return await handle(request)
             if not _NAME.fullmatch(name):
                 text = "use 1 to 255 visible ASCII characters"
                 raise invalid({"header.idempotency-key": text})
-            request_hash = hash_request(request.method, request.url.path, await request.body())
-            return await _once(request, Claim(key_id, name, request_hash), handle)
+            url = request.url
+            path = f"{url.path}?{url.query}" if url.query else url.path
+            request_hash = hash_request(request.method, path, await request.body())
+            key_id, secret = acting().key_id, _api_key(request)
+            if key_id is None:
+                key_id, secret, name = STRANGERS, name, _strangers_name(name)
+            return await _once(request, Claim(key_id, name, request_hash), secret, handle)
 
         return handle_once
+
+
+def _api_key(request: Request) -> str:
+    return request.headers.get("authorization", "").partition(" ")[2].strip()
+
+
+def _strangers_name(name: str) -> str:
+    """What is kept of it. Raises Problem for one that could be guessed."""
+    if len(name) < STRANGERS_NAME_MIN:
+        text = f"use {STRANGERS_NAME_MIN} to 255 random characters: who knows it reads the answer"
+        raise invalid({"header.idempotency-key": text})
+    return strangers_name(address_group(acting().address), name)
 
 
 async def _once(
     request: Request,
     claim: Claim,
+    secret: str,
     handle: Callable[[Request], Coroutine[Any, Any, Response]],
 ) -> Response:
     store: Idempotency = request.app.state.idempotency
-    api_key = request.headers.get("authorization", "").partition(" ")[2].strip()
     try:
-        found = await store.find(claim, api_key)
+        found = await store.find(claim, secret)
     except TooManyClaims:
         detail = "this API key has used too many idempotency keys today"
         headers = {"Retry-After": _RETRY_SECONDS}
@@ -75,19 +102,26 @@ async def _once(
     try:
         response = await handle(request)
     except AlreadyClaimed:
-        IDEMPOTENT.labels("in_progress").inc()
-        detail = "a request with this idempotency key is in work; ask again"
-        headers = {"Retry-After": "1"}
-        conflict = HTTPStatus.CONFLICT
-        raise Problem(conflict, "idempotency_in_progress", detail, headers=headers) from None
+        raise _in_progress() from None
+    except Unavailable:
+        if claim.used:  # by what was begun and could not be done
+            await store.forget(claim)
+        raise
     finally:
         claiming.reset(token)
     if claim.used:
         kept = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
         body = bytes(response.body).decode()
-        await store.keep(claim, api_key, Answer(response.status_code, kept, body))
+        await store.keep(claim, secret, Answer(response.status_code, kept, body))
         IDEMPOTENT.labels("first").inc()
     return response
+
+
+def _in_progress() -> Problem:
+    IDEMPOTENT.labels("in_progress").inc()
+    detail = "a request with this idempotency key is in work; ask again"
+    headers = {"Retry-After": "1"}
+    return Problem(HTTPStatus.CONFLICT, "idempotency_in_progress", detail, headers=headers)
 
 
 def _repeat(found: Found) -> Response:
@@ -95,6 +129,8 @@ def _repeat(found: Found) -> Response:
         IDEMPOTENT.labels("contradicted").inc()
         detail = "this idempotency key was used for another request"
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail)
+    if found.answer is None and found.is_in_work:
+        raise _in_progress()
     if found.answer is None:
         IDEMPOTENT.labels("lost").inc()
         detail = f"this was done, as /v1/{found.resource}; its answer is no longer repeated"

@@ -11,8 +11,10 @@ from control.api.actions import (
     add_wake_route,
 )
 from control.api.authorise import Authoriser
+from control.api.authority import add_authority_routes
 from control.api.events import add_event_route
 from control.api.history import add_audit_route, add_operation_routes
+from control.api.invoices import add_invoice_list_routes, add_invoice_routes
 from control.api.keys import ReachReader, add_key_routes, add_one_key_routes
 from control.api.live import add_explain_route, add_live_route
 from control.api.models import StatusView, TenantTotals
@@ -34,7 +36,11 @@ from control.api.webhooks import (
 )
 from control.buckets import Allowance, Buckets
 from control.config import ControlSettings
+from control.invoices.drafts import Drafts
+from control.invoices.pdf import Printer
+from control.invoices.seller import Seller
 from control.services import Services, Stores
+from control.signup import Signup
 from control.spending.service import Spending
 from control.status import StatusFile
 from control.urls import Endpoint
@@ -72,6 +78,7 @@ def make_router(
         keys=stores.keys,
         operations=stores.operations,
         webhooks=stores.webhooks,
+        invoices=stores.invoices,
     )
     router = APIRouter(
         prefix="/v1",
@@ -96,8 +103,7 @@ def make_router(
     add_one_key_routes(router, stores.keys)
     add_signup_route(
         router,
-        organisations=stores.organisations,
-        keys=stores.keys,
+        signup=Signup(stores.database, stores.organisations, stores.keys),
         signups=_signups(settings),
         clock=clock,
     )
@@ -110,6 +116,10 @@ def make_router(
     add_organisation_spend_limit_routes(
         router, spending=spending, organisations=stores.organisations
     )
+    drafts = Drafts(stores.database, clock, book=usage.book, seller=Seller.of(settings))
+    add_invoice_list_routes(router, drafts)
+    add_invoice_routes(router, drafts, Printer(settings.invoice_font))
+    add_authority_routes(router, services.steward, services.sealing, clock)
     _add_status_route(router, services, status_file)
     return router
 
