@@ -201,9 +201,10 @@ class Events:
         organisation: OrganisationId | None = None,
         tenant: TenantId | None = None,
         kinds: tuple[str, ...] = (),
+        newest_first: bool = False,
     ) -> list[Recorded]:
         """Events within reach by id, those above `after`; of one organisation or tenant, of some
-        kinds (none: all).
+        kinds (none: all). With the newest first, those below `after`, if that is not 0.
         """
         filters = {
             "organisation_id": (organisation, reach.organisation),
@@ -217,9 +218,11 @@ class Events:
         ]
         if kinds:
             wanted.append(("kind IN (SELECT value FROM json_each(?))", json.dumps(kinds)))
-        condition = " AND ".join(["id > ?", *(text for text, _ in wanted)])
+        start = "(id < ?1 OR ?1 = 0)" if newest_first else "id > ?1"
+        condition = " AND ".join([start, *(text for text, _ in wanted)])
+        order = "DESC" if newest_first else "ASC"
         rows = await self._database.read(
-            f"SELECT {_COLUMNS} FROM events WHERE {condition} ORDER BY id LIMIT ?",
+            f"SELECT {_COLUMNS} FROM events WHERE {condition} ORDER BY id {order} LIMIT ?",
             (after, *(value for _, value in wanted), limit),
         )
         return [recorded(row) for row in rows]

@@ -1,6 +1,6 @@
 """The route of events."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 
@@ -51,11 +51,12 @@ def add_event_route(router: APIRouter, events: Events) -> None:
         organisation: _Filter = None,
         tenant: _Filter = None,
         kind: _Kinds = None,
+        order: Literal["oldest", "newest"] = "oldest",
         after: After = 0,
         limit: Limit = 100,
     ) -> EventPage:
-        """What happened within the key's reach, oldest first, a page at a time. What belongs to
-        the installation is for the operator's keys.
+        """What happened within the key's reach, in the order in which it happened (or the newest
+        first), a page at a time. What belongs to the installation is for the operator's keys.
         """
         found = await events.page(
             after=after,
@@ -64,6 +65,7 @@ def add_event_route(router: APIRouter, events: Events) -> None:
             organisation=OrganisationId(organisation) if organisation else None,
             tenant=TenantId(tenant) if tenant else None,
             kinds=_matching(kind or []),
+            newest_first=order == "newest",
         )
         page = [_view(each) for each in found[:limit]]
         return EventPage(events=page, next=page[-1].id if len(found) > limit else None)

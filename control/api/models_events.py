@@ -58,7 +58,7 @@ class EventView(BaseModel):
 
 
 class EventPage(BaseModel):
-    """Some events, oldest first."""
+    """Some events, in the order that was asked for."""
 
     events: list[EventView]
     next: int | None = Field(description="The `after` of the next page; null at the end.")

@@ -261,6 +261,48 @@ class Client:
         """Put a spend limit in the place of the one there is, or of this version of it."""
         return self._exchange("PUT", path, limit, if_match=if_match)[0]
 
+    def events(self, query: dict[str, Any]) -> dict[str, Any]:
+        """GET /v1/events: one page."""
+        return self._call("GET", f"/v1/events?{urlencode(query, doseq=True)}")
+
+    def webhooks(self) -> list[dict[str, Any]]:
+        """All webhooks within reach."""
+        return self._pages("/v1/webhooks", "webhooks")
+
+    def webhook(self, number: int) -> dict[str, Any]:
+        """GET /v1/webhooks/{id}."""
+        return self._call("GET", f"/v1/webhooks/{number}")
+
+    def create_webhook(self, body: dict[str, Any]) -> dict[str, Any]:
+        """POST /v1/webhooks; its secret is in the answer."""
+        return self._call("POST", "/v1/webhooks", body)
+
+    def change_webhook(self, number: int, change: dict[str, Any]) -> dict[str, Any]:
+        """PATCH /v1/webhooks/{id}."""
+        return self._call("PATCH", f"/v1/webhooks/{number}", change)
+
+    def delete_webhook(self, number: int) -> None:
+        """DELETE /v1/webhooks/{id}."""
+        self._call("DELETE", f"/v1/webhooks/{number}")
+
+    def rotate_webhook_secret(self, number: int) -> dict[str, Any]:
+        """POST /v1/webhooks/{id}/secret; the new secret is in the answer."""
+        return self._call("POST", f"/v1/webhooks/{number}/secret")
+
+    def test_webhook(self, number: int) -> dict[str, Any]:
+        """POST /v1/webhooks/{id}/test; the delivery."""
+        return self._call("POST", f"/v1/webhooks/{number}/test")
+
+    def deliveries(self, number: int, query: dict[str, Any]) -> list[dict[str, Any]]:
+        """GET /v1/webhooks/{id}/deliveries: the newest ones."""
+        path = f"/v1/webhooks/{number}/deliveries?{urlencode(query)}"
+        found: list[dict[str, Any]] = self._call("GET", path)["deliveries"]
+        return found
+
+    def redeliver(self, number: int, delivery: int) -> dict[str, Any]:
+        """POST /v1/webhooks/{id}/deliveries/{delivery}/redeliver."""
+        return self._call("POST", f"/v1/webhooks/{number}/deliveries/{delivery}/redeliver")
+
     def status(self) -> dict[str, Any]:
         """GET /v1/status."""
         return self._call("GET", "/v1/status")

@@ -15,6 +15,7 @@ from dormouse.cli.adminflags import (
     add_org_actions,
 )
 from dormouse.cli.apiflags import add_api_flags
+from dormouse.cli.eventflags import add_event_actions, add_webhook_actions
 from dormouse.cli.folder import CommandError
 from dormouse.cli.limitflags import add_limit_actions
 from dormouse.cli.tenantflags import add_role_actions, add_tenant_actions
@@ -221,6 +222,10 @@ def _add_access(commands: _Commands) -> None:
     add_key_actions(key, _add_target, _key)
     limit = commands.add_parser("limit", help="show, set, clear spend limits")
     add_limit_actions(limit, _add_target, _limit)
+    event = commands.add_parser("event", help="list and follow what happens")
+    add_event_actions(event, _add_target, _event)
+    webhook = commands.add_parser("webhook", help="have events sent to a URL")
+    add_webhook_actions(webhook, _add_target, _webhook)
     operation = commands.add_parser("operation", help="list and show long actions on tenants")
     add_operation_actions(operation, _add_target, _operation)
 
@@ -434,6 +439,18 @@ def _limit(options: argparse.Namespace) -> int:
     from dormouse.cli import limits
 
     return limits.run(options)
+
+
+def _event(options: argparse.Namespace) -> int:
+    from dormouse.cli import events
+
+    return events.run(options)
+
+
+def _webhook(options: argparse.Namespace) -> int:
+    from dormouse.cli import webhooks
+
+    return webhooks.run(options)
 
 
 def _operation(options: argparse.Namespace) -> int:

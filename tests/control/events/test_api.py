@@ -75,6 +75,9 @@ def test_events_are_read_by_those_whom_they_concern(tmp_path: Path) -> None:
         assert await _ids(client, "?kind=*") == [1, 2, 3, 4, 5, 6, 7]
         assert await _ids(client, "?kind=nothing") == []
         assert await _ids(client, f"?tenant={a}&kind=key.*&after=1") == [6]
+        page = (await client.get("/v1/events?order=newest&limit=2&kind=tenant.*")).json()
+        assert ([each["id"] for each in page["events"]], page["next"]) == ([4, 3], 3)
+        assert await _ids(client, f"?order=newest&kind=tenant.*&after={page['next']}") == [2, 1]
         page = (await client.get("/v1/events?limit=2&after=1")).json()
         assert ([each["id"] for each in page["events"]], page["next"]) == ([2, 3], 3)
         assert page["events"][0] == {

@@ -1,0 +1,87 @@
+"""The arguments of `dormouse event|webhook`."""
+
+import argparse
+
+from dormouse.cli.adminflags import AddTarget, Run
+
+
+def add_event_actions(parser: argparse.ArgumentParser, add_target: AddTarget, run: Run) -> None:
+    """What is done with events."""
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    for name, text, default in (
+        ("list", "list what happened, oldest first", "the newest ones"),
+        ("follow", "print what happens, until Ctrl-C", "from now on"),
+    ):
+        action = actions.add_parser(name, help=text, description=text.capitalize() + ".")
+        action.add_argument(
+            "--kind",
+            action="append",
+            default=[],
+            metavar="KIND",
+            help="as spend.notice or spend.*; may be repeated",
+        )
+        action.add_argument("--tenant", metavar="NAME", help="of one tenant")
+        action.add_argument("--org", metavar="NAME", help="of one organisation")
+        action.add_argument(
+            "--after", type=int, metavar="ID", help=f"those after this one (default: {default})"
+        )
+        if name == "list":
+            action.add_argument(
+                "--limit", type=int, default=100, metavar="N", help="how many (default: 100)"
+            )
+        add_target(action)
+        action.set_defaults(run=run, action=name)
+
+
+def add_webhook_actions(parser: argparse.ArgumentParser, add_target: AddTarget, run: Run) -> None:
+    """What is done with webhooks."""
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    for name, text in (
+        ("list", "list the webhooks"),
+        ("show", "show one, and its latest deliveries"),
+        ("create", "have events sent to a URL; prints the secret that signs them, this once"),
+        ("set", "change where one sends to and what; enable or disable it"),
+        ("delete", "delete one; what waits is not sent any more"),
+        ("rotate", "give one a new secret and print it, this once; for a day the old signs too"),
+        ("test", "send one a test event and say what came of it; exit code 1 if it failed"),
+        ("deliveries", "list the latest deliveries of one"),
+        ("redeliver", "make a delivery once more"),
+    ):
+        action = actions.add_parser(name, help=text, description=text.capitalize() + ".")
+        if name == "create":
+            action.add_argument("url", metavar="URL", help="as https://example.com/hook")
+            action.add_argument("--org", metavar="NAME", help="of which organisation")
+        elif name != "list":
+            action.add_argument("id", type=int, metavar="ID")
+        if name in ("create", "set"):
+            _add_terms(action)
+        if name == "set":
+            _add_changes(action)
+        if name == "deliveries":
+            action.add_argument("--status", choices=("waiting", "delivered", "dead"))
+            action.add_argument("--limit", type=int, default=20, metavar="N", help="(default: 20)")
+        if name == "redeliver":
+            action.add_argument("delivery", type=int, metavar="DELIVERY", help="its id")
+        add_target(action)
+        action.set_defaults(run=run, action=name)
+
+
+def _add_terms(action: argparse.ArgumentParser) -> None:
+    action.add_argument(
+        "--event",
+        action="append",
+        metavar="KIND",
+        help="as spend.notice, spend.* or '*'; may be repeated (a new one: default '*')",
+    )
+    action.add_argument("--description", metavar="TEXT", help="for people")
+
+
+def _add_changes(action: argparse.ArgumentParser) -> None:
+    action.add_argument("--url", metavar="URL", help="where it sends to")
+    switch = action.add_mutually_exclusive_group()
+    switch.add_argument(
+        "--enable", dest="enabled", action="store_const", const=True, help="send again"
+    )
+    switch.add_argument(
+        "--disable", dest="enabled", action="store_const", const=False, help="send no more"
+    )
