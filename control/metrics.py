@@ -42,6 +42,13 @@ USAGE_REPORTS = Counter(
     registry=REGISTRY,
 )
 
+STATEMENT_REPORTS = Counter(
+    "dormouse_control_statement_reports_total",
+    "Reports of what statements cost by what became of them: added, repeated.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+
 TENANTS_TO_PURGE = Gauge(
     "dormouse_control_tenants_to_purge",
     "Deleted tenants whose data is not gone yet.",
@@ -247,5 +254,18 @@ INVOICE_SECONDS = Histogram(
     "dormouse_control_invoice_close_seconds",
     "How long it took to close a month of an organisation.",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+    registry=REGISTRY,
+)
+
+CERTIFICATES_RENEWED = Counter(
+    "dormouse_control_certificates_renewed_total",
+    "Certificates that were issued anew while roles ran.",
+    registry=REGISTRY,
+)
+
+ROTATION_PHASE = Gauge(
+    "dormouse_control_rotation_phase",
+    "1 for the phase that a rotation of the authority is in; 0 for all: none is under way.",
+    ["phase"],
     registry=REGISTRY,
 )
