@@ -19,6 +19,7 @@ from autoscaler.limits import Defaults
 from autoscaler.owners import Owners
 from autoscaler.podcontrol import PodControl
 from autoscaler.proxies import ProxyTable
+from autoscaler.renewer import Renewer
 from autoscaler.runtimes.base import PodRuntime
 from autoscaler.service import AutoscalerService
 from autoscaler.suspender import Suspender
@@ -67,7 +68,14 @@ class Core:
             return suspender.suspend(tenant, why="it was deleted", grace=0.0)
 
         self.follower = TenantFollower(self.controller, control, defaults, end_deleted)
-        self.service = AutoscalerService(self.controller, waker, suspender, self.proxies, owners)
+        self.service = AutoscalerService(
+            self.controller,
+            waker,
+            suspender,
+            self.proxies,
+            owners,
+            Renewer(self.controller, control, owners),
+        )
         self._waker = waker
         self.running = spawn(self.controller.run(), name="controller")
         """Ends only when something is broken."""

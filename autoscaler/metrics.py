@@ -125,3 +125,10 @@ OWNERS_NOT_TOLD = Counter(
     "Pods that did not answer when they were told their owner's new password.",
     registry=REGISTRY,
 )
+
+RENEWALS = Counter(
+    "dormouse_autoscaler_renewals_total",
+    "Pods that were sent another certificate, by outcome: renewed, failed.",
+    ["outcome"],
+    registry=REGISTRY,
+)

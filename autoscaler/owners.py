@@ -67,6 +67,11 @@ class Owners:
             if not self._stamping[tenant]:
                 del self._stamping[tenant]
 
+    async def until_stamped(self) -> None:
+        """Wait for the stamps that are under way now, however they end."""
+        for stamping in [each for those in self._stamping.values() for each in those]:
+            await stamping.over.wait()
+
     async def catch_up(self, tenant: TenantId, pod: Pod, stamping: Stamping, known: Owner) -> None:
         """Tell the pod just stamped what came while it was. Raises grpc.aio.AioRpcError."""
         while (owner := stamping.owner) is not None and owner != known:

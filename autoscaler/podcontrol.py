@@ -17,6 +17,7 @@ from dormouse.base.tls import Credentials, Identity, Role
 from proto.pod_pb2 import (
     DrainRequest,
     Owner,
+    RenewRequest,
     SetOwnerRequest,
     StampReply,
     StampRequest,
@@ -69,6 +70,13 @@ class PodControl:
         """Tell the pod its owner's new password; refused where it is not the tenant's."""
         request = SetOwnerRequest(owner=owner, tenant_id=tenant)
         await self._stub(pod).SetOwner(request, timeout=timeout)
+
+    async def renew(
+        self, pod: Pod, tenant: TenantId, certificate: bytes, authority: bytes, timeout: float
+    ) -> None:
+        """Send the pod another certificate, and whom to trust; PEM."""
+        request = RenewRequest(tenant_id=tenant, certificate=certificate, authority=authority)
+        await self._stub(pod).Renew(request, timeout=timeout)
 
     async def forget(self, key: PodKey, *, grace: float | None = FORGET_SECONDS) -> None:
         """Close the channel of a pod that is no more, once its calls have failed by themselves.

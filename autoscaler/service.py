@@ -17,6 +17,7 @@ from autoscaler.owners import NotTold, Owners
 from autoscaler.pictures import awake_tenants, picture
 from autoscaler.pods import Phase
 from autoscaler.proxies import Held, ProxiesRefused, ProxyTable
+from autoscaler.renewer import Renewer
 from autoscaler.suspender import Suspender
 from autoscaler.waker import WakeFailed, Waker
 from autoscaler.watchers import Watcher, WatchRefused, pods_of
@@ -28,10 +29,17 @@ from proto.autoscaler_pb2 import (
     Decision,
     DescribeTenantsReply,
     DescribeTenantsRequest,
+    EndPodReply,
+    EndPodRequest,
     ExplainTenantReply,
     ExplainTenantRequest,
+    ListPodsReply,
+    ListPodsRequest,
+    PodPicture,
     Pods,
     PodsChange,
+    RenewPodsReply,
+    RenewPodsRequest,
     SessionsAck,
     SessionsReport,
     SetOwnerReply,
@@ -59,6 +67,9 @@ ACCESS = {
     f"{_SERVICE}/ReportSessions": _PROXY,
     f"{_SERVICE}/Suspend": _PLANE,
     f"{_SERVICE}/SetOwner": Access(roles=frozenset({Role.CONTROL})),
+    f"{_SERVICE}/RenewPods": Access(roles=frozenset({Role.CONTROL})),
+    f"{_SERVICE}/EndPod": Access(roles=frozenset({Role.CONTROL})),
+    f"{_SERVICE}/ListPods": _PLANE,
     f"{_SERVICE}/DescribeTenants": _PLANE,
     f"{_SERVICE}/ExplainTenant": _PLANE,
 }
@@ -77,8 +88,10 @@ class AutoscalerService(AutoscalerServicer):
         suspender: Suspender,
         proxies: ProxyTable,
         owners: Owners,
+        renewer: Renewer,
     ) -> None:
         self._owners = owners
+        self._renewer = renewer
         self._controller = controller
         self._waker = waker
         self._suspender = suspender
@@ -180,6 +193,45 @@ class AutoscalerService(AutoscalerServicer):
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(failure) or "a pod is being made")
             raise RuntimeError("abort raises") from failure
         return SetOwnerReply(pods=told)
+
+    async def RenewPods(  # noqa: N802
+        self, request: RenewPodsRequest, context: Context[Any, Any]
+    ) -> RenewPodsReply:
+        """See the proto."""
+        done = await self._renewer.renew_all()
+        return RenewPodsReply(renewed=done.renewed, left=done.left)
+
+    async def EndPod(  # noqa: N802
+        self, request: EndPodRequest, context: Context[Any, Any]
+    ) -> EndPodReply:
+        """See the proto."""
+        controller = self._controller
+        pods = controller.fleet.of(TenantId(request.tenant_id))
+        pod = next((each for each in pods if each.pod_id == request.pod_id), None)
+        if pod is None:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "no such pod")
+            raise RuntimeError("abort raises")
+        controller.kill(pod, "revoked")
+        controller.step(pod.tenant)
+        return EndPodReply()
+
+    async def ListPods(  # noqa: N802
+        self, request: ListPodsRequest, context: Context[Any, Any]
+    ) -> ListPodsReply:
+        """See the proto."""
+        pods = self._controller.fleet.of(TenantId(request.tenant_id))
+        return ListPodsReply(
+            pods=[
+                PodPicture(
+                    pod_id=pod.pod_id or 0,
+                    phase=pod.phase.value,
+                    sessions=pod.sessions,
+                    cpu_permille=pod.cpu_permille,
+                    generation=pod.generation,
+                )
+                for pod in pods
+            ]
+        )
 
     async def DescribeTenants(  # noqa: N802
         self, request: DescribeTenantsRequest, context: Context[Any, Any]

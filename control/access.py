@@ -67,6 +67,7 @@ TABLE: Mapping[str, Rule] = {
     f"GET {_TENANT}/connection-urls": Rule(_ALL, _READ, Target.TENANT),
     f"POST {_TENANT}/roles/owner/password": Rule(_ALL, _WRITE, Target.TENANT),
     f"GET {_TENANT}/usage": Rule(_ALL, _READ, Target.TENANT),
+    f"GET {_TENANT}/statements": Rule(_ALL, _READ, Target.TENANT),
     f"GET {_TENANT}/spend-limit": Rule(_ALL, _READ, Target.TENANT),
     f"PUT {_TENANT}/spend-limit": Rule(_OWNERS, _WRITE, Target.TENANT),
     "GET /v1/operations/{id}": Rule(_ALL, _READ, Target.OPERATION),
@@ -102,6 +103,9 @@ TABLE: Mapping[str, Rule] = {
     f"POST {_WEBHOOK}/deliveries/{{delivery}}/redeliver": Rule(_OWNERS, _WRITE, Target.WEBHOOK),
     "GET /v1/live": Rule(_ADMIN, _READ),
     "GET /v1/status": Rule(_ADMIN, _READ),
+    "GET /v1/authority": Rule(_ADMIN, _READ),
+    "POST /v1/authority/rotate": Rule(_ADMIN, _WRITE),
+    "POST /v1/authority/rotate-secrets": Rule(_ADMIN, _WRITE),
 }
 """By method and path as the routes have it."""
 

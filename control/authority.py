@@ -1,20 +1,22 @@
 """The installation's certificate authority.
 
-    ca.key  P-256, mode 0600        never leaves the folder, never travels
-    ca.crt  ten years               what every role, pod and client trusts
-      ├─ <role>.key, <role>.crt     one year, renewed at a start in its last 60 days
+    authority/           keys of mode 0600, which never travel (control/trust/generations.py)
+      ├─ <role>.key, <role>.crt     one year, renewed in their last 60 days
       ├─ sql.key, sql.crt           what clients see; its name is no role's and it grants nothing
+      ├─ api.key, api.crt           likewise, of the HTTP API
       └─ tenant pods                days; the key is born in the pod and only its public half comes
 
-Who a certificate stands for is its common name alone (dormouse.base.tls). Pods' certificates are
-short-lived instead of revocable: a pod never lives longer than its certificate.
+Who a certificate stands for is its common name alone (dormouse.base.tls). A pod's also names the
+pod, so that this one pod can be refused (dormouse.base.revocation).
+
+At a start a certificate is renewed with a new key. While roles run it keeps its key: one file
+changes, so nobody ever reads a pair that does not fit together.
 """
 
 import ipaddress
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -23,23 +25,32 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from control.trust.generations import (
+    CLOCK_SKEW,
+    AuthorityError,
+    Generations,
+    common_name,
+    key_pem,
+    make_key,
+    now_of,
+    write_file,
+)
 from dormouse.base.clock import Clock
-from dormouse.base.ids import TenantId
-from dormouse.base.tls import Identity, Role
+from dormouse.base.ids import PodId, TenantId
+from dormouse.base.tls import Identity, Role, pod_name
 
-_CA_LIFE = timedelta(days=3650)
 _ROLE_LIFE = timedelta(days=365)
 _RENEW_BEFORE_END = timedelta(days=60)
-_CLOCK_SKEW = timedelta(minutes=5)
+_WORTH_IT = timedelta(days=1)
+"""What a renewal must gain at least."""
 SQL_NAME = "sql"
 """File name, and no role's name, of the certificate that clients see."""
 
 API_NAME = "api"
 """Likewise, of the HTTP API's."""
 
-
-class AuthorityError(Exception):
-    """The authority's files are incomplete, or a key was handed in that it does not certify."""
+_TRUSTED = "ca.crt"
+"""Beside the certificates: the authorities that their holders trust."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,43 +63,48 @@ class _Subject:
     client: bool
 
 
-class Authority:
-    """Issues certificates under the key in `folder`; `Authority.open` makes it on first use."""
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A certificate in a folder, as people want to know of it."""
 
-    def __init__(
-        self, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate, clock: Clock
-    ) -> None:
-        self._key = key
-        self._certificate = certificate
+    name: str
+    """Of its file."""
+    serial: str
+    """Hexadecimal."""
+    issuer: str
+    begins: datetime
+    ends: datetime
+
+
+class Authority:
+    """Issues certificates under the keys in a folder; `Authority.open` makes it on first use."""
+
+    def __init__(self, generations: Generations, clock: Clock) -> None:
+        self.generations = generations
         self._clock = clock
 
     @classmethod
     def open(cls, folder: Path, clock: Clock) -> "Authority":
         """Read the authority in `folder`, or make one where there is none yet.
 
-        A lost `ca.crt` is made again from the key, under the same name. A lost `ca.key` raises
-        AuthorityError: a new key would cut off everything the old one has certified.
+        Raises AuthorityError; see `Generations`.
         """
-        key_file, certificate_file = folder / "ca.key", folder / "ca.crt"
-        if not key_file.exists():
-            if certificate_file.exists():
-                raise AuthorityError(f"{folder}: ca.crt is there but ca.key is missing")
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _write(key_file, _key_pem(ec.generate_private_key(ec.SECP256R1())), mode=0o600)
-        key = serialization.load_pem_private_key(key_file.read_bytes(), password=None)
-        if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise AuthorityError(f"{key_file}: not an elliptic-curve key")
-        if not certificate_file.exists():
-            _write(certificate_file, _self_signed(key, _now(clock)), mode=0o644)
-        certificate = x509.load_pem_x509_certificate(certificate_file.read_bytes())
-        if certificate.public_key() != key.public_key():
-            raise AuthorityError(f"{folder}: ca.key and ca.crt do not belong together")
-        return cls(key, certificate, clock)
+        return cls(Generations(folder, clock), clock)
 
     @property
     def certificate_pem(self) -> bytes:
-        """The authority's certificate."""
-        return self._certificate.public_bytes(serialization.Encoding.PEM)
+        """The authority's certificate; two, while a rotation wants both trusted inside."""
+        return self.generations.pem(self.generations.rights.trusted)
+
+    @property
+    def client_certificate_pem(self) -> bytes:
+        """Likewise, what clients of the gateway are to trust."""
+        return self.generations.pem(self.generations.rights.trusted_by_clients)
+
+    @property
+    def expiry(self) -> datetime:
+        """When the authority that issues ends."""
+        return self._issuer(Role.CONTROL).not_valid_after_utc
 
     def ensure_role(self, folder: Path, role: Role) -> None:
         """Make or renew `<role>.key` and `<role>.crt` in `folder`, and put `ca.crt` beside them."""
@@ -106,8 +122,11 @@ class Authority:
         subject = _Subject(API_NAME, tuple(names), tuple(addresses), client=False)
         self._ensure(folder, API_NAME, subject)
 
-    def issue_pod(self, tenant: TenantId, public_key: bytes, *, days: int) -> bytes:
-        """A certificate (PEM) of `tenant` for the P-256 key in `public_key` (DER).
+    def issue_pod(
+        self, tenant: TenantId, public_key: bytes, *, days: int, pod: PodId | None = None
+    ) -> bytes:
+        """A certificate (PEM) of `tenant` for the P-256 key in `public_key` (DER), for this one pod
+        where it is named.
 
         Raises AuthorityError where the bytes are no such key.
         """
@@ -118,53 +137,113 @@ class Authority:
         if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != "secp256r1":
             raise AuthorityError("not a P-256 public key")
         identity = Identity(tenant=tenant)
+        names = (identity.server_name, *([pod_name(pod)] if pod else []))
+        subject = _Subject(identity.common_name, names, ("127.0.0.1", "::1"), client=True)
+        return self._sign(subject, key, timedelta(days=days), self.generations.rights.issues)
+
+    def renew(self, folder: Path) -> list[str]:
+        """Bring what is in `folder` up to date while roles run: the authorities they trust, and
+        every certificate of ours that ends soon or is of another authority than it should be by
+        now. The names of those that were issued anew.
+        """
+        self._write_trusted(folder)
+        files = (each for each in sorted(folder.glob("*.crt")) if each.name != _TRUSTED)
+        return [file.stem for file in files if self._renew(file)]
+
+    def held(self, folder: Path) -> list[Held]:
+        """The certificates in `folder`, by name."""
+        files = (each for each in sorted(folder.glob("*.crt")) if each.name != _TRUSTED)
+        return [_held(file.stem, _load(file)) for file in files]
+
+    def authorities(self) -> list[Held]:
+        """The authorities that somebody trusts, the current one first."""
+        rights = self.generations.rights
+        names = dict.fromkeys((rights.issues, *rights.trusted, *rights.trusted_by_clients))
+        return [_held(name, self.generations.certificate(name)) for name in names]
+
+    def _renew(self, file: Path) -> bool:
+        present = _load(file)
+        issuer = self._issuer(file.stem)
+        if present.issuer == issuer.subject and not self._ends_soon(present, issuer):
+            return False
+        extensions = present.extensions
+        usages = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         subject = _Subject(
-            identity.common_name, (identity.server_name,), ("127.0.0.1", "::1"), client=True
+            str(present.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value),
+            tuple(names.get_values_for_type(x509.DNSName)),
+            tuple(str(each) for each in names.get_values_for_type(x509.IPAddress)),
+            client=ExtendedKeyUsageOID.CLIENT_AUTH in usages,
         )
-        return self._sign(subject, key, timedelta(days=days))
+        key = present.public_key()
+        renewed = self._sign(subject, key, _ROLE_LIFE, self._issuer_name(file.stem))
+        write_file(file, renewed, mode=0o644)
+        return True
+
+    def _write_trusted(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = folder / _TRUSTED
+        if not file.exists() or file.read_bytes() != self.certificate_pem:
+            write_file(file, self.certificate_pem, mode=0o644)
+
+    def _issuer_name(self, name: str) -> str:
+        """The authority that a certificate of this file name is to be of."""
+        rights = self.generations.rights
+        return rights.issues_for_clients if name in (SQL_NAME, API_NAME) else rights.issues
+
+    def _issuer(self, name: str) -> x509.Certificate:
+        return self.generations.certificate(self._issuer_name(name))
 
     def _ensure(self, folder: Path, name: str, subject: _Subject) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         key_file, certificate_file = folder / f"{name}.key", folder / f"{name}.crt"
-        _write(folder / "ca.crt", self.certificate_pem, mode=0o644)
+        self._write_trusted(folder)
         if (
             key_file.exists()
             and certificate_file.exists()
             and self._serves(certificate_file, subject)
         ):
             return
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = make_key()
         # The key first: a crash between the two leaves a pair that does not match, and the next
         # start must see that, so the old certificate goes before the new key comes.
         certificate_file.unlink(missing_ok=True)
-        _write(key_file, _key_pem(key), mode=0o600)
-        _write(certificate_file, self._sign(subject, key.public_key(), _ROLE_LIFE), mode=0o644)
+        write_file(key_file, key_pem(key), mode=0o600)
+        certificate = self._sign(subject, key.public_key(), _ROLE_LIFE, self._issuer_name(name))
+        write_file(certificate_file, certificate, mode=0o644)
 
     def _serves(self, file: Path, subject: _Subject) -> bool:
         """Whether the certificate in `file` is ours, has life left and is for `subject`."""
         try:
-            certificate = x509.load_pem_x509_certificate(file.read_bytes())
-            certificate.verify_directly_issued_by(self._certificate)
+            certificate = _load(file)
+            certificate.verify_directly_issued_by(self._issuer(file.stem))
         except Exception:  # noqa: BLE001 - whatever is wrong with it, a new one is right
             return False
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-        left = certificate.not_valid_after_utc - _now(self._clock)
-        return left > _RENEW_BEFORE_END and extension.value == _alternative_names(subject)
+        ends_soon = self._ends_soon(certificate, self._issuer(file.stem))
+        return not ends_soon and extension.value == _alternative_names(subject)
 
-    def _sign(self, subject: _Subject, key: CertificatePublicKeyTypes, life: timedelta) -> bytes:
-        now = _now(self._clock)
-        end = min(now + life, self._certificate.not_valid_after_utc)
+    def _ends_soon(self, certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+        """Whether it is time for another one, and that would end later: none outlives its issuer."""
+        now, end = now_of(self._clock), certificate.not_valid_after_utc
+        possible = min(now + _ROLE_LIFE, issuer.not_valid_after_utc)
+        return end - now <= _RENEW_BEFORE_END and possible - end > _WORTH_IT
+
+    def _sign(
+        self, subject: _Subject, key: CertificatePublicKeyTypes, life: timedelta, issuer: str
+    ) -> bytes:
+        now, authority = now_of(self._clock), self.generations.certificate(issuer)
+        end = min(now + life, authority.not_valid_after_utc)
         usages = [ExtendedKeyUsageOID.SERVER_AUTH]
         if subject.client:
             usages.append(ExtendedKeyUsageOID.CLIENT_AUTH)
-        issuer_key = self._certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+        issuer_key = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
         certificate = (
             x509.CertificateBuilder()
-            .subject_name(_name(subject.common_name))
-            .issuer_name(self._certificate.subject)
+            .subject_name(common_name(subject.common_name))
+            .issuer_name(authority.subject)
             .public_key(key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - _CLOCK_SKEW)
+            .not_valid_before(now - CLOCK_SKEW)
             .not_valid_after(end)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_alternative_names(subject), critical=False)
@@ -174,40 +253,9 @@ class Authority:
                 x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_key.value),
                 critical=False,
             )
-            .sign(self._key, hashes.SHA256())
+            .sign(self.generations.key(issuer), hashes.SHA256())
         )
         return certificate.public_bytes(serialization.Encoding.PEM)
-
-
-def _self_signed(key: ec.EllipticCurvePrivateKey, now: datetime) -> bytes:
-    usage = x509.KeyUsage(
-        digital_signature=False,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=True,
-        crl_sign=True,
-        encipher_only=False,
-        decipher_only=False,
-    )
-    # The key's digest in the name keeps two installations apart in one trust store.
-    key_id = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-    name = _name(f"Dormouse authority {key_id.digest.hex()[:12]}")
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _CLOCK_SKEW)
-        .not_valid_after(now + _CA_LIFE)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(usage, critical=True)
-        .add_extension(key_id, critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    return certificate.public_bytes(serialization.Encoding.PEM)
 
 
 def _alternative_names(subject: _Subject) -> x509.SubjectAlternativeName:
@@ -215,29 +263,15 @@ def _alternative_names(subject: _Subject) -> x509.SubjectAlternativeName:
     return x509.SubjectAlternativeName([*map(x509.DNSName, subject.dns_names), *addresses])
 
 
-def _name(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+def _load(file: Path) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(file.read_bytes())
 
 
-def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
+def _held(name: str, certificate: x509.Certificate) -> Held:
+    return Held(
+        name=name,
+        serial=f"{certificate.serial_number:x}",
+        issuer=certificate.issuer.rfc4514_string().removeprefix("CN="),
+        begins=certificate.not_valid_before_utc,
+        ends=certificate.not_valid_after_utc,
     )
-
-
-def _write(file: Path, content: bytes, *, mode: int) -> None:
-    """Replace `file` atomically and durably; it never exists with a wider mode than `mode`."""
-    temporary = file.with_name(file.name + ".new")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(file)
-
-
-def _now(clock: Clock) -> datetime:
-    return datetime.fromtimestamp(clock.wall_ns() / 1_000_000_000, UTC)

@@ -60,11 +60,22 @@ class ControlSettings:
     status_file: Path | None = None
     """What the supervisor writes about every role. None: nobody supervises on this machine."""
 
+    manages_certificates: bool = False
+    """Whether control keeps every role's certificate in `certs` fresh, and `ca_file`: where all of
+    them are on this machine."""
+
+    authority_settle_seconds: float = 10.0
+    """How long roles may take to read new certificates from their files; a rotation of the
+    authority waits that long in each phase."""
+
     pod_certificate_days: int = 7
     """Life of a tenant pod's certificate, which is also the longest life of a pod."""
 
     tenant_connections_max: int = 1_000
     """Client connections of one tenant that the proxy lets in at a time."""
+
+    tenant_storage_max_bytes: int = 0
+    """Bytes of current rows of a tenant that has no limit of its own; 0: as many as it likes."""
 
     price_book: Path | None = None
     """A JSON file with the versions of the prices (docs/usage.md). None: the built-in prices."""

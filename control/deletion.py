@@ -88,7 +88,8 @@ class Deletion:
         while True:
             self._more.clear()
             due = await self._registry.to_purge(_PAGE)
-            ending = [each.tenant for each in await self._operations.running(Kind.DELETE, _PAGE)]
+            running = await self._operations.running(Kind.DELETE, _PAGE)
+            ending = [each.tenant for each in running if each.tenant is not None]
             TENANTS_TO_PURGE.set(len(due))
             if not due and not ending:
                 await self._wait()

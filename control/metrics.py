@@ -49,6 +49,13 @@ STATEMENT_REPORTS = Counter(
     registry=REGISTRY,
 )
 
+QUOTAS_TOLD = Counter(
+    "dormouse_control_quotas_told_total",
+    "Times storage was told how much tenants may store, by outcome: heard, unavailable.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+
 TENANTS_TO_PURGE = Gauge(
     "dormouse_control_tenants_to_purge",
     "Deleted tenants whose data is not gone yet.",

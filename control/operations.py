@@ -1,15 +1,18 @@
-"""Long actions on tenants, as records: what was asked for, since when, how it ended.
+"""Long actions, mostly on tenants, as records: what was asked for, since when, how it ended.
 
     suspend   running ─▶ its pods have ended
     delete    running ─▶ its pods have ended (its data stays until the grace period is over)
     purge     running ─▶ its data is gone
     restore   one transaction: succeeded from the start
+    rotate    running ─▶ the old authority is trusted by nobody (control/trust/rotation.py);
+              on the whole installation, so it has no tenant
 
 A record is made in the transaction that decides the action, so none is forgotten by a restart:
 deletions and purges go on then; a suspend does not, for its tenant may have been woken since.
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -33,6 +36,7 @@ class Kind(StrEnum):
     DELETE = "delete"
     PURGE = "purge"
     RESTORE = "restore"
+    ROTATE = "rotate"
 
 
 class Status(StrEnum):
@@ -45,11 +49,13 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One action on one tenant."""
+    """One action."""
 
     id: int
     kind: Kind
-    tenant: TenantId
+    tenant: TenantId | None
+    """None: it is on the whole installation."""
+
     status: Status
     started_ns: int
     ended_ns: int | None
@@ -66,13 +72,13 @@ class Operations:
         self._journal = journal
 
     async def begin(
-        self, connection: aiosqlite.Connection, kind: Kind, tenant: TenantId
+        self, connection: aiosqlite.Connection, kind: Kind, tenant: TenantId | None
     ) -> Operation:
         """A running operation, in the transaction that is open on `connection`.
 
         One of that kind that runs already is that one.
         """
-        running = f"SELECT {_COLUMNS} FROM operations WHERE tenant_id = ? AND kind = ?"
+        running = f"SELECT {_COLUMNS} FROM operations WHERE tenant_id IS ? AND kind = ?"
         rows = await connection.execute_fetchall(
             f"{running} AND status = 'running'", (tenant, kind)
         )
@@ -85,7 +91,13 @@ class Operations:
         )
         return _operation(tuple(row))
 
-    async def start(self, kind: Kind, tenant: TenantId, *, note: Note | None = None) -> Operation:
+    def transaction(self) -> AbstractAsyncContextManager[aiosqlite.Connection]:
+        """See `Database.transaction`."""
+        return self._database.transaction()
+
+    async def start(
+        self, kind: Kind, tenant: TenantId | None, *, note: Note | None = None
+    ) -> Operation:
         """See `begin`, in a transaction of its own; noted in the audit log, if by anybody."""
         async with self._database.transaction() as connection:
             operation = await self.begin(connection, kind, tenant)
@@ -96,7 +108,7 @@ class Operations:
     async def end(
         self,
         connection: aiosqlite.Connection,
-        tenant: TenantId,
+        tenant: TenantId | None,
         kinds: Sequence[Kind],
         *,
         error: str | None = None,
@@ -106,12 +118,14 @@ class Operations:
         for kind in kinds:
             rows = await connection.execute_fetchall(
                 "UPDATE operations SET status = ?, ended_ns = ?, error = ?"
-                " WHERE tenant_id = ? AND kind = ? AND status = 'running' RETURNING 1",
+                " WHERE tenant_id IS ? AND kind = ? AND status = 'running' RETURNING 1",
                 (status, self._clock.wall_ns(), error, tenant, kind),
             )
             OPERATIONS.labels(kind, status).inc(len(list(rows)))
 
-    async def finish(self, tenant: TenantId, kind: Kind, *, error: str | None = None) -> None:
+    async def finish(
+        self, tenant: TenantId | None, kind: Kind, *, error: str | None = None
+    ) -> None:
         """See `end`, in a transaction of its own."""
         async with self._database.transaction() as connection:
             await self.end(connection, tenant, (kind,), error=error)
@@ -161,5 +175,11 @@ class Operations:
 def _operation(row: Row) -> Operation:
     number, kind, tenant, status, started_ns, ended_ns, error = row
     return Operation(
-        number, Kind(kind), TenantId(tenant), Status(status), started_ns, ended_ns, error
+        number,
+        Kind(kind),
+        TenantId(tenant) if tenant is not None else None,
+        Status(status),
+        started_ns,
+        ended_ns,
+        error,
     )

@@ -1,6 +1,6 @@
 """What control asks of the autoscaler and of storage, with a time limit on every question."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import grpc
 import grpc.aio
@@ -23,8 +23,10 @@ _PROTOCOL_VERSION = 1
 _WAKE_SECONDS = 30.0
 _SUSPEND_SECONDS = 20.0
 _SET_OWNER_SECONDS = 12.0
+_RENEW_SECONDS = 120.0
 _DROP_SECONDS = 60.0
 _SIZES_SECONDS = 10.0
+_QUOTAS_SECONDS = 5.0
 _AUTOSCALER_AWAY = "the autoscaler does not answer"
 
 
@@ -108,6 +110,15 @@ class Peers:
         except grpc.aio.AioRpcError as error:
             raise Unavailable("not every pod could be told") from error
 
+    async def renew_pods(self) -> int:
+        """Have every pod sent another certificate; how many may not have it. Raises Unavailable."""
+        request = autoscaler_pb2.RenewPodsRequest()
+        try:
+            reply = await self._autoscaler.RenewPods(request, timeout=_RENEW_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            raise Unavailable(_AUTOSCALER_AWAY) from error
+        return reply.left
+
     async def sizes(self, *, after: int, limit: int) -> dict[int, int]:
         """Bytes stored by tenant id, of ids above `after`, by id. Raises Unavailable."""
         request = kv_pb2.TenantSizesRequest(after=after, limit=limit)
@@ -116,6 +127,22 @@ class Peers:
         except grpc.aio.AioRpcError as error:
             raise Unavailable("storage does not answer") from error
         return {each.tenant_id: each.bytes for each in reply.sizes}
+
+    async def set_quotas(
+        self, quotas: Mapping[TenantId, int], *, default: int, only_these: bool
+    ) -> None:
+        """How much tenants may store, in bytes; see proto/kv.proto. Raises Unavailable."""
+        request = kv_pb2.SetQuotasRequest(
+            quotas=[
+                kv_pb2.TenantQuota(tenant_id=each, bytes_max=size) for each, size in quotas.items()
+            ],
+            only_these=only_these,
+            default_bytes_max=default,
+        )
+        try:
+            await self._storage.SetQuotas(request, timeout=_QUOTAS_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            raise Unavailable("storage does not answer") from error
 
     async def drop(self, tenant: TenantId) -> None:
         """Remove the tenant's data; it is gone on return. Raises Unavailable."""

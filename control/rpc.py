@@ -8,15 +8,18 @@ import grpc
 import grpc.aio
 
 from control.amounts import AMOUNT_NAMES, Amounts
-from control.authority import Authority, AuthorityError
+from control.authority import Authority
 from control.current import ASKED_MAX, current_tenants
 from control.ledger import AMOUNT_MAX, Ledger, LedgerBusy, Report, pod_key
 from control.messages import settings_message, tenant_message
 from control.metrics import PODS_ISSUED
 from control.registry import Registry
 from control.spending.service import Cut, Spending, StreamCut
+from control.statement_messages import read_report
+from control.statements import StatementLedger
+from control.trust.generations import AuthorityError
 from control.watchers import Refusal, Watchers, WatchRefused
-from dormouse.base.ids import TENANT_ID_MAX, TenantId
+from dormouse.base.ids import TENANT_ID_MAX, PodId, TenantId
 from dormouse.base.rpc import Access
 from dormouse.base.tls import Role
 from proto import control_pb2, control_pb2_grpc
@@ -27,9 +30,11 @@ _SERVICE = "/dormouse.control.v1.Control"
 ACCESS = {
     f"{_SERVICE}/ResolveTenant": Access(frozenset({Role.PROXY, Role.AUTOSCALER})),
     f"{_SERVICE}/IssuePod": Access(frozenset({Role.AUTOSCALER})),
+    f"{_SERVICE}/RenewPod": Access(frozenset({Role.AUTOSCALER})),
     f"{_SERVICE}/ReportUsage": Access(frozenset({Role.AUTOSCALER}), tenant_field="tenant_id"),
     f"{_SERVICE}/WatchTenants": Access(frozenset({Role.PROXY, Role.AUTOSCALER})),
     f"{_SERVICE}/WatchSpending": Access(tenant_field="tenant_id"),
+    f"{_SERVICE}/ReportStatements": Access(tenant_field="tenant_id"),
 }
 _REFUSALS = {
     Refusal.TOO_MANY: grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -57,6 +62,7 @@ class ControlService(control_pb2_grpc.ControlServicer):
         authority: Authority,
         watchers: Watchers,
         spending: Spending,
+        statements: StatementLedger,
         pod_certificate_days: int,
     ) -> None:
         self._registry = registry
@@ -64,6 +70,7 @@ class ControlService(control_pb2_grpc.ControlServicer):
         self._authority = authority
         self._watchers = watchers
         self._spending = spending
+        self._statements = statements
         self._pod_certificate_days = pod_certificate_days
 
     async def ResolveTenant(  # noqa: N802 - the contract's name
@@ -84,12 +91,9 @@ class ControlService(control_pb2_grpc.ControlServicer):
         tenant = await self._registry.get(_tenant_id(request.tenant_id))
         if tenant is None:
             await _abort(context, grpc.StatusCode.NOT_FOUND, "no such tenant")
-        try:
-            certificate = self._authority.issue_pod(
-                tenant.id, request.public_key, days=self._pod_certificate_days
-            )
-        except AuthorityError as error:
-            await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        certificate = await self._certify(
+            tenant.id, request.public_key, PodId(request.pod_id), context
+        )
         spending = None
         if request.pod_id:
             try:
@@ -107,6 +111,29 @@ class ControlService(control_pb2_grpc.ControlServicer):
             session_key=self._registry.session_key_of(tenant),
             spending=spending,
         )
+
+    async def RenewPod(  # noqa: N802
+        self, request: control_pb2.RenewPodRequest, context: _Context
+    ) -> control_pb2.RenewPodReply:
+        """See proto/control.proto."""
+        tenant = await self._registry.get(_tenant_id(request.tenant_id))
+        if tenant is None:
+            await _abort(context, grpc.StatusCode.NOT_FOUND, "no such tenant")
+        certificate = await self._certify(
+            tenant.id, request.public_key, PodId(request.pod_id), context
+        )
+        return control_pb2.RenewPodReply(
+            certificate=certificate, authority=self._authority.certificate_pem
+        )
+
+    async def _certify(
+        self, tenant: TenantId, public_key: bytes, pod: PodId, context: _Context
+    ) -> bytes:
+        days = self._pod_certificate_days
+        try:
+            return self._authority.issue_pod(tenant, public_key, days=days, pod=pod)
+        except AuthorityError as error:
+            await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, str(error))
 
     async def ReportUsage(  # noqa: N802
         self, request: control_pb2.UsageReport, context: _Context
@@ -127,6 +154,19 @@ class ControlService(control_pb2_grpc.ControlServicer):
         try:
             return control_pb2.UsageAck(sequence=await self._ledger.add(report))
         except LedgerBusy as error:
+            await _abort(context, grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+
+    async def ReportStatements(  # noqa: N802
+        self, request: control_pb2.StatementReport, context: _Context
+    ) -> control_pb2.UsageAck:
+        """See proto/control.proto."""
+        try:
+            report = read_report(request)
+        except ValueError as error:
+            await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        try:
+            return control_pb2.UsageAck(sequence=await self._statements.add(report))
+        except (LedgerBusy, sqlite3.Error) as error:
             await _abort(context, grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
 
     async def WatchTenants(  # noqa: N802

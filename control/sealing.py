@@ -55,6 +55,11 @@ class Sealing:
         self._quiet_looks = 0
         self._working = asyncio.Lock()
 
+    @property
+    def key_ids(self) -> list[str]:
+        """The names of the keys, the one that seals first."""
+        return self._database.vault.key_ids
+
     async def rotate(self) -> int:
         """Make a new key and seal everything under it; how many secrets that were.
 

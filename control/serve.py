@@ -25,6 +25,7 @@ from control.prices import read_book
 from control.rpc import ACCESS, ControlService
 from control.services import Services, Stores
 from control.spending.service import Spending
+from control.statements import StatementLedger
 from control.status import StatusFile
 from control.storage_sampling import StorageLevels, sample_forever
 from control.urls import Endpoint
@@ -59,16 +60,19 @@ async def serve(settings: ControlSettings) -> AsyncIterator[Service]:
         spending = Spending.over(stores, usage, clock)
         await spending.start()
         ledger = Ledger(database, clock, spending.booked)
+        statements = StatementLedger(database, clock)
         if settings.admin_key_hash:
             key_hash = bytes.fromhex(settings.admin_key_hash)
             await stores.keys.add_admin_hash(key_hash, label="operator")
         watchers = Watchers()
+        authority = Authority.open(settings.authority, clock)
         service = ControlService(
             registry=stores.registry,
             ledger=ledger,
-            authority=Authority.open(settings.authority, clock),
+            authority=authority,
             watchers=watchers,
             spending=spending,
+            statements=statements,
             pod_certificate_days=settings.pod_certificate_days,
         )
         watching = tasks.spawn(files.watch(), name="watch certificates")
@@ -79,7 +83,12 @@ async def serve(settings: ControlSettings) -> AsyncIterator[Service]:
         await stack.enter_async_context(spending.working())
         peers = await stack.enter_async_context(_peers(settings, credentials))
         services = Services.over(
-            stores, peers=peers, watchers=watchers, settings=settings, clock=clock
+            stores,
+            peers=peers,
+            watchers=watchers,
+            settings=settings,
+            clock=clock,
+            authority=authority,
         )
         await stack.enter_async_context(_background(services))
         await stack.enter_async_context(_invoicing(settings, stores, usage))
@@ -90,12 +99,16 @@ async def serve(settings: ControlSettings) -> AsyncIterator[Service]:
         compacting = tasks.spawn(
             compact_forever(
                 ledger,
+                statements,
                 entries_days=settings.usage_entries_days,
                 hours_days=settings.usage_hours_days,
             ),
             name="compact the ledger",
         )
-        stack.push_async_callback(tasks.cancel, sampling, compacting)
+        limiting = tasks.spawn(
+            services.quotas.tell_forever(settings.storage_sample_seconds), name="storage limits"
+        )
+        stack.push_async_callback(tasks.cancel, sampling, compacting, limiting)
         app = make_app(
             settings,
             router=make_router(
@@ -106,6 +119,7 @@ async def serve(settings: ControlSettings) -> AsyncIterator[Service]:
                 clock=clock,
                 usage=usage,
                 spending=spending,
+                statements=statements,
             ),
             stores=stores,
             clock=clock,
@@ -132,11 +146,12 @@ async def _background(services: Services) -> AsyncIterator[None]:
     tidying = tasks.spawn(services.upkeep.tidy_forever(), name="upkeep")
     telling = tasks.spawn(services.owner_news.work_forever(), name="tell owners' news")
     sealing = tasks.spawn(services.sealing.look_forever(), name="seal anew")
+    keeping = tasks.spawn(services.steward.work_forever(), name="keep certificates")
     try:
         yield
     finally:
         await tasks.cancel(deleting)
-        await tasks.cancel(tidying, telling, sealing)
+        await tasks.cancel(tidying, telling, sealing, keeping)
         await services.stores.keys.write_uses()
 
 

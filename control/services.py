@@ -3,20 +3,25 @@
 from dataclasses import dataclass
 from typing import Self
 
+from control.authority import Authority
 from control.config import ControlSettings
 from control.database import Database
 from control.deletion import Deletion
 from control.events import Events
 from control.idempotency import Idempotency
+from control.invoices.store import Invoices
 from control.journal import Journal
 from control.keys import Keys
 from control.operations import Operations
 from control.organisations import Organisations
 from control.owners import OwnerNews
 from control.peers import Peers
+from control.quotas import Quotas
 from control.registry import Registry
 from control.sealing import Sealing
 from control.tenants import Tenants
+from control.trust.expiry import ExpiryWarnings
+from control.trust.steward import Steward, StewardFiles
 from control.upkeep import Upkeep
 from control.watchers import Watchers
 from control.webhooks.deliveries import Deliveries
@@ -40,6 +45,7 @@ class Stores:
     idempotency: Idempotency
     webhooks: Webhooks
     deliveries: Deliveries
+    invoices: Invoices
 
     @classmethod
     def over(cls, database: Database, clock: Clock) -> Self:
@@ -59,6 +65,7 @@ class Stores:
             idempotency=Idempotency(database, clock),
             webhooks=webhooks,
             deliveries=Deliveries(database, clock, journal, events=events, webhooks=webhooks),
+            invoices=Invoices(database),
         )
 
 
@@ -71,7 +78,9 @@ class Services:
     deletion: Deletion
     upkeep: Upkeep
     owner_news: OwnerNews
+    quotas: Quotas
     sealing: Sealing
+    steward: Steward
 
     @classmethod
     def over(
@@ -82,13 +91,26 @@ class Services:
         watchers: Watchers,
         settings: ControlSettings,
         clock: Clock,
+        authority: Authority,
     ) -> Self:
         """All of them, over the tables and the other roles."""
         owner_news = OwnerNews(stores.database, peers)
+        quotas = Quotas(stores.database, peers, default=settings.tenant_storage_max_bytes)
         return cls(
             stores=stores,
             owner_news=owner_news,
+            quotas=quotas,
             sealing=Sealing(stores.database),
+            steward=Steward(
+                authority,
+                _steward_files(settings),
+                operations=stores.operations,
+                events=stores.events,
+                warnings=ExpiryWarnings(stores.database, stores.events, clock),
+                peers=peers,
+                clock=clock,
+                settle_seconds=settings.authority_settle_seconds,
+            ),
             tenants=Tenants(
                 stores.registry,
                 peers,
@@ -96,6 +118,7 @@ class Services:
                 connections_max=settings.tenant_connections_max,
                 watchers=watchers,
                 owner_news=owner_news,
+                quotas=quotas,
             ),
             deletion=Deletion(
                 stores.registry,
@@ -117,3 +140,9 @@ class Services:
                 event_days=settings.event_days,
             ),
         )
+
+
+def _steward_files(settings: ControlSettings) -> StewardFiles:
+    if not settings.manages_certificates:
+        return StewardFiles(certificates=None, for_clients=None)
+    return StewardFiles(certificates=settings.certs, for_clients=settings.ca_file)

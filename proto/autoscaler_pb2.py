@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16proto/autoscaler.proto\x12\x16\x64ormouse.autoscaler.v1\":\n\x0bWakeRequest\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x11\n\ttenant_id\x18\x02 \x01(\x04\"K\n\x04Pods\x12\x11\n\ttenant_id\x18\x01 \x01(\x04\x12\x30\n\x04pods\x18\x02 \x03(\x0b\x32\".dormouse.autoscaler.v1.PodAddress\"\x88\x01\n\nPodAddress\x12\x0e\n\x06pod_id\x18\x01 \x01(\x06\x12\x13\n\x0bsql_address\x18\x02 \x01(\t\x12\x10\n\x08sessions\x18\x03 \x01(\r\x12-\n\x04wish\x18\x04 \x01(\x0e\x32\x1f.dormouse.autoscaler.v1.PodWish\x12\x14\n\x0c\x63pu_permille\x18\x05 \x01(\r\"X\n\x10WatchPodsRequest\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x14\n\x0cpeer_address\x18\x02 \x01(\t\x12\x14\n\x0cproxy_number\x18\x03 \x01(\r\"|\n\nPodsChange\x12*\n\x04pods\x18\x01 \x01(\x0b\x32\x1c.dormouse.autoscaler.v1.Pods\x12\x10\n\x08\x63omplete\x18\x02 \x01(\x08\x12\x30\n\x07proxies\x18\x03 \x01(\x0b\x32\x1f.dormouse.autoscaler.v1.Proxies\"T\n\x07Proxies\x12\x13\n\x0byour_number\x18\x01 \x01(\r\x12\x34\n\x06others\x18\x02 \x03(\x0b\x32$.dormouse.autoscaler.v1.ProxyAddress\"4\n\x0cProxyAddress\x12\x0e\n\x06number\x18\x01 \x01(\r\x12\x14\n\x0cpeer_address\x18\x02 \x01(\t\"y\n\x0eSessionsReport\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x14\n\x0cproxy_number\x18\x02 \x01(\r\x12\x37\n\x07tenants\x18\x03 \x03(\x0b\x32&.dormouse.autoscaler.v1.TenantSessions\"E\n\x0eTenantSessions\x12\x11\n\ttenant_id\x18\x01 \x01(\x04\x12\x10\n\x08sessions\x18\x02 \x01(\r\x12\x0e\n\x06parked\x18\x03 \x01(\r\"\r\n\x0bSessionsAck\"@\n\x14\x45xplainTenantRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\x04\x12\x15\n\rdecisions_max\x18\x02 \x01(\r\"\x81\x01\n\x12\x45xplainTenantReply\x12\x36\n\x07picture\x18\x01 \x01(\x0b\x32%.dormouse.autoscaler.v1.TenantPicture\x12\x33\n\tdecisions\x18\x02 \x03(\x0b\x32 .dormouse.autoscaler.v1.Decision\"\xab\x01\n\x08\x44\x65\x63ision\x12\x12\n\nat_unix_ms\x18\x01 \x01(\x03\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12<\n\x06inputs\x18\x04 \x03(\x0b\x32,.dormouse.autoscaler.v1.Decision.InputsEntry\x1a-\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"J\n\x0fSetOwnerRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\x04\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x16\n\x0escram_verifier\x18\x03 \x01(\t\"\x1d\n\rSetOwnerReply\x12\x0c\n\x04pods\x18\x01 \x01(\r\"#\n\x0eSuspendRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\x04\"\"\n\x0cSuspendReply\x12\x12\n\npods_ended\x18\x01 \x01(\r\",\n\x16\x44\x65scribeTenantsRequest\x12\x12\n\ntenant_ids\x18\x01 \x03(\x04\"\x83\x01\n\x14\x44\x65scribeTenantsReply\x12\x36\n\x07tenants\x18\x01 \x03(\x0b\x32%.dormouse.autoscaler.v1.TenantPicture\x12\x33\n\twarm_pool\x18\x02 \x01(\x0b\x32 .dormouse.autoscaler.v1.WarmPool\")\n\x08WarmPool\x12\r\n\x05ready\x18\x01 \x01(\r\x12\x0e\n\x06wanted\x18\x02 \x01(\r\"\x9a\x02\n\rTenantPicture\x12\x11\n\ttenant_id\x18\x01 \x01(\x04\x12\x32\n\x05state\x18\x02 \x01(\x0e\x32#.dormouse.autoscaler.v1.TenantState\x12\x0c\n\x04pods\x18\x03 \x01(\r\x12\x13\n\x0b\x63onnections\x18\x04 \x01(\r\x12\x15\n\rawake_because\x18\x05 \x01(\t\x12\x0e\n\x06parked\x18\x06 \x01(\r\x12\x13\n\x0bpods_wanted\x18\x07 \x01(\r\x12\x14\n\x0c\x63pu_permille\x18\x08 \x01(\r\x12 \n\x18request_units_per_second\x18\t \x01(\x01\x12+\n\x05holds\x18\n \x03(\x0b\x32\x1c.dormouse.autoscaler.v1.Hold\"+\n\x04Hold\x12\x13\n\x0b\x62\x61\x63kend_pid\x18\x01 \x01(\r\x12\x0e\n\x06reason\x18\x02 \x01(\t*(\n\x07PodWish\x12\t\n\x05SERVE\x10\x00\x12\x08\n\x04MOVE\x10\x01\x12\x08\n\x04PARK\x10\x02*@\n\x0bTenantState\x12\n\n\x06\x41SLEEP\x10\x00\x12\n\n\x06WAKING\x10\x01\x12\x0b\n\x07RUNNING\x10\x02\x12\x0c\n\x08\x44RAINING\x10\x03\x32\xa4\x05\n\nAutoscaler\x12I\n\x04Wake\x12#.dormouse.autoscaler.v1.WakeRequest\x1a\x1c.dormouse.autoscaler.v1.Pods\x12[\n\tWatchPods\x12(.dormouse.autoscaler.v1.WatchPodsRequest\x1a\".dormouse.autoscaler.v1.PodsChange0\x01\x12W\n\x07Suspend\x12&.dormouse.autoscaler.v1.SuspendRequest\x1a$.dormouse.autoscaler.v1.SuspendReply\x12Z\n\x08SetOwner\x12\'.dormouse.autoscaler.v1.SetOwnerRequest\x1a%.dormouse.autoscaler.v1.SetOwnerReply\x12o\n\x0f\x44\x65scribeTenants\x12..dormouse.autoscaler.v1.DescribeTenantsRequest\x1a,.dormouse.autoscaler.v1.DescribeTenantsReply\x12]\n\x0eReportSessions\x12&.dormouse.autoscaler.v1.SessionsReport\x1a#.dormouse.autoscaler.v1.SessionsAck\x12i\n\rExplainTenant\x12,.dormouse.autoscaler.v1.ExplainTenantRequest\x1a*.dormouse.autoscaler.v1.ExplainTenantReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16proto/autoscaler.proto\x12\x16\x64ormouse.autoscaler.v1\":\n\x0bWakeRequest\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x11\n\ttenant_id\x18\x02 \x01(\x04\"K\n\x04Pods\x12\x11\n\ttenant_id\x18\x01 \x01(\x04\x12\x30\n\x04pods\x18\x02 \x03(\x0b\x32\".dormouse.autoscaler.v1.PodAddress\"\x88\x01\n\nPodAddress\x12\x0e\n\x06pod_id\x18\x01 \x01(\x06\x12\x13\n\x0bsql_address\x18\x02 \x01(\t\x12\x10\n\x08sessions\x18\x03 \x01(\r\x12-\n\x04wish\x18\x04 \x01(\x0e\x32\x1f.dormouse.autoscaler.v1.PodWish\x12\x14\n\x0c\x63pu_permille\x18\x05 \x01(\r\"X\n\x10WatchPodsRequest\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x14\n\x0cpeer_address\x18\x02 \x01(\t\x12\x14\n\x0cproxy_number\x18\x03 \x01(\r\"|\n\nPodsChange\x12*\n\x04pods\x18\x01 \x01(\x0b\x32\x1c.dormouse.autoscaler.v1.Pods\x12\x10\n\x08\x63omplete\x18\x02 \x01(\x08\x12\x30\n\x07proxies\x18\x03 \x01(\x0b\x32\x1f.dormouse.autoscaler.v1.Proxies\"T\n\x07Proxies\x12\x13\n\x0byour_number\x18\x01 \x01(\r\x12\x34\n\x06others\x18\x02 \x03(\x0b\x32$.dormouse.autoscaler.v1.ProxyAddress\"4\n\x0cProxyAddress\x12\x0e\n\x06number\x18\x01 \x01(\r\x12\x14\n\x0cpeer_address\x18\x02 \x01(\t\"y\n\x0eSessionsReport\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x14\n\x0cproxy_number\x18\x02 \x01(\r\x12\x37\n\x07tenants\x18\x03 \x03(\x0b\x32&.dormouse.autoscaler.v1.TenantSessions\"E\n\x0eTenantSessions\x12\x11\n\ttenant_id\x18\x01 \x01(\x04\x12\x10\n\x08sessions\x18\x02 \x01(\r\x12\x0e\n\x06parked\x18\x03 \x01(\r\"\r\n\x0bSessionsAck\"@\n\x14\x45xplainTenantRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\x04\x12\x15\n\rdecisions_max\x18\x02 \x01(\r\"\x81\x01\n\x12\x45xplainTenantReply\x12\x36\n\x07picture\x18\x01 \x01(\x0b\x32%.dormouse.autoscaler.v1.TenantPicture\x12\x33\n\tdecisions\x18\x02 \x03(\x0b\x32 .dormouse.autoscaler.v1.Decision\"\xab\x01\n\x08\x44\x65\x63ision\x12\x12\n\nat_unix_ms\x18\x01 \x01(\x03\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12<\n\x06inputs\x18\x04 \x03(\x0b\x32,.dormouse.autoscaler.v1.Decision.InputsEntry\x1a-\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"J\n\x0fSetOwnerRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\x04\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x16\n\x0escram_verifier\x18\x03 \x01(\t\"\x1d\n\rSetOwnerReply\x12\x0c\n\x04pods\x18\x01 \x01(\r\"\x12\n\x10RenewPodsRequest\"/\n\x0eRenewPodsReply\x12\x0f\n\x07renewed\x18\x01 \x01(\r\x12\x0c\n\x04left\x18\x02 \x01(\r\"2\n\rEndPodRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\x04\x12\x0e\n\x06pod_id\x18\x02 \x01(\x06\"\r\n\x0b\x45ndPodReply\"$\n\x0fListPodsRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\x04\"A\n\rListPodsReply\x12\x30\n\x04pods\x18\x01 \x03(\x0b\x32\".dormouse.autoscaler.v1.PodPicture\"g\n\nPodPicture\x12\x0e\n\x06pod_id\x18\x01 \x01(\x06\x12\r\n\x05phase\x18\x02 \x01(\t\x12\x10\n\x08sessions\x18\x03 \x01(\r\x12\x14\n\x0c\x63pu_permille\x18\x04 \x01(\r\x12\x12\n\ngeneration\x18\x05 \x01(\r\"#\n\x0eSuspendRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\x04\"\"\n\x0cSuspendReply\x12\x12\n\npods_ended\x18\x01 \x01(\r\",\n\x16\x44\x65scribeTenantsRequest\x12\x12\n\ntenant_ids\x18\x01 \x03(\x04\"\x83\x01\n\x14\x44\x65scribeTenantsReply\x12\x36\n\x07tenants\x18\x01 \x03(\x0b\x32%.dormouse.autoscaler.v1.TenantPicture\x12\x33\n\twarm_pool\x18\x02 \x01(\x0b\x32 .dormouse.autoscaler.v1.WarmPool\")\n\x08WarmPool\x12\r\n\x05ready\x18\x01 \x01(\r\x12\x0e\n\x06wanted\x18\x02 \x01(\r\"\x9a\x02\n\rTenantPicture\x12\x11\n\ttenant_id\x18\x01 \x01(\x04\x12\x32\n\x05state\x18\x02 \x01(\x0e\x32#.dormouse.autoscaler.v1.TenantState\x12\x0c\n\x04pods\x18\x03 \x01(\r\x12\x13\n\x0b\x63onnections\x18\x04 \x01(\r\x12\x15\n\rawake_because\x18\x05 \x01(\t\x12\x0e\n\x06parked\x18\x06 \x01(\r\x12\x13\n\x0bpods_wanted\x18\x07 \x01(\r\x12\x14\n\x0c\x63pu_permille\x18\x08 \x01(\r\x12 \n\x18request_units_per_second\x18\t \x01(\x01\x12+\n\x05holds\x18\n \x03(\x0b\x32\x1c.dormouse.autoscaler.v1.Hold\"+\n\x04Hold\x12\x13\n\x0b\x62\x61\x63kend_pid\x18\x01 \x01(\r\x12\x0e\n\x06reason\x18\x02 \x01(\t*(\n\x07PodWish\x12\t\n\x05SERVE\x10\x00\x12\x08\n\x04MOVE\x10\x01\x12\x08\n\x04PARK\x10\x02*@\n\x0bTenantState\x12\n\n\x06\x41SLEEP\x10\x00\x12\n\n\x06WAKING\x10\x01\x12\x0b\n\x07RUNNING\x10\x02\x12\x0c\n\x08\x44RAINING\x10\x03\x32\xb5\x07\n\nAutoscaler\x12I\n\x04Wake\x12#.dormouse.autoscaler.v1.WakeRequest\x1a\x1c.dormouse.autoscaler.v1.Pods\x12[\n\tWatchPods\x12(.dormouse.autoscaler.v1.WatchPodsRequest\x1a\".dormouse.autoscaler.v1.PodsChange0\x01\x12W\n\x07Suspend\x12&.dormouse.autoscaler.v1.SuspendRequest\x1a$.dormouse.autoscaler.v1.SuspendReply\x12Z\n\x08SetOwner\x12\'.dormouse.autoscaler.v1.SetOwnerRequest\x1a%.dormouse.autoscaler.v1.SetOwnerReply\x12]\n\tRenewPods\x12(.dormouse.autoscaler.v1.RenewPodsRequest\x1a&.dormouse.autoscaler.v1.RenewPodsReply\x12T\n\x06\x45ndPod\x12%.dormouse.autoscaler.v1.EndPodRequest\x1a#.dormouse.autoscaler.v1.EndPodReply\x12Z\n\x08ListPods\x12\'.dormouse.autoscaler.v1.ListPodsRequest\x1a%.dormouse.autoscaler.v1.ListPodsReply\x12o\n\x0f\x44\x65scribeTenants\x12..dormouse.autoscaler.v1.DescribeTenantsRequest\x1a,.dormouse.autoscaler.v1.DescribeTenantsReply\x12]\n\x0eReportSessions\x12&.dormouse.autoscaler.v1.SessionsReport\x1a#.dormouse.autoscaler.v1.SessionsAck\x12i\n\rExplainTenant\x12,.dormouse.autoscaler.v1.ExplainTenantRequest\x1a*.dormouse.autoscaler.v1.ExplainTenantReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,10 +33,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DECISION_INPUTSENTRY']._loaded_options = None
   _globals['_DECISION_INPUTSENTRY']._serialized_options = b'8\001'
-  _globals['_PODWISH']._serialized_start=1996
-  _globals['_PODWISH']._serialized_end=2036
-  _globals['_TENANTSTATE']._serialized_start=2038
-  _globals['_TENANTSTATE']._serialized_end=2102
+  _globals['_PODWISH']._serialized_start=2342
+  _globals['_PODWISH']._serialized_end=2382
+  _globals['_TENANTSTATE']._serialized_start=2384
+  _globals['_TENANTSTATE']._serialized_end=2448
   _globals['_WAKEREQUEST']._serialized_start=50
   _globals['_WAKEREQUEST']._serialized_end=108
   _globals['_PODS']._serialized_start=110
@@ -69,20 +69,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SETOWNERREQUEST']._serialized_end=1337
   _globals['_SETOWNERREPLY']._serialized_start=1339
   _globals['_SETOWNERREPLY']._serialized_end=1368
-  _globals['_SUSPENDREQUEST']._serialized_start=1370
-  _globals['_SUSPENDREQUEST']._serialized_end=1405
-  _globals['_SUSPENDREPLY']._serialized_start=1407
-  _globals['_SUSPENDREPLY']._serialized_end=1441
-  _globals['_DESCRIBETENANTSREQUEST']._serialized_start=1443
-  _globals['_DESCRIBETENANTSREQUEST']._serialized_end=1487
-  _globals['_DESCRIBETENANTSREPLY']._serialized_start=1490
-  _globals['_DESCRIBETENANTSREPLY']._serialized_end=1621
-  _globals['_WARMPOOL']._serialized_start=1623
-  _globals['_WARMPOOL']._serialized_end=1664
-  _globals['_TENANTPICTURE']._serialized_start=1667
-  _globals['_TENANTPICTURE']._serialized_end=1949
-  _globals['_HOLD']._serialized_start=1951
-  _globals['_HOLD']._serialized_end=1994
-  _globals['_AUTOSCALER']._serialized_start=2105
-  _globals['_AUTOSCALER']._serialized_end=2781
+  _globals['_RENEWPODSREQUEST']._serialized_start=1370
+  _globals['_RENEWPODSREQUEST']._serialized_end=1388
+  _globals['_RENEWPODSREPLY']._serialized_start=1390
+  _globals['_RENEWPODSREPLY']._serialized_end=1437
+  _globals['_ENDPODREQUEST']._serialized_start=1439
+  _globals['_ENDPODREQUEST']._serialized_end=1489
+  _globals['_ENDPODREPLY']._serialized_start=1491
+  _globals['_ENDPODREPLY']._serialized_end=1504
+  _globals['_LISTPODSREQUEST']._serialized_start=1506
+  _globals['_LISTPODSREQUEST']._serialized_end=1542
+  _globals['_LISTPODSREPLY']._serialized_start=1544
+  _globals['_LISTPODSREPLY']._serialized_end=1609
+  _globals['_PODPICTURE']._serialized_start=1611
+  _globals['_PODPICTURE']._serialized_end=1714
+  _globals['_SUSPENDREQUEST']._serialized_start=1716
+  _globals['_SUSPENDREQUEST']._serialized_end=1751
+  _globals['_SUSPENDREPLY']._serialized_start=1753
+  _globals['_SUSPENDREPLY']._serialized_end=1787
+  _globals['_DESCRIBETENANTSREQUEST']._serialized_start=1789
+  _globals['_DESCRIBETENANTSREQUEST']._serialized_end=1833
+  _globals['_DESCRIBETENANTSREPLY']._serialized_start=1836
+  _globals['_DESCRIBETENANTSREPLY']._serialized_end=1967
+  _globals['_WARMPOOL']._serialized_start=1969
+  _globals['_WARMPOOL']._serialized_end=2010
+  _globals['_TENANTPICTURE']._serialized_start=2013
+  _globals['_TENANTPICTURE']._serialized_end=2295
+  _globals['_HOLD']._serialized_start=2297
+  _globals['_HOLD']._serialized_end=2340
+  _globals['_AUTOSCALER']._serialized_start=2451
+  _globals['_AUTOSCALER']._serialized_end=3400
 # @@protoc_insertion_point(module_scope)

@@ -54,6 +54,21 @@ class AutoscalerStub:
                 request_serializer=proto_dot_autoscaler__pb2.SetOwnerRequest.SerializeToString,
                 response_deserializer=proto_dot_autoscaler__pb2.SetOwnerReply.FromString,
                 _registered_method=True)
+        self.RenewPods = channel.unary_unary(
+                '/dormouse.autoscaler.v1.Autoscaler/RenewPods',
+                request_serializer=proto_dot_autoscaler__pb2.RenewPodsRequest.SerializeToString,
+                response_deserializer=proto_dot_autoscaler__pb2.RenewPodsReply.FromString,
+                _registered_method=True)
+        self.EndPod = channel.unary_unary(
+                '/dormouse.autoscaler.v1.Autoscaler/EndPod',
+                request_serializer=proto_dot_autoscaler__pb2.EndPodRequest.SerializeToString,
+                response_deserializer=proto_dot_autoscaler__pb2.EndPodReply.FromString,
+                _registered_method=True)
+        self.ListPods = channel.unary_unary(
+                '/dormouse.autoscaler.v1.Autoscaler/ListPods',
+                request_serializer=proto_dot_autoscaler__pb2.ListPodsRequest.SerializeToString,
+                response_deserializer=proto_dot_autoscaler__pb2.ListPodsReply.FromString,
+                _registered_method=True)
         self.DescribeTenants = channel.unary_unary(
                 '/dormouse.autoscaler.v1.Autoscaler/DescribeTenants',
                 request_serializer=proto_dot_autoscaler__pb2.DescribeTenantsRequest.SerializeToString,
@@ -105,6 +120,28 @@ class AutoscalerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RenewPods(self, request, context):
+        """Has control issue another certificate for every pod that is a tenant's, those that are being
+        stamped included. Pods that could not be told, or that may not be known yet, are `left`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EndPod(self, request, context):
+        """Ends one pod of a tenant at once; what it serves ends with 57P01 or moves. NOT_FOUND: no such pod.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPods(self, request, context):
+        """The pods of a tenant, whatever they are doing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DescribeTenants(self, request, context):
         """The live picture of some tenants (all awake ones if none is named).
         """
@@ -149,6 +186,21 @@ def add_AutoscalerServicer_to_server(servicer, server):
                     servicer.SetOwner,
                     request_deserializer=proto_dot_autoscaler__pb2.SetOwnerRequest.FromString,
                     response_serializer=proto_dot_autoscaler__pb2.SetOwnerReply.SerializeToString,
+            ),
+            'RenewPods': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenewPods,
+                    request_deserializer=proto_dot_autoscaler__pb2.RenewPodsRequest.FromString,
+                    response_serializer=proto_dot_autoscaler__pb2.RenewPodsReply.SerializeToString,
+            ),
+            'EndPod': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndPod,
+                    request_deserializer=proto_dot_autoscaler__pb2.EndPodRequest.FromString,
+                    response_serializer=proto_dot_autoscaler__pb2.EndPodReply.SerializeToString,
+            ),
+            'ListPods': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPods,
+                    request_deserializer=proto_dot_autoscaler__pb2.ListPodsRequest.FromString,
+                    response_serializer=proto_dot_autoscaler__pb2.ListPodsReply.SerializeToString,
             ),
             'DescribeTenants': grpc.unary_unary_rpc_method_handler(
                     servicer.DescribeTenants,
@@ -274,6 +326,87 @@ class Autoscaler:
             '/dormouse.autoscaler.v1.Autoscaler/SetOwner',
             proto_dot_autoscaler__pb2.SetOwnerRequest.SerializeToString,
             proto_dot_autoscaler__pb2.SetOwnerReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenewPods(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dormouse.autoscaler.v1.Autoscaler/RenewPods',
+            proto_dot_autoscaler__pb2.RenewPodsRequest.SerializeToString,
+            proto_dot_autoscaler__pb2.RenewPodsReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndPod(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dormouse.autoscaler.v1.Autoscaler/EndPod',
+            proto_dot_autoscaler__pb2.EndPodRequest.SerializeToString,
+            proto_dot_autoscaler__pb2.EndPodReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPods(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dormouse.autoscaler.v1.Autoscaler/ListPods',
+            proto_dot_autoscaler__pb2.ListPodsRequest.SerializeToString,
+            proto_dot_autoscaler__pb2.ListPodsReply.FromString,
             options,
             channel_credentials,
             insecure,

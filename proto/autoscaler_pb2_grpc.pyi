@@ -45,6 +45,14 @@ class AutoscalerStub:
     """The owner of a tenant has a new password. Answers when every pod of the tenant knows, those that
     are being stamped included; UNAVAILABLE where that is not sure: ask again.
     """
+    RenewPods: _grpc.UnaryUnaryMultiCallable[_autoscaler_pb2.RenewPodsRequest, _autoscaler_pb2.RenewPodsReply]
+    """Has control issue another certificate for every pod that is a tenant's, those that are being
+    stamped included. Pods that could not be told, or that may not be known yet, are `left`.
+    """
+    EndPod: _grpc.UnaryUnaryMultiCallable[_autoscaler_pb2.EndPodRequest, _autoscaler_pb2.EndPodReply]
+    """Ends one pod of a tenant at once; what it serves ends with 57P01 or moves. NOT_FOUND: no such pod."""
+    ListPods: _grpc.UnaryUnaryMultiCallable[_autoscaler_pb2.ListPodsRequest, _autoscaler_pb2.ListPodsReply]
+    """The pods of a tenant, whatever they are doing."""
     DescribeTenants: _grpc.UnaryUnaryMultiCallable[_autoscaler_pb2.DescribeTenantsRequest, _autoscaler_pb2.DescribeTenantsReply]
     """The live picture of some tenants (all awake ones if none is named)."""
     ReportSessions: _grpc.UnaryUnaryMultiCallable[_autoscaler_pb2.SessionsReport, _autoscaler_pb2.SessionsAck]
@@ -71,6 +79,14 @@ class AutoscalerAsyncStub(AutoscalerStub):
     """The owner of a tenant has a new password. Answers when every pod of the tenant knows, those that
     are being stamped included; UNAVAILABLE where that is not sure: ask again.
     """
+    RenewPods: _aio.UnaryUnaryMultiCallable[_autoscaler_pb2.RenewPodsRequest, _autoscaler_pb2.RenewPodsReply]  # type: ignore[assignment]
+    """Has control issue another certificate for every pod that is a tenant's, those that are being
+    stamped included. Pods that could not be told, or that may not be known yet, are `left`.
+    """
+    EndPod: _aio.UnaryUnaryMultiCallable[_autoscaler_pb2.EndPodRequest, _autoscaler_pb2.EndPodReply]  # type: ignore[assignment]
+    """Ends one pod of a tenant at once; what it serves ends with 57P01 or moves. NOT_FOUND: no such pod."""
+    ListPods: _aio.UnaryUnaryMultiCallable[_autoscaler_pb2.ListPodsRequest, _autoscaler_pb2.ListPodsReply]  # type: ignore[assignment]
+    """The pods of a tenant, whatever they are doing."""
     DescribeTenants: _aio.UnaryUnaryMultiCallable[_autoscaler_pb2.DescribeTenantsRequest, _autoscaler_pb2.DescribeTenantsReply]  # type: ignore[assignment]
     """The live picture of some tenants (all awake ones if none is named)."""
     ReportSessions: _aio.UnaryUnaryMultiCallable[_autoscaler_pb2.SessionsReport, _autoscaler_pb2.SessionsAck]  # type: ignore[assignment]
@@ -118,6 +134,32 @@ class AutoscalerServicer(metaclass=_abc_1.ABCMeta):
         """The owner of a tenant has a new password. Answers when every pod of the tenant knows, those that
         are being stamped included; UNAVAILABLE where that is not sure: ask again.
         """
+
+    @_abc_1.abstractmethod
+    def RenewPods(
+        self,
+        request: _autoscaler_pb2.RenewPodsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_autoscaler_pb2.RenewPodsReply, _abc.Awaitable[_autoscaler_pb2.RenewPodsReply]]:
+        """Has control issue another certificate for every pod that is a tenant's, those that are being
+        stamped included. Pods that could not be told, or that may not be known yet, are `left`.
+        """
+
+    @_abc_1.abstractmethod
+    def EndPod(
+        self,
+        request: _autoscaler_pb2.EndPodRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_autoscaler_pb2.EndPodReply, _abc.Awaitable[_autoscaler_pb2.EndPodReply]]:
+        """Ends one pod of a tenant at once; what it serves ends with 57P01 or moves. NOT_FOUND: no such pod."""
+
+    @_abc_1.abstractmethod
+    def ListPods(
+        self,
+        request: _autoscaler_pb2.ListPodsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_autoscaler_pb2.ListPodsReply, _abc.Awaitable[_autoscaler_pb2.ListPodsReply]]:
+        """The pods of a tenant, whatever they are doing."""
 
     @_abc_1.abstractmethod
     def DescribeTenants(

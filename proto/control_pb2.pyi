@@ -197,6 +197,56 @@ class IssuePodRequest(_message.Message):
 Global___IssuePodRequest: _TypeAlias = IssuePodRequest  # noqa: Y015
 
 @_typing.final
+class RenewPodRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    POD_ID_FIELD_NUMBER: _builtins.int
+    tenant_id: _builtins.int
+    public_key: _builtins.bytes
+    """as in IssuePodRequest"""
+    pod_id: _builtins.int
+    def __init__(
+        self,
+        *,
+        tenant_id: _builtins.int = ...,
+        public_key: _builtins.bytes = ...,
+        pod_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pod_id", b"pod_id", "public_key", b"public_key", "tenant_id", b"tenant_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RenewPodRequest: _TypeAlias = RenewPodRequest  # noqa: Y015
+
+@_typing.final
+class RenewPodReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CERTIFICATE_FIELD_NUMBER: _builtins.int
+    AUTHORITY_FIELD_NUMBER: _builtins.int
+    certificate: _builtins.bytes
+    """PEM"""
+    authority: _builtins.bytes
+    """PEM, one or several"""
+    def __init__(
+        self,
+        *,
+        certificate: _builtins.bytes = ...,
+        authority: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "certificate", b"certificate"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RenewPodReply: _TypeAlias = RenewPodReply  # noqa: Y015
+
+@_typing.final
 class IssuePodReply(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

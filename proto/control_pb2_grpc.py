@@ -44,6 +44,11 @@ class ControlStub:
                 request_serializer=proto_dot_control__pb2.IssuePodRequest.SerializeToString,
                 response_deserializer=proto_dot_control__pb2.IssuePodReply.FromString,
                 _registered_method=True)
+        self.RenewPod = channel.unary_unary(
+                '/dormouse.control.v1.Control/RenewPod',
+                request_serializer=proto_dot_control__pb2.RenewPodRequest.SerializeToString,
+                response_deserializer=proto_dot_control__pb2.RenewPodReply.FromString,
+                _registered_method=True)
         self.ReportUsage = channel.unary_unary(
                 '/dormouse.control.v1.Control/ReportUsage',
                 request_serializer=proto_dot_control__pb2.UsageReport.SerializeToString,
@@ -78,6 +83,13 @@ class ControlServicer:
 
     def IssuePod(self, request, context):
         """What a pod of the tenant is stamped with: a fresh certificate for the pod's key, and settings.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RenewPod(self, request, context):
+        """Another certificate for a pod that lives, and whom it is to trust from now on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -125,6 +137,11 @@ def add_ControlServicer_to_server(servicer, server):
                     servicer.IssuePod,
                     request_deserializer=proto_dot_control__pb2.IssuePodRequest.FromString,
                     response_serializer=proto_dot_control__pb2.IssuePodReply.SerializeToString,
+            ),
+            'RenewPod': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenewPod,
+                    request_deserializer=proto_dot_control__pb2.RenewPodRequest.FromString,
+                    response_serializer=proto_dot_control__pb2.RenewPodReply.SerializeToString,
             ),
             'ReportUsage': grpc.unary_unary_rpc_method_handler(
                     servicer.ReportUsage,
@@ -201,6 +218,33 @@ class Control:
             '/dormouse.control.v1.Control/IssuePod',
             proto_dot_control__pb2.IssuePodRequest.SerializeToString,
             proto_dot_control__pb2.IssuePodReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenewPod(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dormouse.control.v1.Control/RenewPod',
+            proto_dot_control__pb2.RenewPodRequest.SerializeToString,
+            proto_dot_control__pb2.RenewPodReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -35,6 +35,8 @@ class ControlStub:
     """Who a client means by `<name>-<id>`. NOT_FOUND also where the name is not the id's."""
     IssuePod: _grpc.UnaryUnaryMultiCallable[_control_pb2.IssuePodRequest, _control_pb2.IssuePodReply]
     """What a pod of the tenant is stamped with: a fresh certificate for the pod's key, and settings."""
+    RenewPod: _grpc.UnaryUnaryMultiCallable[_control_pb2.RenewPodRequest, _control_pb2.RenewPodReply]
+    """Another certificate for a pod that lives, and whom it is to trust from now on."""
     ReportUsage: _grpc.UnaryUnaryMultiCallable[_control_pb2.UsageReport, _control_pb2.UsageAck]
     """Brings the ledger up to a report; acknowledged once it is durable."""
     WatchTenants: _grpc.UnaryStreamMultiCallable[_control_pb2.WatchTenantsRequest, _control_pb2.TenantChange]
@@ -55,6 +57,8 @@ class ControlAsyncStub(ControlStub):
     """Who a client means by `<name>-<id>`. NOT_FOUND also where the name is not the id's."""
     IssuePod: _aio.UnaryUnaryMultiCallable[_control_pb2.IssuePodRequest, _control_pb2.IssuePodReply]  # type: ignore[assignment]
     """What a pod of the tenant is stamped with: a fresh certificate for the pod's key, and settings."""
+    RenewPod: _aio.UnaryUnaryMultiCallable[_control_pb2.RenewPodRequest, _control_pb2.RenewPodReply]  # type: ignore[assignment]
+    """Another certificate for a pod that lives, and whom it is to trust from now on."""
     ReportUsage: _aio.UnaryUnaryMultiCallable[_control_pb2.UsageReport, _control_pb2.UsageAck]  # type: ignore[assignment]
     """Brings the ledger up to a report; acknowledged once it is durable."""
     WatchTenants: _aio.UnaryStreamMultiCallable[_control_pb2.WatchTenantsRequest, _control_pb2.TenantChange]  # type: ignore[assignment]
@@ -84,6 +88,14 @@ class ControlServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.IssuePodReply, _abc.Awaitable[_control_pb2.IssuePodReply]]:
         """What a pod of the tenant is stamped with: a fresh certificate for the pod's key, and settings."""
+
+    @_abc_1.abstractmethod
+    def RenewPod(
+        self,
+        request: _control_pb2.RenewPodRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.RenewPodReply, _abc.Awaitable[_control_pb2.RenewPodReply]]:
+        """Another certificate for a pod that lives, and whom it is to trust from now on."""
 
     @_abc_1.abstractmethod
     def ReportUsage(

@@ -126,7 +126,7 @@ class ProxySettings:
     peer_name: str = ""
     """The host other proxies are told to dial. Empty: `peer_host`."""
 
-    certificate_poll_seconds: float = 5.0
+    certificate_poll_seconds: float = 2.0
     """How often the certificate files are looked at; SIGHUP looks at once."""
 
     metrics_host: str = "127.0.0.1"

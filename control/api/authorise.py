@@ -9,6 +9,7 @@ from control.access import PUBLIC, TABLE, Target, Verdict, judge
 from control.actor import OrganisationId, acting
 from control.api.paths import missing, parse_id
 from control.api.problems import Problem
+from control.invoices.store import Invoices
 from control.keys import Keys
 from control.metrics import REFUSED
 from control.operations import Operations
@@ -23,17 +24,25 @@ class Authoriser:
     """The dependency of every route."""
 
     def __init__(
-        self, *, registry: Registry, keys: Keys, operations: Operations, webhooks: Webhooks
+        self,
+        *,
+        registry: Registry,
+        keys: Keys,
+        operations: Operations,
+        webhooks: Webhooks,
+        invoices: Invoices,
     ) -> None:
         self._registry = registry
         self._keys = keys
         self._operations = operations
         self._webhooks = webhooks
+        self._invoices = invoices
         self._finders: dict[Target, Callable[[int], Awaitable[Owners | None]]] = {
             Target.TENANT: self._of_tenant,
             Target.ORGANISATION: self._of_organisation,
             Target.KEY: self._of_key,
             Target.OPERATION: self._of_operation,
+            Target.INVOICE: self._of_invoice,
             Target.WEBHOOK: self._of_webhook,
         }
 
@@ -79,7 +88,15 @@ class Authoriser:
 
     async def _of_operation(self, number: int) -> Owners | None:
         operation = await self._operations.get(number)
-        return await self._of_tenant(operation.tenant) if operation is not None else None
+        if operation is None:
+            return None
+        if operation.tenant is None:
+            return None, None  # the installation's: within the reach of its operator alone
+        return await self._of_tenant(operation.tenant)
+
+    async def _of_invoice(self, number: int) -> Owners | None:
+        organisation = await self._invoices.organisation_of(number)
+        return (OrganisationId(organisation), None) if organisation is not None else None
 
     async def _of_webhook(self, number: int) -> Owners | None:
         webhook = await self._webhooks.get(number)

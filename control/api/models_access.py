@@ -54,6 +54,11 @@ class OrganisationChange(_Request):
 
     name: OrganisationName | None = None
     time_zone: TimeZone | None = None
+    billing_address: Annotated[str | None, Field(max_length=1000)] = Field(
+        default=None,
+        description="Lines of text that its invoices are addressed to.",
+        examples=["Acme KK\n1-1 Chiyoda, Tokyo"],
+    )
 
 
 class OrganisationView(BaseModel):
@@ -64,6 +69,7 @@ class OrganisationView(BaseModel):
     time_zone: str = Field(
         description="Months begin and end there; after a change from the next month on."
     )
+    billing_address: str = Field(description="What its invoices are addressed to.")
     created_at: datetime
 
 
@@ -179,11 +185,11 @@ class AuditPage(BaseModel):
 
 
 class OperationView(BaseModel):
-    """A long action on a tenant."""
+    """A long action, on a tenant or on the whole installation."""
 
     id: int
-    kind: Literal["suspend", "delete", "purge", "restore"]
-    tenant: int
+    kind: Literal["suspend", "delete", "purge", "restore", "rotate"]
+    tenant: int | None = Field(description="Null: on the whole installation.")
     status: Literal["running", "succeeded", "failed"]
     started_at: datetime
     ended_at: datetime | None

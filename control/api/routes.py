@@ -27,6 +27,7 @@ from control.api.problems import documented
 from control.api.route import OnceRoute
 from control.api.settings import add_settings_routes
 from control.api.spending import add_organisation_spend_limit_routes, add_spend_limit_routes
+from control.api.statements import add_statement_routes
 from control.api.tenants import add_create_route, add_list_route, add_tenant_routes
 from control.api.usage import add_usage_routes
 from control.api.webhooks import (
@@ -42,6 +43,7 @@ from control.invoices.seller import Seller
 from control.services import Services, Stores
 from control.signup import Signup
 from control.spending.service import Spending
+from control.statements import StatementLedger
 from control.status import StatusFile
 from control.urls import Endpoint
 from control.usage import UsageReader
@@ -70,6 +72,7 @@ def make_router(
     clock: Clock,
     usage: UsageReader,
     spending: Spending,
+    statements: StatementLedger,
 ) -> APIRouter:
     """The routes, over what they need."""
     stores, tenants = services.stores, services.tenants
@@ -111,7 +114,8 @@ def make_router(
     add_event_route(router, stores.events)
     _add_webhooks(router, stores, url_policy(settings))
     add_live_route(router, tenants=tenants, registry=stores.registry, clock=clock)
-    add_usage_routes(router, usage=usage, registry=stores.registry)
+    add_usage_routes(router, usage=usage, registry=stores.registry, statements=statements)
+    add_statement_routes(router, statements=statements, usage=usage, registry=stores.registry)
     add_spend_limit_routes(router, spending=spending, registry=stores.registry)
     add_organisation_spend_limit_routes(
         router, spending=spending, organisations=stores.organisations

@@ -64,6 +64,10 @@ class Wiring:
     """Names in the API's certificate, where the authority issues it."""
     api_addresses: tuple[str, ...] = LOOPBACK
     """Likewise, addresses."""
+    webhook_networks: tuple[str, ...] = ()
+    """As `ControlSettings.webhook_networks_allowed`, and what follows it."""
+    webhook_http: bool = False
+    webhook_ca_file: Path | None = None
 
     @property
     def folder(self) -> DataFolder:
@@ -97,7 +101,7 @@ def prepare_certificates(
     authority.ensure_sql(folder.certificates, names, LOOPBACK)
     own = [name for name in _own_name() if name not in api_names]
     authority.ensure_api(folder.certificates, [*api_names, *own], api_addresses)
-    write_private(folder.client_ca, authority.certificate_pem.decode("ascii"))
+    write_private(folder.client_ca, authority.client_certificate_pem.decode("ascii"))
     folder.client_ca.chmod(0o644)  # not a secret, and other users' clients may need it
 
 
@@ -176,7 +180,11 @@ def _control(wiring: Wiring) -> ControlSettings:
         sql_port=wiring.sql_port,
         sql_domain=SQL_DOMAIN,
         ca_file=folder.client_ca,
+        manages_certificates=True,
         status_file=folder.status,
+        webhook_networks_allowed=list(wiring.webhook_networks),
+        webhook_http=wiring.webhook_http,
+        webhook_ca_file=wiring.webhook_ca_file,
         metrics_port=wiring.internal_ports["control.metrics"],
     )
 

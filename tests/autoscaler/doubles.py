@@ -28,6 +28,8 @@ from proto.autoscaler_pb2 import PodAddress, PodsChange, WatchPodsRequest
 from proto.control_pb2 import (
     IssuePodReply,
     IssuePodRequest,
+    RenewPodReply,
+    RenewPodRequest,
     SpendLeave,
     Tenant,
     TenantChange,
@@ -278,6 +280,11 @@ class FakeControl(control_pb2_grpc.ControlServicer):
             spending=self.spending,
         )
 
+    async def RenewPod(self, request: RenewPodRequest, context: Any) -> RenewPodReply:  # noqa: N802
+        if self.outages:
+            await context.abort(self.outages.pop(0), "out of order")
+        return RenewPodReply(certificate=request.public_key, authority=b"both")
+
     async def WatchTenants(  # noqa: N802
         self, request: WatchTenantsRequest, context: Any
     ) -> AsyncIterator[TenantChange]:
@@ -317,7 +324,8 @@ class FakeControl(control_pb2_grpc.ControlServicer):
     async def ResolveTenant(self, request: Any, context: Any) -> Any:  # noqa: N802
         raise NotImplementedError
 
-    ReportUsage = ResolveTenant
+    ReportUsage = ReportStatements = ResolveTenant
+    WatchSpending: Any = ResolveTenant
 
 
 class Harness:
@@ -400,7 +408,7 @@ async def autoscaler(
 ) -> AsyncIterator[Harness]:
     """Bring an autoscaler up with a full pool. With `keep` the runtime's pods outlive it."""
     fake = control or FakeControl()
-    methods = ("IssuePod", "WatchTenants")
+    methods = ("IssuePod", "RenewPod", "WatchTenants")
     control_server, control_address = await serve(
         Identity(role=Role.CONTROL),
         {f"/dormouse.control.v1.Control/{name}": _AUTOSCALER for name in methods},

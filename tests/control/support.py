@@ -1,7 +1,7 @@
 """What tests of control share: an open registry, stand-ins for the peers, the application."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ import httpx
 from control.api.app import make_app
 from control.api.gate import Gate
 from control.api.routes import make_router
+from control.authority import Authority
 from control.config import ControlSettings
 from control.database import open_database
 from control.keys import hash_key
@@ -21,6 +22,7 @@ from control.prices import PriceBook
 from control.registry import Registry
 from control.services import Services, Stores
 from control.spending.service import Spending
+from control.statements import StatementLedger
 from control.status import StatusFile
 from control.storage_sampling import StorageLevels
 from control.urls import Endpoint
@@ -47,10 +49,14 @@ class FakePeers(Peers):
         self.away = False
         self.broken: TenantId | None = None
         self.dropped = asyncio.Event()
+        self.quotas: dict[TenantId, int] = {}
         self.asked: list[tuple[str, TenantId]] = []
         self.known: dict[TenantId, Picture] = {}
         self.decisions: list[Decision] = []
         self.warm_pool: WarmPool | None = None
+        self.renewals = 0
+        self.unrenewed = 0
+        """Pods that cannot be renewed."""
         self.verifiers: dict[TenantId, str] = {}
         """What the pods of each tenant were last told."""
 
@@ -78,9 +84,22 @@ class FakePeers(Peers):
         self._ask("suspend", tenant)
         self.known.pop(tenant, None)
 
+    async def renew_pods(self) -> int:
+        if self.away:
+            raise Unavailable("away")
+        self.renewals += 1
+        return self.unrenewed
+
     async def set_owner(self, tenant: TenantId, *, owner: str, scram_verifier: str) -> None:
         self._ask("set owner", tenant)
         self.verifiers[tenant] = scram_verifier
+
+    async def set_quotas(
+        self, quotas: Mapping[TenantId, int], *, default: int, only_these: bool
+    ) -> None:
+        if self.away:
+            raise Unavailable("away")
+        self.quotas = dict(quotas) if only_these else {**self.quotas, **quotas}
 
     async def drop(self, tenant: TenantId) -> None:
         self._ask("drop", tenant)
@@ -134,6 +153,7 @@ def services_over(
         watchers=watchers or Watchers(),
         settings=settings_at(folder, **settings),
         clock=clock or ManualClock(),
+        authority=Authority.open(folder, clock or ManualClock()),
     )
 
 
@@ -185,6 +205,7 @@ async def rig_at(
             clock=clock,
             usage=usage,
             spending=Spending.over(stores, usage, clock),
+            statements=StatementLedger(database, clock),
         )
         app = make_app(settings, router=router, stores=stores, clock=clock, is_ready=is_ready)
         yield Rig(app, services)

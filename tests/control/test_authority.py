@@ -8,7 +8,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from control.authority import Authority, AuthorityError
+from control.authority import Authority
+from control.trust.generations import AuthorityError
 from dormouse.base.clock import ManualClock
 from dormouse.base.ids import TenantId
 from dormouse.base.tls import Credentials, Identity, Role, peer_identity

@@ -19,7 +19,7 @@ from dormouse.base.rpc import Access
 from dormouse.base.tls import Credentials, Identity, Role
 from proto import autoscaler_pb2, autoscaler_pb2_grpc
 
-_METHODS = ("DescribeTenants", "ExplainTenant", "Suspend", "SetOwner")
+_METHODS = ("DescribeTenants", "ExplainTenant", "Suspend", "SetOwner", "RenewPods")
 _ACCESS = {
     f"/dormouse.autoscaler.v1.Autoscaler/{method}": Access(frozenset({Role.CONTROL}))
     for method in _METHODS
@@ -55,6 +55,8 @@ class _Autoscaler(autoscaler_pb2_grpc.AutoscalerServicer):
     Wake: Any = None
     WatchPods: Any = None
     ReportSessions: Any = None
+    EndPod: Any = None
+    ListPods: Any = None
 
     def __init__(self) -> None:
         self.owners: list[tuple[int, str, str]] = []
@@ -96,6 +98,11 @@ class _Autoscaler(autoscaler_pb2_grpc.AutoscalerServicer):
             await context.abort(grpc.StatusCode.UNAVAILABLE, "a pod does not answer")
         self.owners.append((request.tenant_id, request.name, request.scram_verifier))
         return autoscaler_pb2.SetOwnerReply(pods=1)
+
+    async def RenewPods(  # noqa: N802
+        self, _request: autoscaler_pb2.RenewPodsRequest, _context: Any
+    ) -> autoscaler_pb2.RenewPodsReply:
+        return autoscaler_pb2.RenewPodsReply(renewed=5, left=2)
 
 
 def _with_autoscaler(
@@ -159,6 +166,16 @@ def test_owners_are_told_or_that_is_said(tmp_path: Path) -> None:
         assert service.owners == [(7, "owner", "v")]
         with pytest.raises(Unavailable):
             await peers.set_owner(TenantId(100), owner="owner", scram_verifier="v")
+
+    _with_autoscaler(tmp_path, body)
+
+
+def test_how_many_pods_are_not_renewed_is_told(tmp_path: Path) -> None:
+    async def body(peers: Peers, _service: object, end: Callable[[], Awaitable[None]]) -> None:
+        assert await peers.renew_pods() == 2
+        await end()
+        with pytest.raises(Unavailable):
+            await peers.renew_pods()
 
     _with_autoscaler(tmp_path, body)
 

@@ -340,6 +340,8 @@ class FakePlane(control_pb2_grpc.ControlServicer, autoscaler_pb2_grpc.Autoscaler
         return SessionsAck()
 
     ReportUsage = Suspend = DescribeTenants = ExplainTenant = IssuePod
+    RenewPod = RenewPods = EndPod = ListPods = SetOwner = ReportStatements = IssuePod
+    WatchSpending: Any = IssuePod
 
 
 class Setup:

@@ -200,8 +200,8 @@ class _Control(ControlServicer):
         self.called.set()
         return UsageAck(sequence=request.sequence)
 
-    ResolveTenant = IssuePod = WatchTenants = ReportUsage  # type: ignore[assignment]
-    WatchSpending = ReportStatements = ReportUsage  # type: ignore[assignment]
+    ResolveTenant = IssuePod = RenewPod = WatchTenants = ReportUsage  # type: ignore[assignment]
+    WatchSpending = ReportStatements = RenewPod = ReportUsage  # type: ignore[assignment]
 
 
 def test_a_pod_tells_control_all_of_it_before_it_ends() -> None:
