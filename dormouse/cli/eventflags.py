@@ -1,6 +1,10 @@
-"""The arguments of `dormouse event|webhook`."""
+"""The arguments of `dormouse event|webhook`, and those of `dormouse up` about webhooks."""
 
 import argparse
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
 
 from dormouse.cli.adminflags import AddTarget, Run
 
@@ -85,3 +89,47 @@ def _add_changes(action: argparse.ArgumentParser) -> None:
     switch.add_argument(
         "--disable", dest="enabled", action="store_const", const=False, help="send no more"
     )
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookOptions:
+    """What webhooks may be besides https to public addresses."""
+
+    networks: tuple[str, ...] = ()
+    http: bool = False
+    ca_file: Path | None = None
+
+    @classmethod
+    def of(cls, options: argparse.Namespace) -> Self:
+        """From the flags."""
+        ca_file = options.webhook_ca
+        networks = tuple(options.webhook_networks or ())
+        return cls(networks, options.webhook_http, ca_file.absolute() if ca_file else None)
+
+
+def add_webhook_flags(up: argparse.ArgumentParser) -> None:
+    """What `dormouse up` is told about webhooks."""
+    group = up.add_argument_group("webhooks")
+    group.add_argument(
+        "--webhook-network",
+        dest="webhook_networks",
+        type=_network,
+        action="append",
+        metavar="CIDR",
+        help="webhooks may go to this network besides public addresses, as 10.1.0.0/16 or "
+        "127.0.0.0/8; may be repeated",
+    )
+    group.add_argument("--webhook-http", action="store_true", help="their URLs may be http")
+    group.add_argument(
+        "--webhook-ca",
+        type=Path,
+        metavar="FILE",
+        help="verify their servers with these certificates (PEM), too",
+    )
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no network: {error}") from None

@@ -15,7 +15,11 @@ from dormouse.cli.adminflags import (
     add_org_actions,
 )
 from dormouse.cli.apiflags import add_api_flags
-from dormouse.cli.eventflags import add_event_actions, add_webhook_actions
+from dormouse.cli.eventflags import (
+    add_event_actions,
+    add_webhook_actions,
+    add_webhook_flags,
+)
 from dormouse.cli.folder import CommandError
 from dormouse.cli.limitflags import add_limit_actions
 from dormouse.cli.tenantflags import add_role_actions, add_tenant_actions
@@ -167,6 +171,7 @@ def _add_up(commands: _Commands) -> None:
         help="make a tenant `demo` on the first start and print its psql line",
     )
     add_api_flags(up)
+    add_webhook_flags(up)
     up.set_defaults(run=_up)
 
 
@@ -361,6 +366,7 @@ def _up(options: argparse.Namespace) -> int:
     import uvloop
 
     from dormouse.cli.apilisten import ApiOptions
+    from dormouse.cli.eventflags import WebhookOptions
     from dormouse.cli.up import UpOptions, up
     from sqlnode.cgroups import Limits
 
@@ -375,6 +381,7 @@ def _up(options: argparse.Namespace) -> int:
                 warm_pods=options.warm_pods,
                 pod_limits=Limits(options.pod_cpu, options.pod_memory),
                 demo=options.demo,
+                webhooks=WebhookOptions.of(options),
             )
         )
     )

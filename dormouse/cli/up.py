@@ -19,6 +19,7 @@ from dormouse.base.logs import JsonFormatter
 from dormouse.cli import demo
 from dormouse.cli.apilisten import ApiOptions
 from dormouse.cli.door import Door
+from dormouse.cli.eventflags import WebhookOptions
 from dormouse.cli.folder import CommandError, DataFolder, Lock, write_private
 from dormouse.cli.roles import (
     SQL_HOST,
@@ -49,6 +50,7 @@ class UpOptions:
     warm_pods: int
     pod_limits: Limits
     demo: bool
+    webhooks: WebhookOptions
 
 
 class Up:
@@ -222,6 +224,9 @@ async def up(options: UpOptions) -> None:
             api_insecure=api.is_insecure,
             api_names=names,
             api_addresses=addresses,
+            webhook_networks=options.webhooks.networks,
+            webhook_http=options.webhooks.http,
+            webhook_ca_file=options.webhooks.ca_file,
         )
         config.dump(wiring, folder.wiring)
         write_settings(wiring)
