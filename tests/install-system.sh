@@ -1,6 +1,7 @@
 #!/bin/sh
-# Installs what the tests need beside Python packages: PostgreSQL 15 (oracle, psql, pgbench) and
-# Node.js (for node-postgres). Does nothing where they are already there.
+# Installs what the tests need beside Python packages: PostgreSQL 15 (oracle, psql, pgbench),
+# Node.js (for node-postgres and axe-core) and Chromium (for the console). Does nothing where they
+# are already there.
 set -eu
 
 SUDO=""
@@ -11,6 +12,7 @@ missing=""
 command -v psql >/dev/null || missing="$missing postgresql-client-15"
 command -v node >/dev/null || missing="$missing nodejs"
 command -v npm >/dev/null || missing="$missing npm"
+[ -x /usr/bin/chromium ] || missing="$missing chromium"
 if [ -n "$missing" ]; then
     $SUDO apt-get update -q
     # shellcheck disable=SC2086 # a list of package names
@@ -18,6 +20,8 @@ if [ -n "$missing" ]; then
 fi
 
 here=$(dirname "$0")
-if [ ! -d "$here/clients/node_modules/pg" ]; then
-    (cd "$here/clients" && npm ci --silent --no-audit --no-fund)
-fi
+for package in clients/node_modules/pg console/node_modules/axe-core; do
+    if [ ! -d "$here/$package" ]; then
+        (cd "$here/${package%%/*}" && npm ci --silent --no-audit --no-fund)
+    fi
+done

@@ -84,7 +84,7 @@ def test_pages_have_one_title() -> None:
 
 def test_tests_mirror_the_tree() -> None:
     folders = {path.relative_to(ROOT / "tests").parts[0] for path in _tracked("tests/**/*.py")}
-    known = {"base", "cli", "bench", "support", "e2e", "clients"}
+    known = {"base", "cli", "bench", "support", "e2e", "clients", "console"}
     packages = {"pgwire", "storage", "sqlnode", "proxy", "autoscaler", "control", "proto"}
     stray = {name for name in folders if not name.endswith(".py")} - known - packages
     assert stray == set()

@@ -125,6 +125,11 @@ async function signIn(key) {
 }
 
 async function start() {
+  // The addresses of this page are its own: a jump to `#main` would be one that means nothing.
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault();
+    main.focus();
+  });
   addEventListener("hashchange", onHash);
   addEventListener("dormouse:reload", () => {
     leavePage();

@@ -87,7 +87,7 @@ export class LiveChart {
         width: this.place.clientWidth,
         height: HEIGHT_PX,
         legend: { show: false },
-        padding: [8, 4, 0, 0],
+        padding: [8, 24, 0, 0],
         cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
         scales: {
           x: { range: () => [last() - span(), last()] },

@@ -88,6 +88,11 @@ export function day(text) {
   return new Date(`${text}T00:00:00Z`).toLocaleDateString(undefined, { timeZone: "UTC", day: "numeric", month: "short" });
 }
 
+/** "2026-03" → "March 2026". */
+export function month(text) {
+  return new Date(`${text}-01T00:00:00Z`).toLocaleDateString(undefined, { timeZone: "UTC", month: "long", year: "numeric" });
+}
+
 /** In UTC, to the second. */
 export function utc(date) {
   return `${date.toISOString().slice(0, 19).replace("T", " ")} UTC`;

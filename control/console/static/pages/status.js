@@ -1,10 +1,11 @@
 // The installation, for its operator: roles, warm pool, and who is busiest.
 
 import { path } from "../lib/api.js";
-import { h } from "../lib/dom.js";
+import { h, setText, show } from "../lib/dom.js";
 import { count, percent, plural, rate } from "../lib/format.js";
 import { poll } from "../lib/poll.js";
 import { links } from "../lib/router.js";
+import { Rows } from "../lib/rows.js";
 import { card, empty, errorNote, facts, pageHead, table } from "../parts/card.js";
 import { pods, sessions, stateBadge } from "../parts/state.js";
 import { timeElement } from "../parts/time.js";
@@ -16,8 +17,8 @@ export function showStatus(main, context) {
   const { api, signal } = context;
   const now = h("div", { class: "slot wide" });
   const roles = h("div", { class: "slot wide" });
-  const busiest = h("div", { class: "slot wide" });
-  main.replaceChildren(pageHead("Status"), h("div", { class: "tab" }, now, roles, busiest));
+  const busiest = makeBusiest();
+  main.replaceChildren(pageHead("Status"), h("div", { class: "tab" }, now, roles, busiest.element));
   context.setTitle("Status");
   let shown = "";
   poll(
@@ -37,7 +38,7 @@ export function showStatus(main, context) {
     async () => {
       const live = await api.get(path(["live"], { limit: BUSIEST }), signal);
       now.replaceChildren(nowCard(live));
-      busiest.replaceChildren(busiestCard(live));
+      busiest.update(live);
     },
     (error) => now.replaceChildren(card("Now", errorNote(error))),
   );
@@ -66,12 +67,38 @@ function rolesCard(status) {
   return card({ title: "Roles", aside: h("span", { class: "muted", text: `Dormouse ${status.version}` }) }, rows.length ? table("Roles", [["Role", "first"], ["State"], ["Process", "number"], ["Deaths", "number"], ["Version"], ["Since", "when"]], rows) : empty("Nobody supervises here", "The roles are looked after elsewhere, as by Kubernetes."));
 }
 
-function busiestCard(live) {
-  const rows = live.tenants.map((each) => {
-    const badge = stateBadge();
-    badge.update(each.state);
-    return [h("a", { class: "name", href: links.tenant(each.id), text: each.name }), badge.element, pods(each), sessions(each), percent(each.cpu_percent), rate(each.request_units_per_second), each.awake_because];
-  });
-  const columns = [["Tenant", "first"], ["State"], ["Pods", "number"], ["Sessions", "number"], ["CPU", "number"], ["Request units", "number"], ["Why awake", "wide"]];
-  return card({ title: "Awake now", aside: live.more ? h("span", { class: "muted", text: `and ${plural(live.more, "other")}` }) : null }, rows.length ? table("Awake now", columns, rows) : empty("All tenants sleep", "No pod runs for anybody, and nobody is charged for one."));
+const COLUMNS = [["Tenant", "first"], ["State"], ["Pods", "number"], ["Sessions", "number"], ["CPU", "number"], ["Request units", "number"], ["Why awake", "wide"]];
+
+/** The tenants that are awake, the busiest first: `{element, update(live)}`. */
+function makeBusiest() {
+  const list = table("Awake now", COLUMNS, []);
+  const rows = new Rows(list.querySelector("tbody"), { make: makeRow });
+  const nothing = empty("All tenants sleep", "No pod runs for anybody, and nobody is charged for one.");
+  const more = h("span", { class: "muted" });
+  return {
+    element: h("div", { class: "slot wide" }, card({ title: "Awake now", aside: more }, list, nothing)),
+    update(live) {
+      rows.set(live.tenants);
+      setText(more, live.more ? `and ${plural(live.more, "other")}` : "");
+      show(list, live.tenants.length > 0);
+      show(nothing, live.tenants.length === 0);
+    },
+  };
+}
+
+function makeRow(tenant) {
+  const name = h("a", { class: "name", href: links.tenant(tenant.id) });
+  const badge = stateBadge();
+  const cells = COLUMNS.map(([title, kind]) => h("td", { role: "cell", class: kind ?? "", "data-name": title }));
+  cells[0].append(name);
+  cells[1].append(badge.element);
+  return {
+    element: h("tr", { role: "row" }, cells),
+    update(fresh) {
+      setText(name, fresh.name);
+      badge.update(fresh.state);
+      const texts = [pods(fresh), sessions(fresh), percent(fresh.cpu_percent), rate(fresh.request_units_per_second), fresh.awake_because];
+      texts.forEach((text, index) => setText(cells[index + 2], text));
+    },
+  };
 }

@@ -17,7 +17,7 @@ import { showUsage } from "./usage.js";
 const EVERY_MS = 2000;
 const TABS = [
   ["overview", "Overview", showOverview],
-  ["usage", "Usage and limit", showUsage],
+  ["usage", "Usage", showUsage],
   ["settings", "Settings", showSettings],
   ["activity", "Activity", showActivity],
 ];

@@ -3,7 +3,7 @@
 
 import { path } from "../lib/api.js";
 import { h, toast } from "../lib/dom.js";
-import { money } from "../lib/format.js";
+import { money, month } from "../lib/format.js";
 import { card, empty, table } from "./card.js";
 import { timeElement } from "./time.js";
 
@@ -16,7 +16,7 @@ function save(blob, name) {
 }
 
 function downloads({ api, signal }, invoice) {
-  const name = `invoice-${invoice.number ?? invoice.id}`;
+  const name = `invoice-${invoice.number}`;
   return h(
     "span",
     { class: "buttons" },
@@ -41,7 +41,14 @@ export async function invoicesCard(place, context, what) {
     return; // The rest of the page tells that the gateway does not answer.
   }
   if (!found) return;
-  const rows = found.invoices.map((each) => [timeElement(each.period_start), timeElement(each.period_end), each.status ?? each.state, money(each.total_micros ?? each.cost_micros, each.currency), each.id ? downloads(context, each) : ""]);
-  const columns = [["From", "when"], ["To", "when"], ["State"], ["Total", "number"], ["Download", "action"]];
+  const rows = found.invoices.map((each) => [
+    h("strong", { text: month(each.month) }),
+    each.number ?? "–",
+    each.status === "draft" ? "Draft, not closed yet" : h("span", {}, "Closed ", timeElement(each.closed_at)),
+    money(each.total_micros, each.currency),
+    `${each.payable} ${each.currency}`,
+    each.id === null ? h("span", { class: "muted", text: "when closed" }) : downloads(context, each),
+  ]);
+  const columns = [["Month", "first"], ["Number"], ["State", "wide"], ["Before tax", "number"], ["To pay", "number"], ["Download", "action"]];
   place.replaceChildren(card("Invoices", rows.length ? table("Invoices", columns, rows) : empty("No invoices yet", "The first one closes when the month is over.")));
 }

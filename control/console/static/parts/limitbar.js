@@ -37,7 +37,7 @@ export function limitBar(label) {
     "div",
     { class: "scale", "aria-hidden": "true" },
     MARKS.map((mark) => {
-      const name = h("span", { text: `${mark} %` });
+      const name = h("span", { text: mark === 100 ? "100 %" : String(mark) });
       name.style.insetInlineStart = `${(mark / SCALE_MAX) * 100}%`;
       return name;
     }),

@@ -31,7 +31,9 @@ export function parseCents(each) {
 
 /** Puts the card into `place` where the gateway has spend limits and the key may see this one. */
 export function limitCard(place, context, { what, currency, word }) {
-  const { api, signal, mayWrite } = context;
+  const { api, signal } = context;
+  // Whoever pays sets it: not a tenant's own key.
+  const maySet = context.mayWrite && context.me.scope !== "tenant";
   const where = path([...what, "spend-limit"]);
   const bar = limitBar("Spend limit");
   const state = h("p", { class: "notice" });
@@ -44,14 +46,20 @@ export function limitCard(place, context, { what, currency, word }) {
     label: "Save limit",
     save: async () => {
       const body = { monthly_cents: parseCents(money), monthly_request_units: wholeNumber(units), policy: policy.control.value };
-      const { data } = await api.send("PUT", where, { body });
+      try {
+        known = await api.send("PUT", where, { body, etag: known.etag });
+      } catch (error) {
+        if (error.status !== 412) throw error;
+        known = await api.read(where, signal);
+        fill(known.data);
+        throw new Error("Somebody else changed the limit meanwhile. Theirs is in the form now; change it again if it is not right.");
+      }
       toast("The limit is saved");
-      if (data?.used) draw(data);
-      fill(body);
-      polling.now();
+      draw(known.data);
+      fill(known.data);
     },
   });
-  let isDrawn = false;
+  let known = null; // what the form was filled with, and its ETag
 
   function fill(limit) {
     money.control.value = limit.monthly_cents === null ? "" : (limit.monthly_cents / 100).toFixed(2);
@@ -60,11 +68,6 @@ export function limitCard(place, context, { what, currency, word }) {
   }
 
   function draw(limit) {
-    if (!isDrawn) {
-      isDrawn = true;
-      place.replaceChildren(card("Spend limit", bar.element, none, state, notices, mayWrite ? made.element : null));
-      fill(limit);
-    }
     show(bar.element, isLimited(limit));
     show(none, !isLimited(limit));
     bar.update(limit, currency);
@@ -77,9 +80,17 @@ export function limitCard(place, context, { what, currency, word }) {
     show(notices, told.length > 0);
   }
 
-  const polling = poll(EVERY_MS, signal, async () => {
-    const limit = await api.find(where, signal);
-    if (limit) draw(limit);
-    else place.replaceChildren();
+  poll(EVERY_MS, signal, async () => {
+    const found = await api.read(where, signal).catch((error) => {
+      if ([403, 404].includes(error.status)) return null;
+      throw error;
+    });
+    if (found === null) return;
+    if (known === null) {
+      known = found;
+      fill(found.data);
+      place.replaceChildren(card("Spend limit", bar.element, none, state, notices, maySet ? made.element : h("p", { class: "hint", text: "A key of the organisation sets it." })));
+    }
+    draw(found.data);
   });
 }
