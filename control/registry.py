@@ -21,6 +21,7 @@ import aiosqlite
 from control.actor import DEFAULT_ORGANISATION, OrganisationId
 from control.database import Database, Row
 from control.events import Event, EventKind, Events, time_text
+from control.filters import Filter, page_query
 from control.journal import Journal, Note, created
 from control.keys import revoke_keys_of
 from control.operations import Kind, Operation, Operations
@@ -32,13 +33,14 @@ from dormouse.base.ids import TenantId
 _COLUMNS = (
     "id, name, owner, database, scram_verifier, sealed_session_key, created_ns, settings_version,"
     " organisation_id, labels, deleted_ns, purge_after_ns,"
-    " connections_max, idle_timeout_seconds, never_sleeps, pods_min, pods_max, allowed_networks"
+    " connections_max, idle_timeout_seconds, never_sleeps, pods_min, pods_max, allowed_networks,"
+    " storage_max_bytes"
 )
 _LIVING = f"SELECT {_COLUMNS} FROM tenants WHERE id = ? AND deleted_ns IS NULL"
 _CHANGE = (
     "UPDATE tenants SET settings_version = settings_version + 1, name = ?, labels = ?,"
     " connections_max = ?, idle_timeout_seconds = ?, never_sleeps = ?, pods_min = ?, pods_max = ?,"
-    f" allowed_networks = ? WHERE id = ? RETURNING {_COLUMNS}"
+    f" allowed_networks = ?, storage_max_bytes = ? WHERE id = ? RETURNING {_COLUMNS}"
 )
 SESSION_KEY_BYTES = 32
 SESSION_KEY = "session key"
@@ -112,25 +114,6 @@ class Deleted:
 
     tenant: Tenant
     operation: Operation
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filter:
-    """Which tenants are meant; None and empty: no matter."""
-
-    name: str | None = None
-    search: str | None = None
-    """A part of the name, or the id, or `<name>-<id>` as in addresses."""
-
-    organisation: OrganisationId | None = None
-    tenant: TenantId | None = None
-    labels: Sequence[tuple[str, str | None]] = ()
-    """All of these, each with this value or (None) any."""
-
-    among: Collection[TenantId] | None = None
-    apart_from: Collection[TenantId] = ()
-    deleted: bool = False
-    """The restorable ones instead of the living."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,12 +207,8 @@ class Registry:
 
     async def page(self, *, after: int, limit: int, where: Filter | None = None) -> list[Tenant]:
         """Tenants by id, those above `after`, at most `limit`."""
-        condition, values = _condition(where or Filter())
-        rows = await self._database.read(
-            f"SELECT {_COLUMNS} FROM tenants WHERE id > ? AND {condition} ORDER BY id LIMIT ?",
-            (after, *values, limit),
-        )
-        return [_tenant(row) for row in rows]
+        query, values = page_query(_COLUMNS, where or Filter(), after=after, limit=limit)
+        return [_tenant(row) for row in await self._database.read(query, values)]
 
     async def find(self, tenants: Sequence[TenantId]) -> dict[TenantId, Tenant]:
         """Those tenants that there are or were; a purged one has nothing but its name."""
@@ -427,33 +406,6 @@ class Registry:
         return [TenantId(row[0]) for row in rows]
 
 
-def _condition(where: Filter) -> tuple[str, list[Any]]:
-    """The SQL condition of a filter, and its parameters."""
-    terms: list[tuple[str, list[Any]]] = [("deleted_ns IS NULL", [])]
-    if where.deleted:
-        terms = [("deleted_ns IS NOT NULL AND purged_ns IS NULL", [])]
-    if where.name is not None:
-        terms.append(("name = ?", [where.name]))
-    if where.search is not None:
-        found = "(instr(name, ?) > 0 OR CAST(id AS TEXT) = ? OR name || '-' || id = ?)"
-        terms.append((found, [where.search] * 3))
-    if where.organisation is not None:
-        terms.append(("organisation_id = ?", [where.organisation]))
-    if where.tenant is not None:
-        terms.append(("id = ?", [where.tenant]))
-    for name, value in where.labels:
-        having = "id IN (SELECT tenant_id FROM tenant_labels WHERE name = ?"
-        terms.append(
-            (f"{having})", [name]) if value is None else (f"{having} AND value = ?)", [name, value])
-        )
-    if where.among is not None:
-        terms.append(("id IN (SELECT value FROM json_each(?))", [json.dumps(list(where.among))]))
-    if where.apart_from:
-        numbers = json.dumps(list(where.apart_from))
-        terms.append(("id NOT IN (SELECT value FROM json_each(?))", [numbers]))
-    return " AND ".join(text for text, _ in terms), [each for _, more in terms for each in more]
-
-
 async def _write_named(
     connection: aiosqlite.Connection, name: str, sql: str, values: Row
 ) -> Tenant | None:
@@ -506,7 +458,8 @@ def event_of(tenant: Tenant, kind: EventKind, **data: Any) -> Event:
 def _tenant(row: Row) -> Tenant:
     tenant, name, owner, database, verifier, sealed_key, created_ns, version, *rest = row
     organisation, labels, deleted_ns, purge_after_ns, *settings = rest
-    connections_max, idle_timeout_seconds, never_sleeps, pods_min, pods_max, networks = settings
+    connections_max, idle_timeout_seconds, never_sleeps, pods_min, pods_max, *limits = settings
+    networks, storage_max_bytes = limits
     return Tenant(
         id=TenantId(tenant),
         name=name,
@@ -522,6 +475,7 @@ def _tenant(row: Row) -> Tenant:
             pods_min=pods_min,
             pods_max=pods_max,
             allowed_networks=tuple(json.loads(networks)),
+            storage_max_bytes=storage_max_bytes,
         ),
         version=version,
         organisation=OrganisationId(organisation),
@@ -540,4 +494,5 @@ def _settings_row(settings: Settings) -> Row:
         settings.pods_min,
         settings.pods_max,
         json.dumps(settings.allowed_networks),
+        settings.storage_max_bytes,
     )

@@ -11,13 +11,15 @@ from typing import Any
 
 from control import scram
 from control.actor import DEFAULT_ORGANISATION, OrganisationId
+from control.filters import Filter
 from control.live import Live, Sort, summarise
 from control.metrics import SETTINGS_CHANGES
 from control.operations import Kind, Operation, Operations
 from control.owners import OwnerNews
 from control.peers import Peers
 from control.pictures import Decision, Picture
-from control.registry import Draft, Filter, Registry, Tenant, note_of
+from control.quotas import Quotas
+from control.registry import Draft, Registry, Tenant, note_of
 from control.settings import change_settings, differences
 from control.watchers import Watchers
 from dormouse.base.errors import DormouseError
@@ -73,8 +75,10 @@ class Tenants:
         connections_max: int,
         watchers: Watchers,
         owner_news: OwnerNews,
+        quotas: Quotas,
     ) -> None:
         self._owner_news = owner_news
+        self._quotas = quotas
         self._registry = registry
         self._peers = peers
         self._operations = operations
@@ -157,7 +161,10 @@ class Tenants:
                 SETTINGS_CHANGES.labels(name).inc()
             return replace(draft, settings=settings)
 
-        return await self._change(tenant_id, make, action="tenant.settings", versions=versions)
+        tenant = await self._change(tenant_id, make, action="tenant.settings", versions=versions)
+        if "storage_max_bytes" in change:
+            await self._quotas.tell(tenant.id, tenant.settings.storage_max_bytes)
+        return tenant
 
     async def describe_as(
         self,

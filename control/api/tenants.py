@@ -29,9 +29,10 @@ from control.api.paths import (
 from control.api.problems import Problem, documented
 from control.api.route import takes_idempotency_key
 from control.api.views import created_view, tenant_view
+from control.filters import Filter
 from control.labels import LABELS_MAX, parse_filter
 from control.pictures import ASLEEP
-from control.registry import Filter, NameTaken, NoOrganisation, VersionMismatch
+from control.registry import NameTaken, NoOrganisation, VersionMismatch
 from control.tenants import Described, NoSuchTenant, Tenants
 from control.urls import Endpoint
 from dormouse.base.ids import TENANT_ID_MAX

@@ -9,10 +9,10 @@ import pytest
 
 from control.actor import DEFAULT_ORGANISATION, EVERYTHING
 from control.database import RegistryError, open_database
+from control.filters import Filter
 from control.keys import generate_key, hash_key
 from control.registry import (
     Draft,
-    Filter,
     NameTaken,
     Registry,
     Tenant,
