@@ -20,6 +20,7 @@ from itertools import accumulate
 from typing import Final
 
 from dormouse.base import blocks
+from proto import kv_pb2 as kv
 from sqlnode.kv.runs import Piece, Run, RunFile
 
 Writes = dict[bytes, bytes | None]
@@ -106,6 +107,13 @@ class WriteBuffer:
         their values."""
         size = sum(len(key) + len(value or b"") for key, value in self._current.items())
         return len(self._current), size
+
+    @property
+    def unsent(self) -> tuple[int, int]:
+        """How many keys are written and not staged, and their bytes with their values, about: one
+        that was written twice may count twice."""
+        keys = len(self._current) + len(self._earlier)
+        return keys, max(self.size - OVERHEAD_BYTES * keys, 0)
 
     # --- reading ---
 
@@ -275,3 +283,8 @@ def _pieces(writes: Writes, piece_bytes: int) -> Iterable[Piece]:
         part = keys[start:end]
         yield Piece(part, blocks.pack(part), blocks.pack(values[start:end]))
         start, before = end, ends[end - 1]
+
+
+def packed(writes: dict[bytes, bytes | None]) -> kv.Writes:
+    """Writes as a message carries them."""
+    return kv.Writes(keys=blocks.pack(list(writes)), values=blocks.pack(list(writes.values())))

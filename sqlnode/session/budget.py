@@ -7,6 +7,7 @@
 What wraps another statement is the session's own business, and the inner one is asked about.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sqlnode import tree
@@ -51,30 +52,35 @@ def _kind_of_query(planned: "Planned") -> Kind:
 class Budget:
     """Asks the pod's spending for one session."""
 
-    __slots__ = ("running", "spending")
+    __slots__ = ("_unsent", "running", "spending")
 
-    def __init__(self, spending: Spending) -> None:
+    def __init__(self, spending: Spending, unsent: Callable[[], int]) -> None:
+        """`unsent`: millionths of a unit that a commit would use now."""
         self.spending = spending
+        self._unsent = unsent
         self.running: Planned | Kind = Kind.SESSION
         """What runs, or ran last."""
 
     async def enter(self, what: "Planned | Kind", *, begun: bool = False) -> None:
         """A statement begins, or a portal of it goes on (`begun`). Raises SqlError 53400."""
         self.running = what
-        if self.spending.limited and not self.spending.is_calm():
+        unsent = self._unsent()
+        if self.spending.limited and not self.spending.is_calm(unsent):
             kind = what if isinstance(what, Kind) else kind_of(what)
             if begun and kind is Kind.SESSION:
                 kind = self.running = Kind.READ  # what is left of it is rows
             if begun or _reads_on(what):
-                await self.spending.go_on(kind)
+                await self.spending.go_on(kind, unsent)
             else:
-                await self.spending.begin(kind)
+                await self.spending.begin(kind, unsent)
 
     async def checkpoint(self) -> None:
         """In the middle of a statement. Raises SqlError 53400."""
-        if not self.spending.is_calm():
+        unsent = self._unsent()
+        if self.spending.limited and not self.spending.is_calm(unsent):
             what = self.running
-            await self.spending.go_on(what if isinstance(what, Kind) else kind_of(what))
+            kind = what if isinstance(what, Kind) else kind_of(what)
+            await self.spending.go_on(kind, unsent)
 
 
 def _reads_on(what: "Planned | Kind") -> bool:

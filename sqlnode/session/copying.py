@@ -337,6 +337,7 @@ class _Loader:
             count = len(columns[0])
         elif batch is not None:
             count = len(batch())
+        await self.session.budget.checkpoint()  # the data may have taken long to come
         rows = await self._rows(columns, count)
         try:
             await self._writer.insert(self._execution, rows)

@@ -57,7 +57,6 @@ class Session:
         self.connection = connection
         self.settings = settings
         self.interrupts = interrupts
-        self.budget = interrupts.budget = Budget(tenant.spending)
         self.user = user
         self.pid = pid
         self.secret = secret
@@ -77,6 +76,8 @@ class Session:
         self.context.statement_costs = tenant.costs
         self.meter = Meter(tenant.costs, user, connection)
         self.transactions = Transactions(tenant, settings, self.context, interrupts, self.warn)
+        unsent = self.transactions.unsent_micro_units
+        self.budget = interrupts.budget = Budget(tenant.spending, unsent)
         self.statements = Statements()
         self.portals: dict[str, Portal] = {}
         self.codec = codec(settings["client_encoding"])
@@ -252,6 +253,7 @@ class Session:
         for attempt in range(STALE_RETRIES_MAX + 1):
             await self.start_query(portal)
             await portal.hold()
+            await self.budget.checkpoint()
             if not alone:
                 return
             self.portals.pop(portal.name, None)  # it is to outlive the end of its transaction

@@ -22,6 +22,7 @@ from sqlnode.session.context import SessionContext
 from sqlnode.session.interrupts import SessionInterrupts
 from sqlnode.session.settings import Settings, SettingsMark
 from sqlnode.session.tenant import Tenant
+from sqlnode.spending.scale import of_writes
 
 if TYPE_CHECKING:
     from sqlnode.catalog.catalog import Catalog
@@ -35,6 +36,7 @@ _ISOLATIONS = {
     "read uncommitted": Isolation.READ_COMMITTED,
     "read committed": Isolation.READ_COMMITTED,
     "repeatable read": Isolation.REPEATABLE_READ,
+    "serializable": Isolation.SERIALIZABLE,
 }
 
 Warn = Callable[[str, str], None]
@@ -110,8 +112,8 @@ class Transactions:
 
     @property
     def catalog(self) -> "Catalog":
-        """The catalog statements see: the pod's, or the one this transaction has made, or under
-        REPEATABLE READ that of its snapshot."""
+        """The catalog statements see: the pod's, or the one this transaction has made, or from
+        REPEATABLE READ on that of its snapshot."""
         return self._catalog or self._frozen or self._tenant.catalog
 
     def adopt_catalog(self, catalog: "Catalog") -> None:
@@ -161,6 +163,10 @@ class Transactions:
                 "current transaction is aborted, commands ignored until end of transaction block",
             )
 
+    def unsent_micro_units(self) -> int:
+        """Millionths of a request unit that a commit would use now."""
+        return 0 if self._kv is None else of_writes(*self._kv.unsent_writes)
+
     # --- statements --------------------------------------------------------------------------
 
     def start(self) -> None:
@@ -183,7 +189,7 @@ class Transactions:
             for _ in self._savepoints:
                 kv.savepoint()
         kv.catalog_version = catalog.version
-        if self._kv_isolation is Isolation.REPEATABLE_READ:
+        if self._kv_isolation is not Isolation.READ_COMMITTED:
             # An index that is younger than the snapshot would lack rows the snapshot has.
             self._frozen = self._frozen or catalog
         await kv.begin_statement()

@@ -23,8 +23,8 @@ from sqlnode.spending.bucket import Bucket
 from sqlnode.spending.leave import FREE, Kind, Leave, State
 
 MARGIN = 100 * MICRO
-"""What a statement that runs already may use beyond the ceiling before it is stopped: more may have
-been given in the meantime, and what it did would be wasted."""
+"""What a statement that runs already may use beyond the ceiling before it is stopped, its commit
+reckoned in: more may have been given in the meantime, and what it did would be wasted."""
 UNHEARD_SECONDS_MAX = 3600.0
 
 
@@ -56,7 +56,7 @@ class Moment:
     """Monotonic."""
     unix: float
     billed: int
-    """What counts against the ceiling, since the stamp."""
+    """What counts against the ceiling, since the stamp, and what a commit of whoever asks adds."""
     used: int
     """That and what was used while the pod was stopped: what empties the bucket."""
 

@@ -30,6 +30,13 @@ _WRITE_BATCH, _WRITE_REQUEST, _WRITE_MIB = (
 _CPU_UNIT_NS = 3_000_000
 
 
+def of_writes(keys: int, size: int) -> int:
+    """What a commit of so many keys weighs, with `size` bytes of them and their values."""
+    if not keys:
+        return 0
+    return _WRITE_BATCH + keys * _WRITE_REQUEST + (size * _WRITE_MIB >> _MIB_BITS)
+
+
 class Scale:
     """Reads a stamped pod's accounts."""
 

@@ -65,10 +65,12 @@ class Spending:
         self._calm_below = 0
         """Below this use there is nothing to decide and nothing to ask for."""
         self._asked_at_end = False
+        self.waiting = 0
+        """Statements that are held now."""
         self._changed = asyncio.Event()
 
     def __repr__(self) -> str:
-        return f"<Spending {self._keeper} {self._scale}>"
+        return f"<Spending {self._keeper} {self._scale} waiting={self.waiting}>"
 
     @property
     def leave(self) -> Leave:
@@ -120,33 +122,37 @@ class Spending:
 
     # --- what sessions ask -------------------------------------------------------------------
 
-    def is_calm(self) -> bool:
-        """Whether statements may go on without a look at what they are: nearly always."""
+    def is_calm(self, unsent: int) -> bool:
+        """Whether statements may go on without a look at what they are: nearly always. `unsent`:
+        what a commit would use."""
         scale = self._scale
-        return scale is not None and scale.billed() < self._calm_below
+        return scale is not None and scale.billed() + unsent < self._calm_below
 
-    async def begin(self, kind: Kind) -> None:
+    async def begin(self, kind: Kind, unsent: int) -> None:
         """A statement of this kind is to begin. Raises SqlError 53400."""
-        await self._obey(kind, self._keeper.begins)
+        await self._obey(kind, unsent, self._keeper.begins)
 
-    async def go_on(self, kind: Kind) -> None:
+    async def go_on(self, kind: Kind, unsent: int) -> None:
         """One that runs, or a cursor that is read on, may do so. Raises SqlError 53400."""
-        await self._obey(kind, self._keeper.goes_on)
+        await self._obey(kind, unsent, self._keeper.goes_on)
 
     def notice(self) -> Notice | None:
         """What a client is told at login."""
         return words.at_login(self._keeper.leave, self._tenant)
 
-    def _moment(self) -> Moment:
+    def _moment(self, unsent: int = 0) -> Moment:
         scale, clock = self._scale, self._clock
         if scale is None:
             raise RuntimeError("not stamped")
-        return Moment(clock.monotonic(), clock.wall_ns() / 1e9, scale.billed(), scale.used())
+        billed = scale.billed() + unsent
+        return Moment(clock.monotonic(), clock.wall_ns() / 1e9, billed, scale.used())
 
-    async def _obey(self, kind: Kind, verdict_of: Callable[[Kind, Moment], Verdict]) -> None:
+    async def _obey(
+        self, kind: Kind, unsent: int, verdict_of: Callable[[Kind, Moment], Verdict]
+    ) -> None:
         until = self._clock.monotonic() + WAIT_SECONDS_MAX
         while True:
-            moment = self._look()
+            moment = self._look(unsent)
             verdict = verdict_of(kind, moment)
             if verdict.action is Action.REFUSE:
                 raise self._refusal(kind, verdict)
@@ -154,8 +160,8 @@ class Spending:
                 return
             await self._wait(min(verdict.seconds, until - moment.now))
 
-    def _look(self) -> Moment:
-        moment = self._moment()
+    def _look(self, unsent: int) -> Moment:
+        moment = self._moment(unsent)
         before = self._keeper.leave
         if self._keeper.look(moment):
             if self._scale is not None:
@@ -173,12 +179,14 @@ class Spending:
     async def _wait(self, seconds: float) -> None:
         changed, since = self._changed, self._clock.monotonic()
         state = self._keeper.leave.state.name.lower()
+        self.waiting += 1
         try:
             async with asyncio.timeout(seconds):
                 await changed.wait()
         except TimeoutError:
             pass
         finally:
+            self.waiting -= 1
             WAITED.labels(state).inc(max(self._clock.monotonic() - since, 0.0))
 
     def _refusal(self, kind: Kind, verdict: Verdict) -> SqlError:

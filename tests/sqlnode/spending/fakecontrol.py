@@ -19,6 +19,7 @@ from dormouse.base.tls import Identity, Role
 from dormouse.base.units import MICRO, units_of
 from proto.control_pb2 import SpendLeave, UsageAck, UsageReport, WatchSpendingRequest
 from proto.control_pb2_grpc import ControlServicer, add_ControlServicer_to_server
+from sqlnode.session.tenant import Tenant
 from sqlnode.spending.spending import Spending
 from tests.support.bornpod import Pod, with_pod
 
@@ -109,7 +110,8 @@ class FakeControl(ControlServicer):
         """See proto/control.proto."""
         return UsageAck(sequence=request.sequence)
 
-    ResolveTenant = IssuePod = WatchTenants = ReportStatements  # type: ignore[assignment]
+    ResolveTenant = IssuePod = RenewPod = ReportStatements  # type: ignore[assignment]
+    WatchTenants = ReportStatements  # type: ignore[assignment]
 
     @property
     def billed_units(self) -> float:
@@ -129,11 +131,22 @@ class LimitedPod:
         return await self.pod.dial()
 
     @property
-    def spending(self) -> Spending:
+    def tenant(self) -> Tenant:
         """The pod's inside."""
         tenant = self.pod.service._tenant
         assert tenant is not None
-        return tenant.spending
+        return tenant
+
+    @property
+    def spending(self) -> Spending:
+        """What the sessions ask."""
+        return self.tenant.spending
+
+    @property
+    def used_units(self) -> float:
+        """By the pod's own count, billed or not."""
+        assert self.spending._scale is not None
+        return self.spending._scale.used() / MICRO
 
     async def told(self, leave: SpendLeave) -> None:
         """Tell a leave and wait until the pod goes by it."""

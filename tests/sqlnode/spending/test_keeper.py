@@ -1,6 +1,7 @@
 """What a leave says of a statement, without a pod."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -23,7 +24,7 @@ def later(seconds: float = 0.0, units: float = 0.0, since: Moment = START) -> Mo
     )
 
 
-def keeper(state: State, **leave: int) -> Keeper:
+def keeper(state: State, **leave: Any) -> Keeper:
     made = Keeper()
     made.take(Leave(state=state, **leave), START)
     return made
