@@ -9,6 +9,7 @@ changed is checked, so that an older value that a newer rule refuses does not st
     pods_max                pods_max                             the installation's (0)
     allowed_networks        allowed_networks                     from anywhere (none)
     connections_max         connections_max                      the installation's, as a number
+    storage_max_bytes       storage_max_bytes                    the installation's (0)
 """
 
 from collections.abc import Callable, Mapping
@@ -21,6 +22,8 @@ IDLE_TIMEOUT_SECONDS_MIN = 60
 IDLE_TIMEOUT_SECONDS_MAX = 7 * 86_400
 PODS_MAX = 64
 CONNECTIONS_MAX = 10_000
+STORAGE_BYTES_MIN = 1 << 20
+STORAGE_BYTES_MAX = 1 << 50
 NEVER: Literal["never"] = "never"
 
 
@@ -45,6 +48,9 @@ class Settings:
 
     allowed_networks: tuple[str, ...] = ()
     """Canonical CIDR networks clients may come from; none: from anywhere."""
+
+    storage_max_bytes: int = 0
+    """Of current rows; 0: the installation's default."""
 
 
 SETTING_NAMES = tuple(field.name for field in fields(Settings))
@@ -107,6 +113,10 @@ def _connections_max(value: int | None) -> dict[str, Any]:
     return {"connections_max": _bounded(value, 1, CONNECTIONS_MAX, "connections")}
 
 
+def _storage_max_bytes(value: int | None) -> dict[str, Any]:
+    return {"storage_max_bytes": _bounded(value, STORAGE_BYTES_MIN, STORAGE_BYTES_MAX, "bytes")}
+
+
 def _allowed_networks(value: list[str] | None) -> dict[str, Any]:
     return {"allowed_networks": canonical_networks(value or ())}
 
@@ -117,6 +127,7 @@ _READERS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "pods_max": _pods_max,
     "allowed_networks": _allowed_networks,
     "connections_max": _connections_max,
+    "storage_max_bytes": _storage_max_bytes,
 }
 
 

@@ -18,11 +18,13 @@ from control.settings import (
     IDLE_TIMEOUT_SECONDS_MIN,
     NEVER,
     PODS_MAX,
+    STORAGE_BYTES_MAX,
+    STORAGE_BYTES_MIN,
 )
 from dormouse.base.ids import TENANT_NAME
 
 State = Literal["asleep", "waking", "running", "draining", "unknown", "deleted"]
-StateFilter = Literal["asleep", "waking", "running", "draining", "deleted"]
+StateFilter = Literal["asleep", "waking", "running", "draining", "unknown", "deleted"]
 
 
 def _is_name(name: str) -> str:
@@ -113,6 +115,10 @@ class SettingsView(BaseModel):
         examples=[["192.0.2.0/24", "2001:db8::/32"]],
     )
     connections_max: int = Field(description="Client connections at a time.")
+    storage_max_bytes: int | None = Field(
+        description="Of current rows; beyond, writes fail with 53100 and deleting goes on."
+        " null: the installation's default."
+    )
 
 
 class SettingsChange(BaseModel):
@@ -136,6 +142,11 @@ class SettingsChange(BaseModel):
     )
     connections_max: int | None = Field(
         default=None, description=f"1 to {CONNECTIONS_MAX}.", examples=[100]
+    )
+    storage_max_bytes: int | None = Field(
+        default=None,
+        description=f"{STORAGE_BYTES_MIN} to {STORAGE_BYTES_MAX}.",
+        examples=[10_737_418_240],
     )
 
     @field_validator("idle_timeout_seconds", mode="before")

@@ -1,7 +1,7 @@
 """The routes and documents of usage: one tenant's and everybody's."""
 
 from dataclasses import asdict
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
@@ -10,35 +10,33 @@ from pydantic import BaseModel, Field
 
 from control import rollups
 from control.access import Target
+from control.api.days import DAYS_MAX, From, To, days_asked, moment_of, seconds_of
 from control.api.paths import missing, no_tenant, parse_id, parse_tenant_id
-from control.api.problems import Problem, documented
+from control.api.problems import documented
+from control.api.statements import LIMIT_MAX, StatementView, statement_view
 from control.months import month_number
+from control.periods import Span
 from control.prices import KIB_SECONDS_PER_GIB_HOUR, Cost
 from control.registry import Registry
 from control.rollups import EVERYONE
+from control.statements import RoleSum, StatementLedger
 from control.tenants import NoSuchTenant
 from control.usage import Part, Usage, UsageReader
 from dormouse.base.ids import TENANT_ID_MAX, TenantId
-from dormouse.base.units import MICRO, Units
+from dormouse.base.units import MICRO, Units, units_of
 
-DAYS_MAX = 366
+HOUR_DAYS_MAX = 31
 _TENANTS_MAX = 100
-_FIRST_DAY = date(2000, 1, 1)
-_LAST_DAY = date(2200, 1, 1)
 
-_From = Annotated[
-    date | None,
-    Query(
-        alias="from",
-        description="First day, in the time zone of the organisation; default: of this month.",
-    ),
+_By = Annotated[
+    Literal["cause", "day", "hour"],
+    Query(description="`day`, `hour`: days or hours as well; hours of 31 days at the most."),
 ]
-_To = Annotated[
-    date | None,
-    Query(description="The day after the last; default: after the month of `from`."),
+_TenantBy = Annotated[
+    Literal["cause", "day", "hour", "role"],
+    Query(description="`day`, `hour`, `role`: these as well; hours of 31 days at the most."),
 ]
-
-_By = Annotated[Literal["cause", "day"], Query(description="`day`: days as well.")]
+_Top = Annotated[int, Query(ge=0, le=LIMIT_MAX, description="So many of the dearest statements.")]
 
 
 class CausesView(BaseModel):
@@ -95,6 +93,22 @@ class DayView(BaseModel):
     pod_seconds: float
 
 
+class HourView(BaseModel):
+    """One hour of UTC. Those of more than 100 days ago are not kept."""
+
+    hour: datetime
+    request_units: float
+    by_cause: CausesView
+
+
+class RoleView(BaseModel):
+    """What a role's sessions used."""
+
+    role: str | None = Field(description="null: what belongs to no role, such as failed logins.")
+    calls: int
+    request_units: float
+
+
 class ForecastView(BaseModel):
     """What the month will have come to if it goes on as in the last week."""
 
@@ -124,6 +138,7 @@ class UsageView(BaseModel):
     measures: MeasuresView
     system: SystemView
     days: list[DayView] | None = Field(description="With `by=day`: the days with any use.")
+    hours: list[HourView] | None = Field(description="With `by=hour`: the hours with any use.")
     forecast: ForecastView | None = Field(description="Of the current month only.")
 
 
@@ -131,6 +146,11 @@ class TenantUsageView(UsageView):
     """Of one tenant."""
 
     tenant_id: int
+    roles: list[RoleView] | None = Field(
+        description="With `by=role`. They add up to `request_units`, but for the last ten seconds"
+        " of each pod, which a day's end may put on the next day and a killed pod may lose."
+    )
+    top_statements: list[StatementView] | None = Field(description="With `top_statements`.")
 
 
 class TenantLine(BaseModel):
@@ -150,7 +170,9 @@ class AllUsageView(UsageView):
     next: int | None = Field(description="`after` of the next page.")
 
 
-def add_usage_routes(router: APIRouter, *, usage: UsageReader, registry: Registry) -> None:
+def add_usage_routes(
+    router: APIRouter, *, usage: UsageReader, registry: Registry, statements: StatementLedger
+) -> None:
     """One tenant's use, and everybody's."""
 
     @router.get(
@@ -160,9 +182,10 @@ def add_usage_routes(router: APIRouter, *, usage: UsageReader, registry: Registr
     )
     async def read_tenant_usage(
         id: str,  # noqa: A002 - the path's name
-        first: _From = None,
-        to: _To = None,
-        by: _By = "cause",
+        first: From = None,
+        to: To = None,
+        by: _TenantBy = "cause",
+        top_statements: _Top = 0,
     ) -> TenantUsageView:
         """What a tenant used and what it costs. Reading wakes nobody."""
         try:
@@ -171,14 +194,27 @@ def add_usage_routes(router: APIRouter, *, usage: UsageReader, registry: Registr
             raise no_tenant(id) from None
         if await registry.get(tenant_id) is None:
             raise no_tenant(id)
-        first, to = await _period(usage, tenant_id, first, to)
-        found = await usage.read(first, to, account=tenant_id, by_day=by == "day")
-        return TenantUsageView(tenant_id=tenant_id, **_fields(found, by_day=by == "day"))
+        days = await _days_asked(usage, tenant_id, first, to, by)
+        found = await usage.read(*days, account=tenant_id, by_day=by == "day")
+        period = await seconds_of(usage, tenant_id, days)
+        roles = await statements.roles(tenant_id, *period) if by == "role" else None
+        top = None
+        if top_statements:
+            top = await statements.statements(
+                tenant_id, *period, order="request_units", limit=top_statements
+            )
+        return TenantUsageView(
+            tenant_id=tenant_id,
+            roles=None if roles is None else [_role(each) for each in roles],
+            top_statements=None if top is None else [statement_view(each) for each in top.lines],
+            **_fields(found, by_day=by == "day"),
+            hours=await _hours(usage, tenant_id, days) if by == "hour" else None,
+        )
 
     async def together(
         account: int, period: tuple[date | None, date | None], by: str, after: int, limit: int
     ) -> AllUsageView:
-        first, to = await _period(usage, account, *period)
+        first, to = await _days_asked(usage, account, *period, by)
         found = await usage.read(first, to, account=account, by_day=by == "day")
         month = month_number(first)
         ids = await rollups.users(usage.database, month, account, after=after, limit=limit + 1)
@@ -188,12 +224,17 @@ def add_usage_routes(router: APIRouter, *, usage: UsageReader, registry: Registr
             own = await usage.read(first, to, account=each)
             lines.append(_line(own, names.get(TenantId(each), "")))
         following = ids[limit - 1] if len(ids) > limit else None
-        return AllUsageView(tenants=lines, next=following, **_fields(found, by_day=by == "day"))
+        return AllUsageView(
+            tenants=lines,
+            next=following,
+            **_fields(found, by_day=by == "day"),
+            hours=await _hours(usage, account, (first, to)) if by == "hour" else None,
+        )
 
     @router.get("/usage", tags=["usage"], responses=documented(HTTPStatus.UNPROCESSABLE_ENTITY))
     async def read_usage(
-        first: _From = None,
-        to: _To = None,
+        first: From = None,
+        to: To = None,
         by: _By = "cause",
         after: Annotated[int, Query(ge=0, le=TENANT_ID_MAX)] = 0,
         limit: Annotated[int, Query(ge=1, le=_TENANTS_MAX)] = _TENANTS_MAX,
@@ -208,8 +249,8 @@ def add_usage_routes(router: APIRouter, *, usage: UsageReader, registry: Registr
     )
     async def read_organisation_usage(
         id: str,  # noqa: A002
-        first: _From = None,
-        to: _To = None,
+        first: From = None,
+        to: To = None,
         by: _By = "cause",
         after: Annotated[int, Query(ge=0, le=TENANT_ID_MAX)] = 0,
         limit: Annotated[int, Query(ge=1, le=_TENANTS_MAX)] = _TENANTS_MAX,
@@ -222,32 +263,39 @@ def add_usage_routes(router: APIRouter, *, usage: UsageReader, registry: Registr
         return await together(account, (first, to), by, after, limit)
 
 
-async def _period(
-    usage: UsageReader, account: int, first: date | None, to: date | None
+async def _days_asked(
+    usage: UsageReader, account: int, first: date | None, to: date | None, by: str
 ) -> tuple[date, date]:
-    """The days of the question; a Problem where they are none."""
-    if first is None:
-        first = (await usage.today(account)).replace(day=1)
-    if to is None:
-        to = (first.replace(day=1) + timedelta(days=32)).replace(day=1)
-    if not _FIRST_DAY <= first < to <= _LAST_DAY or (to - first).days > DAYS_MAX:
-        detail = f"`to` must be 1 to {DAYS_MAX} days after `from`"
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request", detail)
-    return first, to
+    days_max = HOUR_DAYS_MAX if by == "hour" else DAYS_MAX
+    return await days_asked(usage, account, first, to, days_max=days_max)
 
 
-def _moment(second: int) -> datetime:
-    return datetime.fromtimestamp(second, UTC)
+async def _hours(usage: UsageReader, account: int, days: tuple[date, date]) -> list[HourView]:
+    """The hours that begin in the account's days."""
+    start, end = await seconds_of(usage, account, days)
+    hours = await rollups.read(usage.database, Span.HOUR, start, end, tenant_id=account)
+    units = {hour: units_of(used.amounts) for hour, used in hours.items()}
+    return [
+        HourView(hour=moment_of(hour), request_units=each.total / MICRO, by_cause=_causes(each))
+        for hour, each in units.items()
+        if each.total
+    ]
+
+
+def _role(role: RoleSum) -> RoleView:
+    return RoleView(
+        role=role.role or None, calls=role.calls, request_units=role.micro_units / MICRO
+    )
 
 
 def _fields(usage: Usage, *, by_day: bool) -> dict[str, Any]:
     """Of UsageView."""
     whole, amounts = usage.whole, usage.whole.used.amounts
     return {
-        "period_start": _moment(whole.start),
-        "period_end": _moment(whole.end),
+        "period_start": moment_of(whole.start),
+        "period_end": moment_of(whole.end),
         "time_zone": usage.time_zone,
-        "as_of": _moment(usage.as_of),
+        "as_of": moment_of(usage.as_of),
         "currency": usage.currency,
         "request_units": whole.units.total / MICRO,
         "by_cause": _causes(whole.units),
@@ -302,7 +350,7 @@ def _forecast(usage: Usage) -> ForecastView | None:
     if usage.forecast is None:
         return None
     return ForecastView(
-        month_end=_moment(usage.forecast.month_end),
+        month_end=moment_of(usage.forecast.month_end),
         request_units=usage.forecast.micro_units / MICRO,
         cost_micros=usage.forecast.cost.total,
     )

@@ -59,6 +59,7 @@ def settings_view(settings: Settings) -> SettingsView:
         pods_max=settings.pods_max or None,
         allowed_networks=list(settings.allowed_networks),
         connections_max=settings.connections_max,
+        storage_max_bytes=settings.storage_max_bytes or None,
     )
 
 

@@ -13,6 +13,16 @@ from dormouse.cli.folder import CommandError
 DEFAULT = "default"
 NEVER = "never"
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", re.ASCII)
+_NAMES = (
+    "idle_timeout_seconds",
+    "pods_min",
+    "pods_max",
+    "connections_max",
+    "allowed_networks",
+    "storage_max_bytes",
+)
+_SIZE = re.compile(r"(\d+)(KiB|MiB|GiB|TiB|)", re.ASCII)
+_SHIFTS = {"": 0, "KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40}
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 _DIGITS_MAX = 9
 
@@ -34,6 +44,14 @@ def add_settings_flags(action: argparse.ArgumentParser) -> None:
         "connections_max",
         parse_count,
         "so many client connections at a time, or `default`",
+    )
+    action.add_argument(
+        "--storage-max",
+        dest="storage_max_bytes",
+        type=parse_size,
+        metavar="SIZE",
+        default=argparse.SUPPRESS,
+        help="so much in its rows: 500MiB, 20GiB, bytes as a plain number, or `default`",
     )
     networks = action.add_mutually_exclusive_group()
     networks.add_argument(
@@ -90,10 +108,21 @@ def parse_count(text: str) -> int | None:
     return int(text)
 
 
+def parse_size(text: str) -> int | None:
+    """`500MiB`, `20GiB`, bytes as a plain number; None for `default`."""
+    if text == DEFAULT:
+        return None
+    match = _SIZE.fullmatch(text)
+    if match is None or len(match[1]) > _DIGITS_MAX + _DIGITS_MAX:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a size such as 500MiB or 20GiB, nor `default`"
+        )
+    return int(match[1]) << _SHIFTS[match[2] or ""]
+
+
 def change_of(options: argparse.Namespace) -> dict[str, Any]:
     """The change that the flags ask for. Raises CommandError where they ask for none."""
-    names = ("idle_timeout_seconds", "pods_min", "pods_max", "connections_max", "allowed_networks")
-    change = {name: getattr(options, name) for name in names if hasattr(options, name)}
+    change = {name: getattr(options, name) for name in _NAMES if hasattr(options, name)}
     if not change:
         raise CommandError("there is nothing to set", hint="see `dormouse tenant set --help`")
     return change
@@ -108,7 +137,16 @@ def in_words(settings: dict[str, Any]) -> list[tuple[str, object]]:
         ("pods_max", DEFAULT if settings["pods_max"] is None else settings["pods_max"]),
         ("clients_from", ", ".join(networks) if networks else "anywhere"),
         ("connections_max", settings["connections_max"]),
+        ("storage_max", _storage_max(settings["storage_max_bytes"])),
     ]
+
+
+def _storage_max(value: int | None) -> str:
+    """As `parse_size` reads it."""
+    if value is None:
+        return DEFAULT
+    unit = next(unit for unit in reversed(_SHIFTS) if value % (1 << _SHIFTS[unit]) == 0)
+    return f"{value >> _SHIFTS[unit]}{unit}"
 
 
 def _idle_timeout(value: int | str | None) -> str:

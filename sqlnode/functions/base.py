@@ -31,7 +31,7 @@ class FunctionContext(FormatSettings, Protocol):
     catalog: Any
     """A sqlnode.catalog.catalog.Catalog."""
     statement_costs: Any
-    """What the pod's statements cost, a sqlnode.statements.costs.StatementCosts; None outside one."""
+    """A sqlnode.statements.costs.StatementCosts; None outside a pod."""
 
     def setting(self, name: str) -> str | None:
         """The value of a session setting, None if there is none."""

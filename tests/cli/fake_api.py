@@ -120,6 +120,7 @@ def settings(**changes: Any) -> dict[str, Any]:
         "pods_max": None,
         "allowed_networks": [],
         "connections_max": 1000,
+        "storage_max_bytes": None,
         **changes,
     }
 

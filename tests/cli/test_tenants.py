@@ -35,6 +35,9 @@ def _asked(api: FakeApi) -> Any:
         (["--idle-timeout", "default"], {"idle_timeout_seconds": None}),
         (["--pods-min", "0", "--pods-max", "default"], {"pods_min": 0, "pods_max": None}),
         (["--connections-max", "7"], {"connections_max": 7}),
+        (["--storage-max", "20GiB"], {"storage_max_bytes": 20 << 30}),
+        (["--storage-max", "1048577"], {"storage_max_bytes": 1048577}),
+        (["--storage-max", "default"], {"storage_max_bytes": None}),
         (["--allow", "10.0.0.0/8", "--allow", "::1"], {"allowed_networks": ["10.0.0.0/8", "::1"]}),
         (["--allow-any"], {"allowed_networks": []}),
     ],
@@ -51,6 +54,7 @@ def test_set_shows_what_holds_then(capsys: pytest.CaptureFixture[str]) -> None:
         idle_timeout_seconds=5400,
         pods_max=4,
         allowed_networks=["10.0.0.0/8", "::1/128"],
+        storage_max_bytes=1536 << 20,
     )
     with _api().running() as api:
         api.answers["PATCH /v1/tenants/17/settings"] = now
@@ -62,6 +66,7 @@ def test_set_shows_what_holds_then(capsys: pytest.CaptureFixture[str]) -> None:
             "pods_max         4",
             "clients_from     10.0.0.0/8, ::1/128",
             "connections_max  1000",
+            "storage_max      1536MiB",
         ]
         assert main([*flags, "--json"]) == 0
         assert json.loads(capsys.readouterr().out) == now

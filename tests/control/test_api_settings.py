@@ -19,6 +19,7 @@ _DEFAULTS: dict[str, Any] = {
     "pods_max": None,
     "allowed_networks": [],
     "connections_max": 10,
+    "storage_max_bytes": None,
 }
 
 
@@ -49,6 +50,7 @@ def test_settings_are_read_changed_and_put_back(tmp_path: Path) -> None:
             "pods_max": 4,
             "allowed_networks": ["192.0.2.7", "2001:DB8::/32"],
             "connections_max": 50,
+            "storage_max_bytes": 1 << 30,
         }
         expected = {**change, "allowed_networks": ["192.0.2.7/32", "2001:db8::/32"]}
         assert (await client.patch(path, json=change)).json() == expected
@@ -75,6 +77,8 @@ def test_settings_are_read_changed_and_put_back(tmp_path: Path) -> None:
         ({"pods_max": "1"}, "body.pods_max"),
         ({"pods_min": True}, "body.pods_min"),
         ({"connections_max": 0}, "body.connections_max"),
+        ({"storage_max_bytes": (1 << 20) - 1}, "body.storage_max_bytes"),
+        ({"storage_max_bytes": (1 << 50) + 1}, "body.storage_max_bytes"),
         ({"allowed_networks": ["10.0.0.5/8"]}, "body.allowed_networks"),
         ({"allowed_networks": "10.0.0.0/8"}, "body.allowed_networks"),
         ({"allowed_networks": [1]}, "body.allowed_networks.0"),

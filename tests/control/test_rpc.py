@@ -24,6 +24,7 @@ from control.rpc import ACCESS, ControlService
 from control.services import Stores
 from control.spending.limits import Limit
 from control.spending.service import Spending
+from control.statements import StatementLedger
 from control.storage_sampling import StorageLevels
 from control.usage import UsageReader
 from control.watchers import Watchers
@@ -94,6 +95,7 @@ def _with_service(folder: Path, body: Callable[[_Service], Awaitable[None]]) -> 
                     authority=authority,
                     watchers=watchers,
                     spending=spending,
+                    statements=StatementLedger(database, clock),
                     pod_certificate_days=7,
                 ),
                 server,
@@ -331,9 +333,9 @@ def test_a_pod_is_stamped_with_its_leave(tmp_path: Path) -> None:
             limit = Limit(monthly_units=1000)
             await service.spending.put(tenant, limit, organisation=DEFAULT_ORGANISATION)
             first = (await autoscaler.IssuePod(ask(8))).spending
-            assert (first.state, first.ceiling_micro_units) == (1, 250_000_000)
+            assert (first.state, first.ceiling_micro_units) == (1, 500_000_000)
             second = (await autoscaler.IssuePod(ask(9))).spending
-            assert second.ceiling_micro_units <= 750_000_000
+            assert second.ceiling_micro_units <= 500_000_000
             stopped = Limit(monthly_units=0)
             await service.spending.put(tenant, stopped, organisation=DEFAULT_ORGANISATION)
             assert (await autoscaler.IssuePod(ask(10))).spending.state == 3

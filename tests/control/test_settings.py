@@ -62,9 +62,10 @@ def test_null_is_the_default_everywhere() -> None:
         pods_max=3,
         allowed_networks=["10.0.0.1"],
         connections_max=7,
+        storage_max_bytes=1 << 20,
     )
     assert set(differences(_DEFAULT, changed)) == set(SETTING_NAMES) - {"idle_timeout_seconds"}
-    names = ("idle_timeout_seconds", "pods_min", "pods_max", "allowed_networks", "connections_max")
+    names = set(SETTING_NAMES) - {"never_sleeps"}
     assert _change(changed, **dict.fromkeys(names)) == _DEFAULT
 
 

@@ -222,7 +222,8 @@ def test_what_is_no_period_or_no_tenant(tmp_path: Path) -> None:
             {"from": "2026-03-02", "to": "2027-03-04"},
             {"from": "1990-01-01"},
             {"from": "soon"},
-            {"by": "hour"},
+            {"by": "minute"},
+            {"by": "hour", "from": "2026-01-01", "to": "2026-03-01"},
         ):
             for path in (f"/v1/tenants/{shop}/usage", "/v1/usage"):
                 answer = await world.client.get(path, params=wrong)
