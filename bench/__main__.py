@@ -14,7 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import cold_start, density, idle, machine, move, pgbench, simulate, step, tenants
+from bench import (
+    cold_start,
+    density,
+    idle,
+    invoices,
+    machine,
+    move,
+    pgbench,
+    simulate,
+    step,
+    tenants,
+)
 from bench.breakdown import DoesNotAddUp
 from bench.connect import ConnectFailed
 from bench.gateway import Gateway, GatewayError, own_gateway
@@ -68,6 +79,11 @@ BENCHMARKS: dict[str, Benchmark | Simulation] = {
         idle.add_options,
         idle.run,
         start=idle.start,
+    ),
+    "invoices": Simulation(
+        "a month of 1,000 and of 10,000 tenants: seconds to close, and whether it adds up",
+        invoices.add_options,
+        invoices.run,
     ),
     "move": Benchmark(
         "sessions over drained pods, a replaced proxy and an upgrade", move.add_options, move.run

@@ -1,6 +1,8 @@
 """What is counted of a tenant's use, as one vector that is added and compared by component."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from operator import add, attrgetter
 from typing import Any, Self
 
 
@@ -33,7 +35,7 @@ class Amounts:
     @property
     def row(self) -> tuple[int, ...]:
         """The columns `AMOUNT_NAMES` in that order."""
-        return tuple(getattr(self, name) for name in AMOUNT_NAMES)
+        return _row(self)
 
     def since(self, before: Self) -> Self:
         """What was added since `before`; nothing where something became less."""
@@ -45,7 +47,7 @@ class Amounts:
         return type(self)(*map(max, self.row, other.row))
 
     def __add__(self, other: Self) -> Self:
-        return type(self)(*(a + b for a, b in zip(self.row, other.row, strict=True)))
+        return type(self)(*map(add, self.row, other.row))
 
     def __bool__(self) -> bool:
         return any(self.row)
@@ -53,3 +55,5 @@ class Amounts:
 
 AMOUNT_NAMES = tuple(field.name for field in fields(Amounts))
 """Columns of the ledger's tables, and fields of a report."""
+
+_row: Callable[[Amounts], tuple[int, ...]] = attrgetter(*AMOUNT_NAMES)

@@ -30,6 +30,7 @@ from typing import Self
 
 _log = logging.getLogger(__name__)
 _DAY = timedelta(days=1)
+_HOUR_SECONDS = 3600
 _BORDER_SLACK_SECONDS = 15 * 3600
 """No zone is further from UTC."""
 
@@ -114,7 +115,7 @@ class Calendar:
 
     def border(self, number: int) -> int:
         """When a month begins: midnight where the month before it was."""
-        return _midnight(self.zone(number - 1), first_day(number))
+        return _border(self, number)
 
     def number_of(self, second: int) -> int:
         """The number of the month that a second is in."""
@@ -128,7 +129,7 @@ class Calendar:
     def month_of(self, second: int) -> tuple[int, int]:
         """Begin and end of the month that a second is in."""
         number = self.number_of(second)
-        return self.border(number), self.border(number + 1)
+        return _border(self, number), _border(self, number + 1)
 
     def date_of(self, second: int) -> date:
         """The day that a second is in."""
@@ -153,8 +154,23 @@ class Calendar:
 
     def day_of(self, second: int) -> tuple[int, int]:
         """Begin and end of the day that a second is in."""
+        found = _day_at(self, second - second % _HOUR_SECONDS)
+        if found[1] > second:
+            return found
         day = self.date_of(second)
         return self.day_start(day), self.day_start(day + _DAY)
+
+
+@lru_cache(maxsize=16384)
+def _border(calendar: Calendar, number: int) -> int:
+    return _midnight(calendar.zone(number - 1), first_day(number))
+
+
+@lru_cache(maxsize=16384)
+def _day_at(calendar: Calendar, second: int) -> tuple[int, int]:
+    """`Calendar.day_of` for whole hours: reports are many, and of the same hours."""
+    day = calendar.date_of(second)
+    return calendar.day_start(day), calendar.day_start(day + _DAY)
 
 
 @lru_cache(maxsize=4096)

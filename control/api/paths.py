@@ -23,6 +23,7 @@ _WORDS: Mapping[Target, str] = {
     Target.ORGANISATION: "organisation",
     Target.KEY: "key",
     Target.OPERATION: "operation",
+    Target.INVOICE: "invoice",
     Target.WEBHOOK: "webhook",
 }
 

@@ -15,6 +15,7 @@ from control.api.app import make_api
 from control.operations import Kind
 from control.webhooks.store import Terms
 from dormouse.base.ids import TenantId
+from tests.control.invoices.world import add_invoice
 from tests.control.support import FakePeers, Rig, rig_at
 
 
@@ -28,6 +29,7 @@ class _World:
     operation: int
     webhook: int
     delivery: int
+    invoice: int
 
     def path(self, endpoint: str) -> str:
         number = {
@@ -37,6 +39,7 @@ class _World:
             Target.KEY: self.key,
             Target.OPERATION: self.operation,
             Target.WEBHOOK: self.webhook,
+            Target.INVOICE: self.invoice,
         }[TABLE[endpoint].target]
         path = endpoint.partition(" ")[2].replace("{id}", str(number))
         return path.replace("{delivery}", str(self.delivery))
@@ -52,7 +55,10 @@ async def _world(rig: Rig, name: str) -> _World:
     terms = Terms("https://example.com/", ("*",))
     webhook, _ = await stores.webhooks.add(organisation.id, terms)
     delivery = await stores.deliveries.test(webhook)
-    return _World(organisation.id, tenant.id, key.id, operation.id, webhook.id, delivery.id)
+    invoice = await add_invoice(stores.database, organisation.id)
+    return _World(
+        organisation.id, tenant.id, key.id, operation.id, webhook.id, delivery.id, invoice
+    )
 
 
 def _reach(scope: Scope, access: Access, world: _World) -> dict[str, Any]:
@@ -83,7 +89,11 @@ def test_every_cell_holds(tmp_path: Path, endpoint: str) -> None:
         async with rig.client() as admin:
             key = (await admin.post("/v1/keys", json=body)).json()["key"]
         method = endpoint.partition(" ")[0]
-        json = {"POST /v1/keys": body}.get(endpoint, {}) if method in ("POST", "PATCH", "PUT") else None
+        json = (
+            {"POST /v1/keys": body}.get(endpoint, {})
+            if method in ("POST", "PATCH", "PUT")
+            else None
+        )
         if endpoint in ("POST /v1/tenants", "POST /v1/organisations"):
             json = {"name": f"new-{cell}"}
         if endpoint == "POST /v1/webhooks":
@@ -108,7 +118,7 @@ def test_every_cell_holds(tmp_path: Path, endpoint: str) -> None:
 
 async def _absent(rig: Rig, key: str, method: str, endpoint: str, json: Any) -> Any:
     """What is answered where there is nothing at all: it has to be the same."""
-    nobody = _World(9999, 9999, 9999, 9999, 9999, 9999)
+    nobody = _World(9999, 9999, 9999, 9999, 9999, 9999, 9999)
     async with rig.client(key) as client:
         return (await client.request(method, nobody.path(endpoint), json=json)).json()
 

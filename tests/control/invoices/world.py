@@ -16,7 +16,8 @@ from control.invoices.drafts import Drafts
 from control.invoices.seller import Seller
 from control.invoices.store import insert
 from control.ledger import Ledger, Report
-from control.months import UTC_CALENDAR, month_number
+from control.months import UTC_CALENDAR, border_range, month_number
+from control.periods import Span
 from control.prices import PriceBook
 from control.rollups import Used
 from control.services import Stores
@@ -94,10 +95,8 @@ class World:
 
     async def month(self, organisation: int, number: int) -> Used:
         """What the ledger has for a month of an organisation."""
-        low, high = rollups.border_range(number)
-        found = await rollups.read(
-            self.database, rollups.Span.MONTH, low, high, tenant_id=-organisation
-        )
+        low, high = border_range(number)
+        found = await rollups.read(self.database, Span.MONTH, low, high, tenant_id=-organisation)
         return sum(found.values(), Used())
 
 
