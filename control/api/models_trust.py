@@ -26,9 +26,10 @@ class CertificateView(BaseModel):
 class RotationView(BaseModel):
     """A rotation of the authority under way."""
 
-    phase: Literal["introduced", "reissued", "retired"] = Field(
+    phase: Literal["introduced", "reissued", "retired", "shown"] = Field(
         description="`introduced`: both authorities are trusted; `reissued`: everything inside has"
-        " certificates of the new one; `retired`: only the new one is trusted inside."
+        " certificates of the new one; `retired`: only the new one is trusted inside; `shown`:"
+        " clients are shown it, and `ca.crt` still has both."
     )
     since: datetime
     clients_at: datetime = Field(

@@ -1,12 +1,12 @@
 """From one authority to the next without a moment in which somebody is not trusted. Pure.
 
-                 begun      settled,        settled,        clients' time
-                            pods know       pods know       is over
-    phase     ───▶ introduced ───▶ reissued ───▶ retired ───▶ none
-    roles, pods      old             new           new        new        have certificates of
-    inside           old + new       old + new     new        new        is trusted
-    gateway          old             old           old        new        shows clients those of
-    ca.crt           old + new       old + new     old + new  new        of clients holds
+               begun         settled,      settled,     clients'      settled
+                             pods know     pods know    time is over
+    phase       ───▶ introduced ──▶ reissued ──▶ retired ──▶ shown ──▶ none
+    roles, pods        old            new          new        new       new    have certificates of
+    inside             old + new      old + new    new        new       new    is trusted
+    gateway            old            old          old        new       new    shows clients
+    ca.crt             old + new      old + new    old + new  old + new new    of clients has
 
 A phase is entered when its files are durable. It is left when every role has had the time to read
 them (*settled*) and every pod that lives has been told since, so whoever speaks to whom, each
@@ -24,6 +24,7 @@ class Phase(StrEnum):
     INTRODUCED = "introduced"
     REISSUED = "reissued"
     RETIRED = "retired"
+    SHOWN = "shown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +68,8 @@ def rights(current: str, rotation: Rotation | None) -> Rights:
             return Rights(new, old, (new, old), (old, new))
         case Phase.RETIRED:
             return Rights(new, old, (new,), (old, new))
+        case Phase.SHOWN:
+            return Rights(new, new, (new,), (old, new))
 
 
 def is_over(rotation: Rotation, *, now_ns: int, settle_ns: int, pods_know: bool) -> bool:

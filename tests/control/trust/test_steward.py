@@ -128,6 +128,10 @@ def test_a_rotation_from_its_beginning_to_its_end(tmp_path: Path) -> None:
         assert world.authorities_in("clients.crt") == 2
         world.clock.advance(1000)
         await world.steward.step()
+        assert await world.phase() == "shown"
+        assert world.authorities_in("clients.crt") == 2
+        assert world.issuer_of("sql") == world.issuer_of("proxy")
+        await world.settled()
         assert await world.phase() is None
         assert world.issuer_of("sql") == world.issuer_of("proxy") != old
         assert world.authorities_in("clients.crt") == 1
