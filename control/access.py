@@ -65,6 +65,8 @@ TABLE: Mapping[str, Rule] = {
     f"GET {_TENANT}/explain": Rule(_ALL, _READ, Target.TENANT),
     f"GET {_TENANT}/operations": Rule(_ALL, _READ, Target.TENANT),
     f"GET {_TENANT}/connection-urls": Rule(_ALL, _READ, Target.TENANT),
+    f"GET {_TENANT}/roles": Rule(_ALL, _READ, Target.TENANT),
+    f"GET {_TENANT}/databases": Rule(_ALL, _READ, Target.TENANT),
     f"POST {_TENANT}/roles/owner/password": Rule(_ALL, _WRITE, Target.TENANT),
     f"GET {_TENANT}/usage": Rule(_ALL, _READ, Target.TENANT),
     f"GET {_TENANT}/statements": Rule(_ALL, _READ, Target.TENANT),

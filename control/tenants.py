@@ -17,7 +17,7 @@ from control.metrics import SETTINGS_CHANGES
 from control.operations import Kind, Operation, Operations
 from control.owners import OwnerNews
 from control.peers import Peers
-from control.pictures import Decision, Picture
+from control.pictures import UNKNOWN, Decision, Picture
 from control.quotas import Quotas
 from control.registry import Draft, Registry, Tenant, note_of
 from control.settings import change_settings, differences
@@ -124,8 +124,10 @@ class Tenants:
     ) -> list[Described]:
         """See Registry.page; of one state, if one is given.
 
-        Raises errors.Unavailable where nobody tells the state.
+        Raises errors.Unavailable where nobody tells the state, which is `unknown` of all then.
         """
+        if state == UNKNOWN.state:
+            return await self._unknown(after=after, limit=limit, where=where)
         if state == DELETED:
             where = replace(where, deleted=True)
         elif state is not None:
@@ -139,6 +141,12 @@ class Tenants:
                 where = replace(where, among=found)
         found_tenants = await self._registry.page(after=after, limit=limit, where=where)
         return await self._describe(found_tenants)
+
+    async def _unknown(self, *, after: int, limit: int, where: Filter) -> list[Described]:
+        """Those whose state nobody tells: while the autoscaler is away all of them, else none."""
+        page = await self._registry.page(after=after, limit=limit, where=where)
+        found = await self._describe(page)
+        return [each for each in found if each.picture.state == UNKNOWN.state]
 
     async def change(
         self,

@@ -14,6 +14,7 @@ import math
 import secrets
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -29,6 +30,7 @@ from dormouse.base import logs
 from dormouse.base.clock import Clock
 
 _BODY_SECONDS = 10.0
+_STAY_ENCRYPTED = (b"strict-transport-security", b"max-age=31536000")
 _REQUEST_ID_BYTES = 8
 _NO_REACH = Reach(KeyScope.TENANT, Access.READ)
 """Of somebody without a key: sees nothing."""
@@ -80,6 +82,8 @@ class Gate:
                 # Answers hold passwords and live states; only the console's files say otherwise.
                 if not any(name == b"cache-control" for name, _ in message["headers"]):
                     message["headers"].append((b"cache-control", b"no-store"))
+                if is_for_good(scope):
+                    message["headers"].append(_STAY_ENCRYPTED)
             await send(message)
 
         started = self._clock.monotonic()
@@ -180,6 +184,24 @@ def client_address(scope: Scope) -> str:
     """The address that the request came from, as the server saw it."""
     client = scope.get("client")
     return str(client[0]) if client else ""
+
+
+def is_for_good(scope: Scope) -> bool:
+    """Whether a browser may be told to ask this host over TLS alone from now on.
+
+    Not where the host is an address or `localhost`, which serve other things on other days.
+    """
+    if scope.get("scheme") != "https":
+        return False
+    try:
+        host = urlsplit(f"//{Headers(scope=scope).get('host', '')}").hostname or "localhost"
+    except ValueError:  # a stranger's nonsense
+        return False
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return host != "localhost" and not host.endswith(".localhost")
+    return False
 
 
 def address_group(address: str) -> str:

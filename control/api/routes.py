@@ -14,6 +14,7 @@ from control.api.authorise import Authoriser
 from control.api.authority import add_authority_routes
 from control.api.events import add_event_route
 from control.api.history import add_audit_route, add_operation_routes
+from control.api.inside import add_inside_routes
 from control.api.invoices import add_invoice_list_routes, add_invoice_routes
 from control.api.keys import ReachReader, add_key_routes, add_one_key_routes
 from control.api.live import add_explain_route, add_live_route
@@ -96,6 +97,7 @@ def make_router(
     add_action_routes(router, tenants=tenants, deletion=services.deletion, endpoint=endpoint)
     add_wake_route(router, tenants, endpoint)
     add_login_routes(router, tenants, endpoint)
+    add_inside_routes(router, tenants)
     add_settings_routes(router, tenants)
     add_explain_route(router, tenants, endpoint)
     add_operation_routes(router, stores.operations)

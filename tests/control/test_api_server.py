@@ -14,6 +14,7 @@ import pytest
 import uvloop
 from starlette.types import Receive, Scope, Send
 
+from control.api.gate import is_for_good
 from control.api.server import Limits, serve_http
 from control.api.tls import ApiTls, Exposed, refuse_exposed
 from control.authority import Authority
@@ -323,3 +324,22 @@ def test_others_are_not_answered_in_the_clear(address: str) -> None:
     refuse_exposed([address], has_tls=True, is_insecure=False)
     refuse_exposed([address], has_tls=False, is_insecure=True)
     refuse_exposed(["127.0.0.1", "::1", "127.0.0.2"], has_tls=False, is_insecure=False)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "host", "expected"),
+    [
+        ("https", b"gateway.example", True),
+        ("https", b"gateway.example:8443", True),
+        ("http", b"gateway.example", False),
+        ("https", b"localhost:8443", False),
+        ("https", b"shop-17.dormouse.localhost", False),
+        ("https", b"192.0.2.1:8443", False),
+        ("https", b"[2001:db8::1]:8443", False),
+        ("https", b"[", False),
+        ("https", b"", False),
+    ],
+)
+def test_a_name_is_promised_to_stay_encrypted(scheme: str, host: bytes, expected: bool) -> None:
+    scope = {"type": "http", "scheme": scheme, "headers": [(b"host", host)]}
+    assert is_for_good(scope) is expected

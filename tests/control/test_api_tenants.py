@@ -195,3 +195,39 @@ def test_a_tenant_is_woken_and_searched_for(tmp_path: Path) -> None:
         _check(await client.post(f"/v1/tenants/{tenant['id']}/wake"), 503, "unavailable")
 
     _run(tmp_path, body)
+
+
+def test_while_nobody_tells_states_all_are_unknown(tmp_path: Path) -> None:
+    async def body(
+        rig: Rig, client: httpx.AsyncClient, peers: FakePeers, clock: ManualClock
+    ) -> None:
+        for name in ("a", "b", "c"):
+            await _create(client, name)
+        assert await _ids(client, "state=unknown") == []
+        peers.away = True
+        for state in ("asleep", "running"):
+            refused = await client.get(f"/v1/tenants?state={state}")
+            _check(refused, 503, "unavailable")
+            assert refused.headers["retry-after"] == "1"
+        page = (await client.get("/v1/tenants?state=unknown&limit=2")).json()
+        assert [each["id"] for each in page["tenants"]] == [1, 2]
+        assert await _ids(client, f"state=unknown&after={page['next']}") == [3]
+        assert await _ids(client, "state=deleted") == []
+
+    _run(tmp_path, body)
+
+
+def test_what_is_inside_is_told_without_a_wake(tmp_path: Path) -> None:
+    async def body(
+        rig: Rig, client: httpx.AsyncClient, peers: FakePeers, clock: ManualClock
+    ) -> None:
+        await _create(client, "shop")
+        roles = (await client.get("/v1/tenants/1/roles")).json()
+        assert roles == {"roles": [{"name": "owner", "is_owner": True}]}
+        databases = (await client.get("/v1/tenants/1/databases")).json()
+        assert databases == {"databases": [{"name": "shop", "owner": "owner"}]}
+        for path in ("roles", "databases"):
+            _check(await client.get(f"/v1/tenants/2/{path}"), 404, "tenant_not_found")
+        assert peers.asked == []
+
+    _run(tmp_path, body)

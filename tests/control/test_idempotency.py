@@ -18,6 +18,7 @@ _RANDOM = "3xAmPle-0f-22-rand0m-characters"
 _ACME = {"organisation": "acme"}
 _WITHOUT = {
     "POST /v1/tenants/{id}/wake": "a tenant that is awake is not woken again",
+    "POST /v1/authority/rotate-secrets": "a second one is refused until the first is through",
 }
 """POSTs without an idempotency key, and why."""
 
