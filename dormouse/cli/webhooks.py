@@ -129,7 +129,7 @@ def _deliveries(client: Client, options: argparse.Namespace) -> None:
 
 
 def _table(deliveries: list[dict[str, Any]]) -> str:
-    titles = [column.replace("_at", "").replace("_", " ").upper() for column in _DELIVERY]
+    titles = [column.removesuffix("_at").replace("_", " ").upper() for column in _DELIVERY]
     rows = [
         (*(each[column] for column in _DELIVERY), plain(each["error"] or "-"))
         for each in deliveries

@@ -14,6 +14,7 @@ from standardwebhooks.webhooks import Webhook as Reference
 from control.actor import OrganisationId
 from control.events import Event, EventKind
 from control.metrics import WEBHOOK_ATTEMPTS
+from control.sealing import Sealing
 from control.webhooks.addresses import Address
 from control.webhooks.deliveries import Delivery
 from control.webhooks.fanout import GIVE_UP_SECONDS
@@ -475,5 +476,24 @@ def test_names_that_do_not_resolve_and_ports_that_are_closed(tmp_path: Path) -> 
         async with sending(rig, resolve=resolve) as sender:
             outcome = await _post(sender, f"http://localhost:{port}/")  # nobody there any more
             assert outcome.kind == "unreachable"
+
+    asyncio.run(run())
+
+
+def test_secrets_outlive_the_key_that_sealed_them(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with rig_at(tmp_path) as rig:
+            webhook, _ = await rig.webhook("https://example.com/")
+            never_rotated, _ = await rig.webhook("https://example.com/")
+            await rig.stores.webhooks.rotate_secret(webhook.id)
+            before = await rig.stores.webhooks.secrets(webhook.id)
+            assert len(before) == 2
+            sealing = Sealing(rig.database)
+            assert await sealing.rotate() >= 3
+            for _ in range(2):
+                await sealing.look()
+            assert len(rig.database.vault.key_ids) == 1
+            assert await rig.stores.webhooks.secrets(webhook.id) == before
+            assert len(await rig.stores.webhooks.secrets(never_rotated.id)) == 1
 
     asyncio.run(run())
