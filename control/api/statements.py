@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from control.api.days import From, To, days_asked, moment_of, seconds_of
 from control.api.paths import no_tenant, parse_tenant_id
 from control.api.problems import documented
+from control.months import month_number
 from control.registry import Registry
 from control.statements import Cost, StatementLedger, StatementLine
 from control.tenants import NoSuchTenant
@@ -49,6 +50,7 @@ class StatementsView(BaseModel):
     tenant_id: int
     period_start: datetime
     period_end: datetime
+    time_zone: str = Field(description="Whose days these are.")
     statements: list[StatementView]
     others: StatementCostView = Field(description="All that are not in the list, together.")
 
@@ -82,11 +84,13 @@ def add_statement_routes(
             raise no_tenant(id)
         days = await days_asked(usage, tenant_id, first, to)
         start, end = await seconds_of(usage, tenant_id, days)
+        _, calendar = await usage.whose(tenant_id)
         found = await statements.statements(tenant_id, start, end, order=order, limit=limit)
         return StatementsView(
             tenant_id=tenant_id,
             period_start=moment_of(start),
             period_end=moment_of(end),
+            time_zone=calendar.zone(month_number(days[0])),
             statements=[statement_view(line) for line in found.lines],
             others=StatementCostView(**_fields(found.others)),
         )

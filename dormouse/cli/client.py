@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.message import Message
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -237,6 +238,11 @@ class Client:
         """GET /v1/live: as many of the tenants that are awake as it gives at a time."""
         return self._call("GET", f"/v1/live?sort={sort}&limit={_PAGE}")
 
+    def statements(self, tenant_id: int, parameters: dict[str, str]) -> dict[str, Any]:
+        """GET /v1/tenants/{id}/statements."""
+        query = urlencode(parameters)
+        return self._call("GET", f"/v1/tenants/{tenant_id}/statements?{query}")
+
     def usage(self, tenant_id: int | None, parameters: dict[str, str]) -> dict[str, Any]:
         """GET /v1/tenants/{id}/usage, or /v1/usage without an id; all pages of tenants in one."""
         if tenant_id is not None:
@@ -303,6 +309,30 @@ class Client:
         """POST /v1/webhooks/{id}/deliveries/{delivery}/redeliver."""
         return self._call("POST", f"/v1/webhooks/{number}/deliveries/{delivery}/redeliver")
 
+    def invoices(self, organisation: int) -> list[dict[str, Any]]:
+        """All invoices of an organisation: drafts, then closed ones, the newest first."""
+        path = f"/v1/organisations/{organisation}/invoices"
+        found: list[dict[str, Any]] = []
+        query = urlencode({"limit": _PAGE})
+        while True:
+            page = self._call("GET", f"{path}?{query}")
+            found += page["invoices"]
+            if page["next"] is None:
+                return found
+            query = urlencode({"limit": _PAGE, "before": page["next"]})
+
+    def invoice_draft(self, organisation: int) -> dict[str, Any]:
+        """GET /v1/organisations/{id}/invoices/draft."""
+        return self._call("GET", f"/v1/organisations/{organisation}/invoices/draft")
+
+    def invoice(self, number: int) -> dict[str, Any]:
+        """GET /v1/invoices/{id}."""
+        return self._call("GET", f"/v1/invoices/{number}")
+
+    def invoice_file(self, number: int, form: str) -> bytes:
+        """GET /v1/invoices/{id}/pdf or /csv."""
+        return self._send("GET", f"/v1/invoices/{number}/{form}")[0]
+
     def status(self) -> dict[str, Any]:
         """GET /v1/status."""
         return self._call("GET", "/v1/status")
@@ -333,6 +363,23 @@ class Client:
         if_match: str | None = None,
     ) -> tuple[dict[str, Any], Message]:
         """The document and the headers of the answer."""
+        text, headers = self._send(method, path, body, if_match=if_match)
+        try:
+            document: dict[str, Any] = json.loads(text) if text else {}
+        except ValueError as error:
+            api = self._target.api
+            raise CommandError(f"the API at {api} does not answer: {error}") from None
+        return document, headers
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        *,
+        if_match: str | None = None,
+    ) -> tuple[bytes, Message]:
+        """The answer as it came, and its headers."""
         request = urllib.request.Request(
             f"{self._target.api}{path}",
             method=method,
@@ -345,11 +392,10 @@ class Client:
         )
         try:
             with self._opener.open(request, timeout=self._timeout_seconds) as response:
-                text, headers = response.read(), response.headers
-            document: dict[str, Any] = json.loads(text) if text else {}
+                return response.read(), response.headers
         except urllib.error.HTTPError as error:
             raise CommandError(_detail(error)) from None
-        except (OSError, ValueError) as error:
+        except (OSError, HTTPException) as error:
             reason = getattr(error, "reason", error)
             if isinstance(reason, ssl.SSLCertVerificationError):
                 raise CommandError(
@@ -358,7 +404,6 @@ class Client:
                     hint="give the gateway's ca.crt with --ca or $DORMOUSE_API_CA",
                 ) from None
             raise CommandError(f"the API at {self._target.api} does not answer: {reason}") from None
-        return document, headers
 
 
 def _detail(error: urllib.error.HTTPError) -> str:

@@ -21,9 +21,10 @@ from dormouse.cli.eventflags import (
     add_webhook_flags,
 )
 from dormouse.cli.folder import CommandError
+from dormouse.cli.invoiceflags import add_billing_flags, add_invoice_actions
 from dormouse.cli.limitflags import add_limit_actions
 from dormouse.cli.tenantflags import add_role_actions, add_tenant_actions
-from dormouse.cli.usageflags import add_usage_flags
+from dormouse.cli.usageflags import add_statement_flags, add_usage_flags
 
 _DESCRIPTION = """\
 A multi-tenant serverless SQL gateway: every tenant a PostgreSQL-compatible database that costs
@@ -41,6 +42,7 @@ examples:
   dormouse upgrade                    take up newly installed code; no session is dropped
   dormouse top                        what is awake just now, live
   dormouse usage shop --by day        what it used this month, and what that costs
+  dormouse statements shop            which of its statements cost most
   dormouse limit set shop --money 20  no bill above 20 a month
 
 A gateway is found by its data folder (--data, $DORMOUSE_DATA, ./.dormouse), or by URL with
@@ -172,6 +174,7 @@ def _add_up(commands: _Commands) -> None:
     )
     add_api_flags(up)
     add_webhook_flags(up)
+    add_billing_flags(up)
     up.set_defaults(run=_up)
 
 
@@ -225,6 +228,8 @@ def _add_access(commands: _Commands) -> None:
     add_org_actions(org, _add_target, _org)
     key = commands.add_parser("key", help="list, create, revoke API keys")
     add_key_actions(key, _add_target, _key)
+    invoice = commands.add_parser("invoice", help="list, show and download invoices")
+    add_invoice_actions(invoice, _add_target, _invoice)
     limit = commands.add_parser("limit", help="show, set, clear spend limits")
     add_limit_actions(limit, _add_target, _limit)
     event = commands.add_parser("event", help="list and follow what happens")
@@ -264,6 +269,15 @@ def _add_usage(commands: _Commands) -> None:
     _add_target(usage)
     add_usage_flags(usage)
     usage.set_defaults(run=_usage)
+    statements = commands.add_parser(
+        "statements",
+        help="show what a tenant's statements cost",
+        description="Show a tenant's statements of a period without their constants, those that "
+        "cost most first; without dates, of this month. Asking wakes nobody.",
+    )
+    _add_target(statements)
+    add_statement_flags(statements)
+    statements.set_defaults(run=_statements)
 
 
 def _add_sql(commands: _Commands) -> None:
@@ -382,6 +396,7 @@ def _up(options: argparse.Namespace) -> int:
                 pod_limits=Limits(options.pod_cpu, options.pod_memory),
                 demo=options.demo,
                 webhooks=WebhookOptions.of(options),
+                billing=options.billing,
             )
         )
     )
@@ -418,6 +433,12 @@ def _usage(options: argparse.Namespace) -> int:
     return usage.run(options)
 
 
+def _statements(options: argparse.Namespace) -> int:
+    from dormouse.cli import statements
+
+    return statements.run(options)
+
+
 def _login(options: argparse.Namespace) -> int:
     from dormouse.cli import login
 
@@ -440,6 +461,12 @@ def _key(options: argparse.Namespace) -> int:
     from dormouse.cli import keys
 
     return keys.run(options)
+
+
+def _invoice(options: argparse.Namespace) -> int:
+    from dormouse.cli import invoices
+
+    return invoices.run(options)
 
 
 def _limit(options: argparse.Namespace) -> int:

@@ -1,11 +1,15 @@
 """`dormouse usage`: what was used and what it costs, for people."""
 
 import argparse
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dormouse.cli.client import Client
+from dormouse.cli.folder import CommandError
 from dormouse.cli.output import fields, plain, print_json, table
 from dormouse.cli.tenants import target_of
+from dormouse.cli.usageflags import period_of
 
 MICRO = 1_000_000
 _CAUSES = {
@@ -27,11 +31,9 @@ def run(options: argparse.Namespace) -> int:
     """Run `dormouse usage`."""
     client = Client(target_of(options))
     tenant = client.find(options.tenant) if options.tenant is not None else None
-    parameters = {"by": options.by}
-    if options.first is not None:
-        parameters["from"] = options.first.isoformat()
-    if options.to is not None:
-        parameters["to"] = options.to.isoformat()
+    if options.by == "role" and tenant is None:
+        raise CommandError("roles are a tenant's", hint="say `dormouse usage TENANT --by role`")
+    parameters = {"by": options.by, **period_of(options)}
     document = client.usage(tenant["id"] if tenant is not None else None, parameters)
     if options.json:
         print_json(document)
@@ -43,14 +45,34 @@ def run(options: argparse.Namespace) -> int:
 
 def report(document: dict[str, Any], name: str) -> str:
     """An answer of `GET …/usage`, for people."""
-    first, last = document["period_start"][:10], document["period_end"][:10]
-    parts = [f"{plain(name)}, from {first} to before {last} (UTC)", _summary(document)]
+    parts = [f"{plain(name)}, {period(document)}", _summary(document)]
     if document["days"] is not None:
         parts.append(_days(document))
+    elif document["hours"] is not None:
+        parts.append(_hours(document))
+    elif document.get("roles") is not None:
+        parts.append(_roles(document))
     else:
         parts.append(_causes(document))
     parts += [_tenants(document)] if document.get("tenants") else []
     return "\n\n".join(parts)
+
+
+def period(document: dict[str, Any]) -> str:
+    """The days that an answer is about."""
+    zone = document["time_zone"]
+    first, last = (_day(document[name], zone) for name in ("period_start", "period_end"))
+    return f"from {first} to before {last} ({plain(zone)})"
+
+
+def _day(moment: str, zone: str) -> str:
+    """The day that begins at a moment, in a time zone; in UTC where this machine knows no zones."""
+    second = datetime.fromisoformat(moment)
+    try:
+        second = second.astimezone(ZoneInfo(zone))
+    except (ZoneInfoNotFoundError, ValueError):
+        return moment
+    return second.date().isoformat()
 
 
 def money(micros: int, currency: str) -> str:
@@ -129,6 +151,35 @@ def _days(document: dict[str, Any]) -> str:
     ]
     causes = [title.upper() for title in _CAUSES.values()]
     return table(("DAY", "REQUEST UNITS", *causes, "GIB-HOURS", "COST"), rows)
+
+
+def _hours(document: dict[str, Any]) -> str:
+    if not document["hours"]:
+        return "Nothing was used."
+    rows = [
+        (
+            f"{hour['hour'][:10]} {hour['hour'][11:16]}",
+            Units(hour["request_units"]),
+            *(Units(hour["by_cause"][cause]) for cause in _CAUSES),
+        )
+        for hour in document["hours"]
+    ]
+    causes = [title.upper() for title in _CAUSES.values()]
+    return table(("HOUR (UTC)", "REQUEST UNITS", *causes), rows)
+
+
+def _roles(document: dict[str, Any]) -> str:
+    if not document["roles"]:
+        return "Nothing was used."
+    rows = [
+        (
+            "(no role)" if each["role"] is None else plain(each["role"]),
+            Units(each["request_units"]),
+            each["calls"],
+        )
+        for each in document["roles"]
+    ]
+    return table(("ROLE", "REQUEST UNITS", "CALLS"), rows)
 
 
 def _tenants(document: dict[str, Any]) -> str:

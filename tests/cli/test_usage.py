@@ -39,7 +39,9 @@ def _document(**changes: Any) -> dict[str, Any]:
             "read_requests": 3,
             "write_requests": 0,
         },
+        "time_zone": "UTC",
         "days": None,
+        "hours": None,
         "forecast": {
             "month_end": "2026-04-01T00:00:00Z",
             "request_units": 5000,
@@ -96,6 +98,23 @@ def test_by_day_and_by_tenant() -> None:
         "sh?op-17            5.0  10 B    0.000001 USD",
     ]
     assert report(_document(days=[]), "x").endswith("Nothing was used.")
+
+
+def test_by_hour_and_by_role() -> None:
+    causes = {"sql_cpu": 1, "reads": 2, "writes": 1, "egress": 1}
+    hour = {"hour": "2026-03-10T13:00:00Z", "request_units": 5, "by_cause": causes}
+    text = report(_document(hours=[hour], forecast=None), "x")
+    assert text.split("\n")[-1] == "2026-03-10 13:00            5.0      1.0    2.0     1.0     1.0"
+    roles = [
+        {"role": "owner", "calls": 7, "request_units": 1234},
+        {"role": None, "calls": 0, "request_units": 0.5},
+    ]
+    text = report(_document(roles=roles, forecast=None), "x")
+    assert text.split("\n")[-3:] == [
+        "ROLE       REQUEST UNITS  CALLS",
+        "owner            1,234.0      7",
+        "(no role)            0.5      0",
+    ]
 
 
 def test_money_is_exact() -> None:

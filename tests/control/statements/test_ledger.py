@@ -3,7 +3,7 @@
 import asyncio
 import random
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from control import statements as module
+from control.actor import DEFAULT_ORGANISATION
 from control.database import Database, open_database
-from control.organisations import DEFAULT_ORGANISATION
 from control.services import Stores
 from control.statement_messages import read_report
 from control.statements import (
@@ -51,7 +51,9 @@ class World:
         start = self.second - self.second % DAY
         return start, start + DAY
 
-    async def tell(self, *sums: StatementSum, pod: int = POD, **more: object) -> StatementReport:
+    async def tell(
+        self, *sums: StatementSum, pod: int = POD, roles: Sequence[RoleSum] = ()
+    ) -> StatementReport:
         """Report sums of statements and roles, as a pod does."""
         self.sequence += 1
         report = StatementReport(
@@ -60,15 +62,16 @@ class World:
             sequence=self.sequence,
             at_ms=self.clock.wall_ns() // 10**6,
             statements=sums,
-            roles=more.get("roles", ()),  # type: ignore[arg-type]
+            roles=roles,
         )
         assert await self.ledger.add(report) == self.sequence
         return report
 
-    async def lines(self, **question: object) -> list[tuple[str, str, Cost]]:
-        start, end = question.pop("period", self.today)  # type: ignore[misc]
-        asked = {"order": "request_units", "limit": 10, **question}
-        found = await self.ledger.statements(self.tenant, start, end, **asked)  # type: ignore[arg-type]
+    async def lines(
+        self, order: str = "request_units", period: tuple[int, int] | None = None
+    ) -> list[tuple[str, str, Cost]]:
+        start, end = period or self.today
+        found = await self.ledger.statements(self.tenant, start, end, order=order, limit=10)
         return [(line.role, line.query, line.cost) for line in found.lines]
 
 
