@@ -28,6 +28,11 @@ _CONTRADICTABLE = {
     "POST /v1/tenants": "an idempotency key may be another request's",
     "POST /v1/tenants/{id}/restore": "likewise",
     "POST /v1/tenants/{id}/roles/owner/password": "likewise",
+    "POST /v1/webhooks/{id}/secret": "likewise",
+    "POST /v1/webhooks/{id}/test": "likewise",
+    "POST /v1/webhooks/{id}/deliveries/{delivery}/redeliver": "likewise",
+    "POST /v1/webhooks": "the operator says where webhooks may go",
+    "PATCH /v1/webhooks/{id}": "likewise",
 }
 """What a schema allows and the application has to refuse, and why no schema can say it."""
 
