@@ -1,7 +1,7 @@
 """Spend limits at work: hears what is used, has it decided, and tells the pods.
 
     ledger ── booked ──▶ what is known of pods and months ──▶ dirty domains
-                                                                  │ at once, then every 50 ms
+                                                                  │ at once, then every 20 ms
     PUT limit ──┐                                                 ▼
     IssuePod  ──┴── a round by itself ────────────────────▶ Rounds.settle ──▶ WatchSpending
                                                                   ▲
@@ -41,7 +41,7 @@ from proto import control_pb2
 
 STREAMS_MAX = 50_000
 STREAMS_PER_TENANT_MAX = 256
-ROUND_SECONDS = 0.05
+ROUND_SECONDS = 0.02
 TICK_SECONDS = 1.0
 TIDY_SECONDS = 60.0
 VISITS_PER_TICK = 10

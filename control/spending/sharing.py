@@ -18,9 +18,9 @@ The law: the reserves never add up to more than what is left. It is kept because
   (`UsageReport.leave`), for until then it may spend it;
 - a report moves use and what is left by the same amount, and one that is lost moves neither.
 
-How much a pod wants: ADVANCE_SECONDS of its recent rate, and no less than its part of a quarter of
-what is left, up to FLOOR_MICRO_UNITS_MAX, so that a sudden load meets a ceiling only where the
-limit itself is near. When all of them together want more than there is, they share what there is by
+How much a pod wants: ADVANCE_SECONDS of its recent rate, and no less than its part of half of what
+is left, up to FLOOR_MICRO_UNITS_MAX, so that a sudden load meets a ceiling only where the limit
+itself is near. When all of them together want more than there is, they share what there is by
 their rates: to the very end for a single pod, in ever smaller pieces for several.
 
 A ceiling moves when the reserve has fallen under three quarters of what is wanted, or exceeds twice
@@ -42,7 +42,7 @@ from dormouse.base.units import MICRO
 ADVANCE_SECONDS = 10
 FLOOR_MICRO_UNITS_MAX = 200_000 * MICRO
 """What a pod may write or send within two seconds, about."""
-FLOOR_PARTS = 4
+FLOOR_PARTS = 2
 FALLBACK_SECONDS = 3600
 SILENT_SECONDS = 20.0
 """A pod that is there reports every five seconds at the least."""

@@ -46,8 +46,9 @@ class _Pod:
     number: int
     leave: SpendLeave
     used: int = 0
+    """Microseconds of CPU: a unit is 3000 of them."""
     reported: int = 0
-    """Units in the newest report that was booked."""
+    """What was in the newest report that was booked."""
     booked_sequence: int = 0
     sequence: int = 0
     heard_at: float = 0.0
@@ -64,14 +65,14 @@ class _Pod:
         if self.leave.state == SpendLeave.FREE:
             self.used += wanted
         elif self.leave.state == SpendLeave.OPEN:
-            most = self.leave.ceiling_micro_units // MICRO
+            most = _cpu_micros(self.leave.ceiling_micro_units)
             self.used += max(min(wanted, most - self.used), 0)
 
     @property
     def may_reach(self) -> int:
         """By any leave it has or that is under way."""
         open_ones = [
-            each.ceiling_micro_units // MICRO
+            _cpu_micros(each.ceiling_micro_units)
             for each in (self.leave, *self.inbox)
             if each.state == SpendLeave.OPEN
         ]
@@ -84,7 +85,7 @@ class _Pod:
             pod_id=self.number,
             sequence=self.sequence,
             at_ms=now_ms,
-            total=Amounts(write_batches=self.used),
+            total=Amounts(sql_cpu_micros=self.used),
             leave=self.leave.number,
         )
 
@@ -98,7 +99,8 @@ class _World:
         self.born = 0
         self.wire: list[tuple[_Pod, Report]] = []
         self.limits = {1: 2000, 2: 500, -1: 2200}
-        self.bounds = dict(self.limits)
+        self.bounds: dict[int, int] = {}
+        """Millionths of a unit."""
         self.spending: Spending
         self.ledger: Ledger
 
@@ -111,7 +113,8 @@ class _World:
         await self.spending.start()
         self.ledger = Ledger(self.database, self.clock, self.spending.booked)
         for pod in self.pods:
-            self.listen(pod)
+            if self.random.random() < 0.5:  # the others take their time
+                self.listen(pod)
         await self.quiet()
 
     async def end(self) -> None:
@@ -168,7 +171,7 @@ class _World:
                 await self.begin()
             case "limit":
                 account = self.random.choice(list(self.limits))
-                await self.limit(account, self.random.choice([0, 300, 2000, 4000]))
+                await self.limit(account, self.random.choice([0, 300, 1000, 2000, 4000]))
             case "turn":
                 await self.turn()
         await self.spending.tick()
@@ -186,7 +189,7 @@ class _World:
     def second(self, seconds: int) -> None:
         self.clock.advance(seconds)
         for pod in self.pods:
-            pod.spend(self.random.choice([0, 1, 30, 300, 5000]))
+            pod.spend(3000 * self.random.choice([0, 0, 1, 9, 60, 400]) // 2)
             self.send(pod)
 
     def send(self, pod: _Pod) -> None:
@@ -205,7 +208,7 @@ class _World:
         await self.ledger.add(report)
         pod.heard_at = self.clock.monotonic()
         if report.sequence > pod.booked_sequence:
-            pod.booked_sequence, pod.reported = report.sequence, report.total.write_batches
+            pod.booked_sequence, pod.reported = report.sequence, report.total.sql_cpu_micros
 
     async def hear_the_forgotten(self) -> None:
         """A living pod is heard before it counts as silent."""
@@ -216,9 +219,8 @@ class _World:
     async def limit(self, account: int, units: int) -> None:
         # What pods had leave for before a limit was lowered they may still spend.
         booked = await self.booked(account)
-        out = sum(pod.may_reach - pod.reported for pod in self.of(account))
         self.limits[account] = units
-        self.bounds[account] = max(units, booked + out)
+        self.bounds[account] = max(units * MICRO, booked + self.out(account))
         limit = Limit(monthly_units=units)
         await self.spending.put(account, limit, organisation=_ORGANISATION)
 
@@ -232,41 +234,56 @@ class _World:
         await self.quiet()
         self.second(2)
         for account, units in self.limits.items():
-            out = sum(pod.may_reach - pod.reported for pod in self.of(account))
-            self.bounds[account] = max(units, out)
+            self.bounds[account] = max(units * MICRO, self.out(account))
 
     async def booked(self, account: int) -> int:
         start, end = _month(self.clock)
         sums = await read_sums(self.database, Span.DAY, start, end, tenant_id=account)
-        return sum(units_of(used.amounts).total for used in sums.values()) // MICRO
+        return sum(units_of(used.amounts).total for used in sums.values())
+
+    def out(self, account: int) -> int:
+        """What pods may use before they take another leave, with what is not booked yet."""
+        return sum(_micro_units(pod.may_reach - pod.reported) for pod in self.of(account))
 
     def of(self, account: int) -> list[_Pod]:
         return [pod for pod in self.pods if account in (pod.tenant, -_ORGANISATION)]
 
     async def check(self) -> None:
         for account, bound in self.bounds.items():
-            unreported = sum(pod.used - pod.reported for pod in self.of(account))
-            assert await self.booked(account) + unreported <= bound, (account, self.limits)
+            pods = self.of(account)
+            unreported = sum(_micro_units(pod.used - pod.reported) for pod in pods)
+            rounding = 10 * (self.born + 1)
+            assert await self.booked(account) + unreported <= bound + rounding, account
 
     @property
     def now_ms(self) -> int:
         return self.clock.wall_ns() // 1_000_000
 
 
+def _micro_units(cpu_micros: int) -> int:
+    return cpu_micros * MICRO // 3000
+
+
+def _cpu_micros(micro_units: int) -> int:
+    return micro_units * 3000 // MICRO
+
+
 def _month(clock: ManualClock) -> tuple[int, int]:
     return month_of("UTC", clock.wall_ns() // 10**9)
 
 
-_STEPS = st.lists(
-    st.sampled_from(
-        [
-            *("stamp", "stamp", "second", "second", "second", "second"),
-            *("deliver", "deliver", "deliver", "tell", "tell", "tell"),
-            *("kill", "deaf", "restart", "limit", "turn"),
-        ]
-    ),
-    max_size=50,
-)
+_STEPS = {
+    "second": 30,
+    "deliver": 25,
+    "tell": 20,
+    "stamp": 5,
+    "deaf": 5,
+    "kill": 2,
+    "restart": 3,
+    "limit": 2,
+    "turn": 1,
+}
+"""How often what happens."""
 
 
 async def _run(folder: Path, steps: list[str], seed: int, check: Any = None) -> None:
@@ -290,9 +307,11 @@ async def _run(folder: Path, steps: list[str], seed: int, check: Any = None) -> 
         await world.end()
 
 
-@settings(max_examples=20, deadline=None)
-@given(_STEPS, st.integers(0, 2**32))
-def test_no_limit_is_passed_whatever_happens(steps: list[str], seed: int) -> None:
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32))
+def test_no_limit_is_passed_whatever_happens(seed: int) -> None:
+    chance = random.Random(seed)
+    steps = chance.choices(list(_STEPS), list(_STEPS.values()), k=chance.randint(20, 150))
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(_run(Path(folder), steps, seed))
 
@@ -313,7 +332,7 @@ def test_all_of_a_limit_can_be_used(seed: int) -> None:
         standing = await world.spending.standing(-1)
         assert standing.state is State.STOPPED
         assert [each.percent for each in standing.notices] == [50, 75, 90, 100]
-        assert await world.booked(-1) >= 2200 - len(world.pods)
+        assert await world.booked(-1) >= 2199 * MICRO
 
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(_run(Path(folder), ["stamp", "stamp"], seed, use_all))

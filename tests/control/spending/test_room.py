@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import date
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -26,7 +27,7 @@ def _month(own: Used, others: Used) -> Month:
     return Month(_NUMBER, UTC_CALENDAR, 1, {_START: own}, -1, {_START: own + others}, 1)
 
 
-def _version(**prices: int) -> Version:
+def _version(**prices: Any) -> Version:
     return Version(effective_from=date(1970, 1, 1), **prices)
 
 

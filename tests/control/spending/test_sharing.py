@@ -56,7 +56,7 @@ def test_an_even_pace_is_told_rarely() -> None:
     """At 100 a second and 1000 in advance the ceiling moves every third second."""
     ceiling = moves = use = 0
     for _ in range(60):
-        [part] = share(3_600, [Sharer(use, ceiling, 100)])
+        [part] = share(1_800, [Sharer(use, ceiling, 100)])
         moves += part.ceiling != ceiling
         ceiling = part.ceiling
         use += 100
