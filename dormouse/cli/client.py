@@ -395,7 +395,7 @@ class Client:
                 return response.read(), response.headers
         except urllib.error.HTTPError as error:
             raise CommandError(_detail(error)) from None
-        except (OSError, HTTPException) as error:
+        except (OSError, ValueError, HTTPException) as error:
             reason = getattr(error, "reason", error)
             if isinstance(reason, ssl.SSLCertVerificationError):
                 raise CommandError(

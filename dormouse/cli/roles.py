@@ -21,6 +21,7 @@ from control.config import ControlSettings
 from dormouse.base import config
 from dormouse.base.clock import Clock, SystemClock
 from dormouse.base.tls import Role
+from dormouse.cli.billing import with_billing
 from dormouse.cli.folder import DataFolder, write_private
 from dormouse.cli.sockets import LOOPBACK, free_ports
 from dormouse.cli.spec import Handover, RoleSpec
@@ -68,6 +69,8 @@ class Wiring:
     """As `ControlSettings.webhook_networks_allowed`, and what follows it."""
     webhook_http: bool = False
     webhook_ca_file: Path | None = None
+    billing: Path | None = None
+    """Control's settings about money (dormouse/cli/billing.py)."""
 
     @property
     def folder(self) -> DataFolder:
@@ -164,7 +167,7 @@ def _storage(wiring: Wiring) -> StorageSettings:
 def _control(wiring: Wiring) -> ControlSettings:
     folder = wiring.folder
     admin_key = folder.admin_key.read_text(encoding="ascii").strip()
-    return ControlSettings(
+    settings = ControlSettings(
         registry=folder.root / "control" / "registry.sqlite",
         authority=folder.authority,
         certs=folder.certificates,
@@ -187,6 +190,7 @@ def _control(wiring: Wiring) -> ControlSettings:
         webhook_ca_file=wiring.webhook_ca_file,
         metrics_port=wiring.internal_ports["control.metrics"],
     )
+    return with_billing(settings, wiring.billing)
 
 
 def _podhost(wiring: Wiring) -> PodHostSettings:

@@ -18,6 +18,7 @@ from dormouse.base.clock import Clock, SystemClock
 from dormouse.base.logs import JsonFormatter
 from dormouse.cli import demo
 from dormouse.cli.apilisten import ApiOptions
+from dormouse.cli.billing import check_billing
 from dormouse.cli.door import Door
 from dormouse.cli.eventflags import WebhookOptions
 from dormouse.cli.folder import CommandError, DataFolder, Lock, write_private
@@ -51,6 +52,7 @@ class UpOptions:
     pod_limits: Limits
     demo: bool
     webhooks: WebhookOptions
+    billing: Path | None = None
 
 
 class Up:
@@ -108,6 +110,7 @@ class Up:
             f"  SQL  {SQL_HOST}:{self._wiring.sql_port} (TLS; certificates of "
             f"{self._folder.client_ca})\n"
             f"  API  {self._api} (docs at {self._api}/docs; key in {self._folder.admin_key})\n"
+            f"  Web  {self._api}/ (the console; sign in with that key)\n"
         )
         if self._options.demo:
             _say(
@@ -191,6 +194,7 @@ async def up(options: UpOptions) -> None:
     os.umask(0o077)  # the roles', too: whatever they write is this user's alone
     clock = SystemClock()
     options.api.check()
+    check_billing(options.billing)
     folder = DataFolder.at(options.data)
     folder.make()
     with contextlib.ExitStack() as stack:
@@ -227,6 +231,7 @@ async def up(options: UpOptions) -> None:
             webhook_networks=options.webhooks.networks,
             webhook_http=options.webhooks.http,
             webhook_ca_file=options.webhooks.ca_file,
+            billing=options.billing.resolve() if options.billing is not None else None,
         )
         config.dump(wiring, folder.wiring)
         write_settings(wiring)
