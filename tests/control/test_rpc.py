@@ -252,12 +252,14 @@ def test_everybody_else_is_refused(tmp_path: Path, who: Role | TenantId) -> None
             watch = await _code(stub.WatchTenants(_WATCH).read())
             spend = control_pb2.WatchSpendingRequest(tenant_id=2, pod_id=1)
             listen = await _code(stub.WatchSpending(spend).read())
+            costs = await _code(stub.ReportStatements(control_pb2.StatementReport(tenant_id=2)))
         denied = grpc.StatusCode.PERMISSION_DENIED
         assert (resolve is not denied) == (who in (Role.PROXY, Role.AUTOSCALER))
         assert (issue is not denied) == (who is Role.AUTOSCALER)
         assert (report is not denied) == (who is Role.AUTOSCALER)
         assert (watch is not denied) == (who in (Role.PROXY, Role.AUTOSCALER))
         assert listen is denied, "a pod of tenant 2 alone"
+        assert costs is denied, "a pod of tenant 2 alone"
 
     _with_service(tmp_path, body)
 
@@ -272,6 +274,21 @@ def test_pods_report_for_their_own_tenant(tmp_path: Path) -> None:
                 assert (await pod.ReportUsage(report)).sequence == 3
             wild = control_pb2.UsageReport(tenant_id=7, pod_id=1, sequence=1, read_bytes=2**63)
             assert await _code(pod.ReportUsage(wild)) is grpc.StatusCode.INVALID_ARGUMENT
+
+    _with_service(tmp_path, body)
+
+
+def test_pods_tell_what_their_statements_cost(tmp_path: Path) -> None:
+    async def body(service: _Service) -> None:
+        async with service.as_(TenantId(7)) as pod:
+            statement = control_pb2.StatementCost(query_id=1, query="COMMIT", calls=1)
+            report = control_pb2.StatementReport(
+                tenant_id=7, pod_id=2**64 - 1, sequence=3, statements=[statement]
+            )
+            for _ in range(2):
+                assert (await pod.ReportStatements(report)).sequence == 3
+            wild = control_pb2.StatementReport(tenant_id=7, pod_id=1, sequence=2**63)
+            assert await _code(pod.ReportStatements(wild)) is grpc.StatusCode.INVALID_ARGUMENT
 
     _with_service(tmp_path, body)
 
