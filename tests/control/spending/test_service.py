@@ -18,8 +18,9 @@ from control.prices import PriceBook, Version
 from control.services import Stores
 from control.spending import service
 from control.spending.leaves import State
-from control.spending.limits import Limit, Policy
+from control.spending.limits import Limit
 from control.spending.notices import Notices
+from control.spending.room import stand_of
 from control.spending.service import Spending, StreamCut
 from control.storage_sampling import StorageLevels
 from control.usage import UsageReader
@@ -236,13 +237,12 @@ def test_two_that_find_a_percentage_reached_give_one_notice(tmp_path: Path) -> N
             await control.limit(monthly_units=10**6)
             await control.report(1, 950)
             stores = control.stores
-            standing = await control.spending.standing(1)
-            await control.limit(monthly_units=1000, policy=Policy.NOTIFY)
-            # Another process, which has not heard of them.
-            others = [Notices(stores.database, clock, stores.events) for _ in range(2)]
-            stand = (await control.spending.standing(1)).stand
+            position = (await control.spending.standing(1)).position
+            stand = stand_of(position, Limit(monthly_units=1000))
+            # Two processes, neither of which has heard of the other.
+            both = [Notices(stores.database, clock, stores.events) for _ in range(2)]
             await asyncio.gather(
-                *(each.settle(1, DEFAULT_ORGANISATION, standing.position, stand) for each in others)
+                *(each.settle(1, DEFAULT_ORGANISATION, position, stand) for each in both)
             )
             assert await control.kinds() == ["spend.notice"] * 3
 
