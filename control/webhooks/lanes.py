@@ -6,11 +6,12 @@
 
 A receiver that takes its time holds up nobody but itself: a webhook has one lane, a host two, and
 those whose last attempt failed (which a receiver that hangs is among after one time-out) have half
-of the lanes at most, so that the others always find one.
+of the lanes at most, so that the others always find one. Who has had a lane longest ago is next, so
+one with thousands of deliveries to make has its turns and no more.
 """
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 LANES = 16
@@ -40,14 +41,18 @@ class Choice:
     """None: nothing waits for time to pass."""
 
 
-def choose(due: Sequence[Due], busy: Collection[Due], now_ns: int) -> Choice:
-    """The webhooks that get a lane; `busy` are those that have one."""
+def choose(
+    due: Sequence[Due], busy: Collection[Due], now_ns: int, turns: Mapping[int, int]
+) -> Choice:
+    """The webhooks that get a lane; `busy` are those that have one, `turns` says of webhooks in
+    which turn they last got one.
+    """
     taken = {each.webhook for each in busy}
     hosts = Counter(each.host for each in busy)
     failing = sum(each.failing for each in busy)
     begin: list[Due] = []
     later: list[int] = []
-    for each in sorted(due, key=lambda each: each.due_ns):
+    for each in sorted(due, key=lambda each: (turns.get(each.webhook, 0), each.due_ns)):
         if each.webhook in taken:
             continue
         if each.due_ns > now_ns:

@@ -15,8 +15,8 @@ import json
 import logging
 import random
 import sqlite3
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
 from typing import Any
@@ -29,7 +29,6 @@ from control.metrics import (
     WEBHOOK_SECONDS,
     WEBHOOKS_DISABLED,
 )
-from control.vault import VaultError
 from control.webhooks.deliveries import Deliveries, Delivery, message_id
 from control.webhooks.lanes import Due, choose
 from control.webhooks.signing import signatures
@@ -54,6 +53,28 @@ _TROUBLE_SECONDS = 5.0
 _VERSION = metadata.version("dormouse")
 
 
+@dataclass(slots=True)
+class _Lanes:
+    """Who has a lane now, and who had one when."""
+
+    busy: dict[Due, asyncio.Task[None]] = field(default_factory=dict)
+    turns: dict[int, int] = field(default_factory=dict)
+    """By webhook, of those that something waits for."""
+
+    turn: int = 0
+
+    def begin(self, due: Due, lane: asyncio.Task[None]) -> None:
+        """It has a lane from now on."""
+        self.turn += 1
+        self.turns[due.webhook] = self.turn
+        self.busy[due] = lane
+
+    def forget_turns(self, waiting: Sequence[Due]) -> None:
+        """Of those that nothing waits for any more."""
+        still = {each.webhook for each in waiting}
+        self.turns = {webhook: turn for webhook, turn in self.turns.items() if webhook in still}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sender:
     """Sends deliveries; see `work_forever`."""
@@ -71,37 +92,37 @@ class Sender:
 
     async def work_forever(self) -> None:
         """Send what is due, whenever it is due."""
-        busy: dict[Due, asyncio.Task[None]] = {}
+        lanes = _Lanes()
         try:
             while True:
                 self.events.wanted.clear()
                 try:
-                    look_seconds = await self._look(busy)
+                    look_seconds = await self._look(lanes)
                 except sqlite3.Error:
                     _log.exception("deliveries could not be read")
                     look_seconds = _TROUBLE_SECONDS
                 await self._wait(look_seconds)
         finally:
-            await tasks.cancel(*busy.values())
+            await tasks.cancel(*lanes.busy.values())
 
-    async def _look(self, busy: dict[Due, asyncio.Task[None]]) -> float:
+    async def _look(self, lanes: "_Lanes") -> float:
         """Begin lanes; in how many seconds to look again."""
         # Behind the transaction that announced an event: read before its end, it is not there.
         await self.database.write("SELECT 1")
         now_ns = self.clock.wall_ns()
-        choice = choose(await self.deliveries.due(), busy.keys(), now_ns)
+        waiting = await self.deliveries.due()
+        choice = choose(waiting, lanes.busy.keys(), now_ns, lanes.turns)
         for due in choice.begin:
             lane = tasks.spawn(self._lane(due), name=f"webhook {due.webhook}")
-            busy[due] = lane
-            lane.add_done_callback(partial(self._ended, busy, due))
+            lanes.begin(due, lane)
+            lane.add_done_callback(partial(self._ended, lanes, due))
+        lanes.forget_turns(waiting)
         if choice.look_ns is None:
             return _LOOK_SECONDS_MAX
         return min((choice.look_ns - now_ns) / 1e9, _LOOK_SECONDS_MAX)
 
-    def _ended(
-        self, busy: dict[Due, asyncio.Task[None]], due: Due, _lane: asyncio.Task[None]
-    ) -> None:
-        busy.pop(due, None)
+    def _ended(self, lanes: "_Lanes", due: Due, _lane: asyncio.Task[None]) -> None:
+        lanes.busy.pop(due, None)
         self.events.wanted.set()
 
     async def _wait(self, seconds: float) -> None:
@@ -122,9 +143,9 @@ class Sender:
                     return
                 if not await self._deliver(delivery, webhook):
                     return
-        except (sqlite3.Error, VaultError):
-            # Neither is the receiver's fault. The lane stays taken meanwhile, so that a full disk
-            # is not answered by sending the same delivery without end.
+        except Exception:  # noqa: BLE001 - whatever broke on this side must not end in a storm
+            # The lane stays taken meanwhile, so that a full disk, say, is not answered by sending
+            # the same delivery without end.
             _log.exception("a delivery could not be made", extra={"webhook": due.webhook})
             await asyncio.sleep(_TROUBLE_SECONDS)
 

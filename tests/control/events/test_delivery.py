@@ -3,8 +3,10 @@
 import asyncio
 import ipaddress
 import json
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvloop
@@ -497,3 +499,39 @@ def test_secrets_outlive_the_key_that_sealed_them(tmp_path: Path) -> None:
             assert len(await rig.stores.webhooks.secrets(never_rotated.id)) == 1
 
     asyncio.run(run())
+
+
+def test_trouble_on_this_side_is_no_storm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A delivery whose outcome cannot be written down is made again, but not at once."""
+
+    async def run() -> None:
+        async with receiver() as to, rig_at(tmp_path) as rig, sending(rig):
+            webhook, _ = await rig.webhook(to.url)
+            other, _ = await rig.webhook(to.url)
+            note = rig.stores.webhooks.note_health
+
+            async def fail(connection: Any, which: Webhook, *rest: Any) -> None:
+                if which.id == webhook.id:
+                    raise sqlite3.OperationalError("database or disk is full")
+                await note(connection, which, *rest)
+
+            monkeypatch.setattr(type(rig.stores.webhooks), "note_health", _method(fail))
+            await rig.record()
+            await rig.settled(other, _all(Status.DELIVERED))
+            await rig.record()
+            await rig.settled(other, _all(Status.DELIVERED, 2))
+            await rig.settled(webhook, lambda _: "a delivery could not be made" in caplog.text)
+            (first, _) = await rig.deliveries(webhook)
+            assert (first.status, first.attempts) == (Status.WAITING, 0)
+            assert len(to.requests) == 3
+
+    asyncio.run(run())
+
+
+def _method(function: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    async def call(_: object, *arguments: Any) -> None:
+        await function(*arguments)
+
+    return call

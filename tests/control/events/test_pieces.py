@@ -106,8 +106,8 @@ def test_lanes_have_bounds_and_none_stays_empty(
     due: list[Due], now_ns: int, data: st.DataObject
 ) -> None:
     # Whoever is busy was chosen before.
-    busy = list(choose(data.draw(st.lists(_DUE, unique_by=lambda x: x.webhook)), [], 100).begin)
-    choice = choose(due, busy, now_ns)
+    busy = list(choose(data.draw(st.lists(_DUE, unique_by=lambda x: x.webhook)), [], 100, {}).begin)
+    choice = choose(due, busy, now_ns, {})
     running = [*busy, *choice.begin]
     hosts = [each.host for each in running]
     assert len({each.webhook for each in running}) == len(running) <= LANES
@@ -127,10 +127,21 @@ def test_lanes_have_bounds_and_none_stays_empty(
 
 def test_receivers_that_hang_leave_lanes_to_the_others() -> None:
     hanging = [Due(number, f"slow{number}", True, 0) for number in range(100)]
-    begun = choose(hanging, [], 1).begin
+    begun = choose(hanging, [], 1, {}).begin
     assert len(begun) == FAILING_LANES
     healthy = Due(1000, "fine", False, 0)
-    assert choose([*hanging, healthy], begun, 1).begin == [healthy]
+    assert choose([*hanging, healthy], begun, 1, {}).begin == [healthy]
+
+
+def test_lanes_go_round() -> None:
+    """One with an old backlog has its turns, and no more."""
+    crowd = [Due(number, f"h{number}", False, number) for number in range(3 * LANES)]
+    turns: dict[int, int] = {}
+    for turn in range(1, 4):
+        begun = choose(crowd, [], 10**6, turns).begin
+        turns |= {each.webhook: turn for each in begun}
+        assert len(begun) == LANES
+    assert sorted(turns) == [each.webhook for each in crowd]
 
 
 def test_patterns() -> None:
