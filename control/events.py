@@ -63,7 +63,7 @@ class EventKind(StrEnum):
 
 _SPENDING = {
     "scope": "whose limit it is: `tenant` or `organisation`",
-    "percent": "how much of the limit is used; whole, rounded down",
+    "percent": "what was reached: 50, 75, 90 or 100; else how much is used, rounded down",
     "policy": "`stop`, `throttle` or `notify`",
     "limit": "{`monthly_cents`, `monthly_request_units`}; null: no such limit",
     "used": "{`request_units`, `cost_micros`} in this month; millionths of a unit of currency",
