@@ -173,7 +173,7 @@ class AllUsageView(UsageView):
 def add_usage_routes(
     router: APIRouter, *, usage: UsageReader, registry: Registry, statements: StatementLedger
 ) -> None:
-    """One tenant's use, and everybody's."""
+    """One tenant's use."""
 
     @router.get(
         "/tenants/{id}/usage",
@@ -210,6 +210,10 @@ def add_usage_routes(
             **_fields(found, by_day=by == "day"),
             hours=await _hours(usage, tenant_id, days) if by == "hour" else None,
         )
+
+
+def add_usage_together_routes(router: APIRouter, *, usage: UsageReader, registry: Registry) -> None:
+    """The use of an organisation's tenants, and of everybody's."""
 
     async def together(
         account: int, period: tuple[date | None, date | None], by: str, after: int, limit: int
