@@ -16,6 +16,7 @@ from typing import Any
 
 from bench import (
     cold_start,
+    control,
     density,
     idle,
     invoices,
@@ -71,6 +72,11 @@ BENCHMARKS: dict[str, Benchmark | Simulation] = {
     "cold_start": Benchmark(
         "first row of a sleeping tenant: p50, p90, p99", cold_start.add_options, cold_start.run
     ),
+    "control": Benchmark(
+        "creating tenants, and every call with 100 and with 100,000 of them",
+        control.add_options,
+        control.run,
+    ),
     "density": Benchmark(
         "memory of tenants asleep and awake, and crowds that wake", density.add_options, density.run
     ),
@@ -99,9 +105,7 @@ BENCHMARKS: dict[str, Benchmark | Simulation] = {
     "step": Benchmark(
         "from 1 to 60 busy clients and back: pods and throughput", step.add_options, step.run
     ),
-    "tenants": Benchmark(
-        "creating tenants, and what 10,000 idle ones cost", tenants.add_options, tenants.run
-    ),
+    "tenants": Benchmark("what 10,000 idle tenants cost", tenants.add_options, tenants.run),
 }
 
 
