@@ -142,7 +142,7 @@ export class BarChart {
         width: this.place.clientWidth,
         height: BARS_HEIGHT_PX,
         legend: { show: false },
-        padding: [8, 8, 0, 0],
+        padding: [8, 20, 0, 0],
         cursor: { show: false },
         scales: {
           x: { time: false, range: () => [-0.6, Math.max(names.length, 7) - 0.4] },

@@ -16,9 +16,12 @@ export function open(title, build, { isLocked = false } = {}) {
       dialog.close();
     };
     dialog.append(h("h2", { id, text: title }), ...build(close));
-    dialog.addEventListener("cancel", (event) => {
-      if (isLocked) event.preventDefault();
-    });
+    // A second Escape closes a dialog whatever `cancel` says: the key itself is kept from it.
+    for (const name of ["cancel", "keydown"]) {
+      dialog.addEventListener(name, (event) => {
+        if (isLocked && (name === "cancel" || event.key === "Escape")) event.preventDefault();
+      });
+    }
     dialog.addEventListener("close", () => {
       dialog.remove();
       if (before?.isConnected) before.focus();

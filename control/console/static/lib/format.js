@@ -13,6 +13,11 @@ export function count(value) {
   return number(value, size >= 100 || Number.isInteger(value) ? 0 : size >= 1 ? 1 : 3);
 }
 
+/** 1234567 → "1.2M": for the axis of a chart. Not by the viewer's locale: in some, millions are "m". */
+export function compact(value) {
+  return value.toLocaleString("en-US", { notation: "compact", maximumFractionDigits: 1 });
+}
+
 export function units(value) {
   return value === null || value === undefined ? NOTHING : `${count(value)} RU`;
 }
@@ -43,7 +48,7 @@ export function money(micros, currency) {
   if (micros === null || micros === undefined) return NOTHING;
   const amount = micros / 1e6;
   const digits = amount !== 0 && Math.abs(amount) < 1 ? 4 : 2;
-  return amount.toLocaleString(undefined, { style: "currency", currency, minimumFractionDigits: 2, maximumFractionDigits: digits });
+  return amount.toLocaleString(undefined, { style: "currency", currency, minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
 export function cents(value, currency) {

@@ -3,8 +3,9 @@
 import { path } from "../lib/api.js";
 import { h } from "../lib/dom.js";
 import { poll } from "../lib/poll.js";
-import { newest } from "../parts/history.js";
 import { card, empty, table } from "../parts/card.js";
+import { eventsTable, newestEvents, NO_EVENTS } from "../parts/eventstable.js";
+import { newest } from "../parts/history.js";
 import { timeElement } from "../parts/time.js";
 
 const EVERY_MS = 5000;
@@ -17,8 +18,8 @@ export function showActivity(body, { api, tenant, signal }) {
     return found && { items: found.decisions, draw: decisions, nothing: ["No decision yet", "The autoscaler has not had to do anything about this tenant."] };
   });
   section(body, signal, "Events", async () => {
-    const items = await newest(api, (query) => path(["events"], { tenant: tenant.id, ...query }), "events", signal);
-    return items && { items, draw: events, nothing: ["No events yet", "Notices of the spend limit, and what webhooks are told, appear here."] };
+    const items = await newestEvents(api, { tenant: tenant.id }, signal);
+    return items && { items, draw: eventsTable, nothing: NO_EVENTS };
   });
   section(body, signal, "Operations", async () => {
     const items = await newest(api, (query) => `${of("operations")}?${new URLSearchParams(query)}`, "operations", signal);
@@ -51,17 +52,6 @@ function section(body, signal, title, read) {
 function decisions(items) {
   const inputs = (each) => Object.entries(each.inputs).map(([name, value]) => `${name} ${value}`).join(", ");
   return table("Decisions", [["When", "when"], ["What"], ["Why", "wide"], ["On what grounds", "wide quiet"]], items.map((each) => [timeElement(each.at), each.action, each.reason, inputs(each)]));
-}
-
-/** An event's data as words: "percent 75, scope tenant". */
-export function words(data) {
-  return Object.entries(data ?? {})
-    .map(([name, value]) => `${name} ${typeof value === "object" ? JSON.stringify(value) : value}`)
-    .join(", ");
-}
-
-function events(items) {
-  return table("Events", [["When", "when"], ["What"], ["Details", "wide quiet"]], items.map((each) => [timeElement(each.at), each.kind, words(each.data)]));
 }
 
 function operations(items) {

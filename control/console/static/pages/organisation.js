@@ -6,6 +6,7 @@ import { bytes, money, units } from "../lib/format.js";
 import { poll } from "../lib/poll.js";
 import { links } from "../lib/router.js";
 import { card, empty, errorNote, pageHead, table } from "../parts/card.js";
+import { eventsTable, newestEvents, NO_EVENTS } from "../parts/eventstable.js";
 import { invoicesCard } from "../parts/invoicescard.js";
 import { limitCard } from "../parts/limitcard.js";
 import { causesCard, daysCard, monthCard } from "../parts/usagecards.js";
@@ -24,11 +25,15 @@ export async function showOrganisation(main, context) {
     context.setTitle("Organisation");
     return;
   }
-  const slots = Object.fromEntries(["month", "limit", "causes", "days", "tenants", "invoices"].map((name) => [name, h("div", { class: `slot ${name === "limit" ? "limitslot" : ""}` })]));
-  for (const name of ["days", "tenants", "invoices"]) slots[name].classList.add("wide");
+  const slots = Object.fromEntries(["month", "limit", "causes", "days", "tenants", "invoices", "events"].map((name) => [name, h("div", { class: `slot ${name === "limit" ? "limitslot" : ""}` })]));
+  for (const name of ["days", "tenants", "invoices", "events"]) slots[name].classList.add("wide");
   main.replaceChildren(pageHead(organisation.name, { below: h("p", { class: "why", text: `Organisation ${organisation.id} · its months begin in ${organisation.time_zone}` }) }), h("div", { class: "tab usage" }, Object.values(slots)));
   context.setTitle(organisation.name);
   invoicesCard(slots.invoices, context, what);
+  poll(EVERY_MS, signal, async () => {
+    const events = await newestEvents(api, { organisation: route.id }, signal);
+    if (events) slots.events.replaceChildren(card("Events", events.length ? eventsTable(events) : empty(...NO_EVENTS)));
+  });
   let shown = "";
   let drawing = new AbortController();
   poll(

@@ -4,7 +4,7 @@ import { path } from "../lib/api.js";
 import { LiveChart } from "../lib/chart.js";
 import { copyLine } from "../lib/copy.js";
 import { h } from "../lib/dom.js";
-import { bytes, count, money, percent, rate, units } from "../lib/format.js";
+import { bytes, compact, count, money, percent, rate, units } from "../lib/format.js";
 import { poll } from "../lib/poll.js";
 import { links } from "../lib/router.js";
 import { card, facts } from "../parts/card.js";
@@ -24,7 +24,7 @@ export function showOverview(body, context) {
   const { api, signal, tenant, samples } = context;
   const charts = [
     ["cpu_percent", new LiveChart("CPU of one core", { format: percent, spanSeconds: SPAN_SECONDS, least: 10, signal })],
-    ["request_units_per_second", new LiveChart("Request units", { format: rate, spanSeconds: SPAN_SECONDS, least: 10, signal })],
+    ["request_units_per_second", new LiveChart("Request units", { format: rate, axisFormat: (value) => `${compact(value)} RU/s`, spanSeconds: SPAN_SECONDS, least: 10, signal })],
     ["pods", new LiveChart("Pods", { format: count, axisFormat: (value) => (Number.isInteger(value) ? String(value) : ""), spanSeconds: SPAN_SECONDS, least: 2, isStepped: true, signal })],
     ["storage", new LiveChart("Storage", { format: bytes, isBinary: true, spanSeconds: SPAN_SECONDS, least: MIB, signal })],
   ];

@@ -5,7 +5,7 @@ import { h } from "../lib/dom.js";
 import { poll } from "../lib/poll.js";
 import { errorNote } from "../parts/card.js";
 import { limitCard } from "../parts/limitcard.js";
-import { statementsCard } from "../parts/statementscard.js";
+import { costCards } from "../parts/costcards.js";
 import { causesCard, daysCard, monthCard } from "../parts/usagecards.js";
 
 const EVERY_MS = 15_000;
@@ -37,10 +37,8 @@ export function showUsage(body, context) {
       causes.replaceChildren(causesCard(usage));
       days.replaceChildren(daysCard(usage, AbortSignal.any([signal, drawing.signal])));
       if (isOpen) days.querySelector("details").open = true;
-      if (isFirst) {
-        limitCard(limit, context, { what: ["tenants", tenant.id], currency: usage.currency, word: "tenant" });
-        statementsCard(statements, context);
-      }
+      if (isFirst) limitCard(limit, context, { what: ["tenants", tenant.id], currency: usage.currency, word: "tenant" });
+      await costCards(statements, context);
     },
     (error) => body.replaceChildren(errorNote(error)),
   );

@@ -2,7 +2,7 @@
 
 import { BarChart } from "../lib/chart.js";
 import { h } from "../lib/dom.js";
-import { bytes, count, day, money, units } from "../lib/format.js";
+import { bytes, compact, count, day, money, units } from "../lib/format.js";
 import { card, empty, facts, table } from "./card.js";
 import { timeElement } from "./time.js";
 
@@ -31,7 +31,7 @@ export function monthCard(usage) {
       ["Request units", units(usage.request_units)],
       ["Stored now", bytes(usage.storage_bytes)],
     ]),
-    h("p", { class: "hint", text: lines.length ? `Cost is ${lines.map(([name, text]) => `${text.toLowerCase()} ${money(usage.cost[name], usage.currency)}`).join(", ")}.` : "Within the free allowance: nothing to pay so far." }),
+    h("p", { class: "hint", text: lines.length ? `Cost: ${lines.map(([name, text]) => `${text.toLowerCase()} ${money(usage.cost[name], usage.currency)}`).join(", ")}.` : "Within the free allowance: nothing to pay so far." }),
   );
 }
 
@@ -63,7 +63,7 @@ export function daysCard(usage, signal) {
   const days = usage.days ?? [];
   if (!days.length) return card("Usage by day", empty("Nothing used yet this month", "The days appear here once statements have run."));
   const series = CAUSES.map(([name, label, colour]) => ({ label, colour, values: days.map((each) => each.by_cause[name]) }));
-  const chart = new BarChart(days.map((each) => day(each.day)), series, { format: (value) => `${count(value)} RU`, label: `Request units on ${days.length} days; the table below has the numbers`, signal });
+  const chart = new BarChart(days.map((each) => day(each.day)), series, { format: (value) => `${compact(value)} RU`, label: `Request units on ${days.length} days; the table below has the numbers`, signal });
   return card(
     "Usage by day",
     chart.place,
