@@ -140,15 +140,19 @@ async def read(
 
 
 async def users(
-    database: Database, month: int, account: int, *, after: int, limit: int
+    database: Database, month: int, account: int, *, after: int, limit: int, now: int
 ) -> list[int]:
     """Ids of tenants of an organisation's account, or of EVERYONE, that used anything in a month
-    (by its number), by id, a page at a time."""
+    (by its number) up to now, by id, a page at a time."""
+    low, high = border_range(month)
+    whose = "organisation_id = -?2" if account else "?2 = 0"
     rows = await database.read(
-        "SELECT DISTINCT tenant_id FROM usage_rollups JOIN tenants ON tenants.id = tenant_id"
-        " WHERE span = ? AND start BETWEEN ? AND ? AND tenant_id > ?"
-        " AND ? IN (0, -organisation_id) ORDER BY tenant_id LIMIT ?",
-        (Span.MONTH, *border_range(month), max(after, EVERYONE), account, limit),
+        f"SELECT id FROM tenants WHERE id > ?1 AND {whose} AND (EXISTS"
+        " (SELECT 1 FROM usage_rollups WHERE tenant_id = id AND span = 'month'"
+        " AND start BETWEEN ?3 AND ?4) OR (?5 >= ?3 AND EXISTS"
+        " (SELECT 1 FROM storage_levels WHERE tenant_id = id AND bytes > 0 AND booked < ?6)))"
+        " ORDER BY id LIMIT ?7",
+        (max(after, EVERYONE), account, low, high, now, border_range(month + 1)[0], limit),
     )
     return [row[0] for row in rows]
 
@@ -163,12 +167,18 @@ async def organisations(database: Database, month: int) -> list[int]:
     return [row[0] for row in rows]
 
 
-async def count_users(database: Database, month: int, organisation: int) -> int:
-    """How many tenants of an organisation used anything in a month, by its number."""
+async def count_users(
+    database: Database, month: tuple[int, int], organisation: int, *, now: int
+) -> int:
+    """How many tenants of an organisation used anything in a month, from its begin to its end, up
+    to now; what they have stored and nobody has booked yet counts."""
+    start, end = month
     row = await database.read_one(
-        "SELECT count(DISTINCT tenant_id) FROM usage_rollups"
+        "SELECT count(*) FROM (SELECT tenant_id FROM usage_rollups"
         " JOIN tenants ON tenants.id = tenant_id"
-        " WHERE span = ? AND start BETWEEN ? AND ? AND organisation_id = ?",
-        (Span.MONTH, *border_range(month), organisation),
+        " WHERE span = 'month' AND start = ?1 AND organisation_id = ?3"
+        " UNION SELECT tenant_id FROM storage_levels JOIN tenants ON tenants.id = tenant_id"
+        " WHERE bytes > 0 AND max(booked, ?1) < min(?2, ?4) AND organisation_id = ?3)",
+        (start, end, organisation, now),
     )
     return int(row[0]) if row is not None else 0

@@ -272,7 +272,11 @@ class UsageReader:
         if account != whole:
             everyone = await self._days(whole, number, calendar)
             return [Month(number, calendar, account, own, whole, everyone, 1)]
-        tenants = await rollups.count_users(self.database, number, -account) if account < 0 else 1
+        tenants = 1
+        if account < 0:
+            borders = calendar.border(number), calendar.border(number + 1)
+            now = self._now()
+            tenants = await rollups.count_users(self.database, borders, -account, now=now)
         return [Month(number, calendar, account, own, account, own, tenants)]
 
     async def _days(self, account: int, number: int, calendar: Calendar) -> Days:

@@ -148,7 +148,8 @@ class TenantUsageView(UsageView):
     tenant_id: int
     roles: list[RoleView] | None = Field(
         description="With `by=role`. They add up to `request_units`, but for the last ten seconds"
-        " of each pod, which a day's end may put on the next day and a killed pod may lose."
+        " of each pod, which a day's end may put on the next day and a killed pod may lose; and"
+        " with what was done at a spend limit, which is not billed."
     )
     top_statements: list[StatementView] | None = Field(description="With `top_statements`.")
 
@@ -221,7 +222,9 @@ def add_usage_together_routes(router: APIRouter, *, usage: UsageReader, registry
         first, to = await _days_asked(usage, account, *period, by)
         found = await usage.read(first, to, account=account, by_day=by == "day")
         month = month_number(first)
-        ids = await rollups.users(usage.database, month, account, after=after, limit=limit + 1)
+        ids = await rollups.users(
+            usage.database, month, account, after=after, limit=limit + 1, now=found.as_of
+        )
         names = await registry.names([TenantId(each) for each in ids[:limit]])
         lines = []
         for each in ids[:limit]:

@@ -130,17 +130,21 @@ class Drafts:
     async def _together(self, buyer: Buyer, state: State, number: int) -> Invoice:
         """`draw_up`, with one line where there is one for each tenant: the same sums."""
         month = self._month(buyer, number, is_closing=False)
-        fees = {ORGANISATION: await rollups.count_users(self.database, number, buyer.id)}
+        fees = {ORGANISATION: await self._users(month)}
         parts = await self._sums.parts_together(month, Billed())
         sections = charge_month(number, parts, Billed(), fees)
         for late in await self._late(buyer, state, number):
             before = await self.invoices.billed(buyer.id, late.number)
-            users = await rollups.count_users(self.database, late.number, buyer.id)
-            fees = {ORGANISATION: users - len(before.with_fee)}
+            fees = {ORGANISATION: await self._users(late) - len(before.with_fee)}
             parts = await self._sums.parts_together(late, before)
             sections += charge_month(late.number, parts, before.together(), fees)
         kept = [each for each in sections if each.says_something]
         return self._invoice(buyer, month, kept, {})
+
+    async def _users(self, month: OpenMonth) -> int:
+        return await rollups.count_users(
+            self.database, month.borders, month.organisation, now=self._now()
+        )
 
     async def _late(self, buyer: Buyer, state: State, number: int) -> list[OpenMonth]:
         """Closed months of which something is to be invoiced with the month `number`."""

@@ -351,3 +351,44 @@ async def _buyer(world: World, organisation: int) -> Buyer:
     buyer = await world.drafts.buyer(organisation)
     assert buyer is not None
     return buyer
+
+
+_PLAN = PriceBook(
+    "EUR",
+    (
+        Version(
+            effective_from=date(1970, 1, 1),
+            basis="pod_seconds",
+            per_thousand_pod_seconds=11_000,
+            monthly_fee=5_000_000,
+        ),
+    ),
+)
+
+
+def test_a_draft_is_what_usage_says_before_anything_is_booked(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with world_at(tmp_path, "2026-03-10", book=_PLAN) as world:
+            acme = await world.organisation("acme", "Asia/Tokyo")
+            shop, blog = await world.tenant("shop", acme), await world.tenant("blog", acme)
+            await world.tenant("idle", acme)
+            await world.use(shop, pod_millis=10**9)
+            await world.levels.take({blog: 1 << 44})
+            world.clock.advance(3600)  # of storage, nothing is booked within a day
+            buyer = await _buyer(world, acme)
+            first, number = date(2026, 3, 1), month_number(date(2026, 3, 1))
+            for moment in ("2026-03-10T02:00", "2026-03-31T15:20", "2026-04-20"):
+                world.go_to(moment)
+                usage = await world.usage.read(
+                    first, first_day(number + 1), account=of_organisation(acme)
+                )
+                drafts = {each.month: each for each in await world.drafts.open_ones(buyer)}
+                assert drafts[number].total == usage.whole.cost.total
+                assert usage.whole.cost.fee == 2 * 5_000_000
+                current = await world.drafts.current(buyer)
+                assert current.total == drafts[current.month].total
+            await world.closing.close_due()
+            [invoice] = await world.invoices(acme)
+            assert invoice.total == usage.whole.cost.total
+
+    asyncio.run(run())
