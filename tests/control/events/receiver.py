@@ -44,6 +44,10 @@ class Receiver:
     answer: Callable[[Received], Awaitable[Answer]] | Answer = OK
     hangs_up: bool = False
     """After every answer, without a word about that."""
+    floods: bool = False
+    """Answers go on for as long as anybody reads."""
+    flooded: int = 0
+    """Bytes of that."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -60,6 +64,10 @@ class Receiver:
                 await writer.drain()
                 if self.hangs_up:
                     return
+                while self.floods:
+                    writer.write(b"x" * 65_536)
+                    await writer.drain()
+                    self.flooded += 65_536
         except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError):
             return
         finally:
