@@ -63,6 +63,8 @@ TABLE: Mapping[str, Rule] = {
     f"GET {_TENANT}/settings": Rule(_ALL, _READ, Target.TENANT),
     f"PATCH {_TENANT}/settings": Rule(_ALL, _WRITE, Target.TENANT),
     f"GET {_TENANT}/explain": Rule(_ALL, _READ, Target.TENANT),
+    f"GET {_TENANT}/pods": Rule(_ALL, _READ, Target.TENANT),
+    f"POST {_TENANT}/pods/{{pod}}/revoke": Rule(_OWNERS, _WRITE, Target.TENANT),
     f"GET {_TENANT}/operations": Rule(_ALL, _READ, Target.TENANT),
     f"GET {_TENANT}/connection-urls": Rule(_ALL, _READ, Target.TENANT),
     f"GET {_TENANT}/roles": Rule(_ALL, _READ, Target.TENANT),

@@ -276,3 +276,7 @@ ROTATION_PHASE = Gauge(
     ["phase"],
     registry=REGISTRY,
 )
+
+PODS_REVOKED = Counter(
+    "dormouse_control_pods_revoked_total", "Pods that were revoked.", registry=REGISTRY
+)

@@ -1,6 +1,7 @@
 """What control asks of the autoscaler and of storage, with a time limit on every question."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import grpc
 import grpc.aio
@@ -16,7 +17,7 @@ from control.pictures import (
     read_picture,
 )
 from dormouse.base.errors import Unavailable
-from dormouse.base.ids import TenantId
+from dormouse.base.ids import PodId, TenantId
 from proto import autoscaler_pb2, autoscaler_pb2_grpc, kv_pb2, kv_pb2_grpc
 
 _PROTOCOL_VERSION = 1
@@ -28,6 +29,16 @@ _DROP_SECONDS = 60.0
 _SIZES_SECONDS = 10.0
 _QUOTAS_SECONDS = 5.0
 _AUTOSCALER_AWAY = "the autoscaler does not answer"
+
+
+@dataclass(frozen=True, slots=True)
+class PodPicture:
+    """A pod as the autoscaler sees it."""
+
+    pod: PodId
+    phase: str
+    sessions: int
+    cpu_permille: int
 
 
 class Peers:
@@ -118,6 +129,27 @@ class Peers:
         except grpc.aio.AioRpcError as error:
             raise Unavailable(_AUTOSCALER_AWAY) from error
         return reply.left
+
+    async def pods(self, tenant: TenantId) -> list[PodPicture]:
+        """The tenant's pods. Raises Unavailable."""
+        request = autoscaler_pb2.ListPodsRequest(tenant_id=tenant)
+        try:
+            reply = await self._autoscaler.ListPods(request, timeout=self._picture_timeout_seconds)
+        except grpc.aio.AioRpcError as error:
+            raise Unavailable(_AUTOSCALER_AWAY) from error
+        return [
+            PodPicture(PodId(each.pod_id), each.phase, each.sessions, each.cpu_permille)
+            for each in reply.pods
+        ]
+
+    async def end_pod(self, tenant: TenantId, pod: PodId) -> None:
+        """End a pod at once; there may be none like it. Raises Unavailable."""
+        request = autoscaler_pb2.EndPodRequest(tenant_id=tenant, pod_id=pod)
+        try:
+            await self._autoscaler.EndPod(request, timeout=self._picture_timeout_seconds)
+        except grpc.aio.AioRpcError as error:
+            if error.code() != grpc.StatusCode.NOT_FOUND:
+                raise Unavailable(_AUTOSCALER_AWAY) from error
 
     async def sizes(self, *, after: int, limit: int) -> dict[int, int]:
         """Bytes stored by tenant id, of ids above `after`, by id. Raises Unavailable."""

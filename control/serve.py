@@ -35,6 +35,7 @@ from control.webhooks.run import sending
 from dormouse.base import metrics, rpc, tasks
 from dormouse.base.clock import SystemClock
 from dormouse.base.renewal import CertificateFiles, LiveCredentials
+from dormouse.base.revocation import Revocations
 from dormouse.base.role import Service
 from dormouse.base.tls import Identity, Role
 from proto import control_pb2_grpc
@@ -76,8 +77,10 @@ async def serve(settings: ControlSettings) -> AsyncIterator[Service]:
             pod_certificate_days=settings.pod_certificate_days,
         )
         watching = tasks.spawn(files.watch(), name="watch certificates")
-        stack.push_async_callback(tasks.cancel, watching)
-        await stack.enter_async_context(_grpc(settings, credentials, service))
+        revocations = Revocations(settings.certs)
+        refusing = tasks.spawn(revocations.watch(), name="watch revocations")
+        stack.push_async_callback(tasks.cancel, watching, refusing)
+        await stack.enter_async_context(_grpc(settings, credentials, service, revocations))
         # Before the server ends: it would wait for streams that have no end of their own.
         stack.callback(watchers.close)
         await stack.enter_async_context(spending.working())
@@ -90,25 +93,23 @@ async def serve(settings: ControlSettings) -> AsyncIterator[Service]:
             clock=clock,
             authority=authority,
         )
+        services.revoking.own = revocations
         await stack.enter_async_context(_background(services))
         await stack.enter_async_context(_invoicing(settings, stores, usage))
         await stack.enter_async_context(sending(database, stores, settings, clock))
-        sampling = tasks.spawn(
-            sample_forever(levels, peers, settings.storage_sample_seconds), name="storage samples"
+        keeping = compact_forever(
+            ledger,
+            statements,
+            entries_days=settings.usage_entries_days,
+            hours_days=settings.usage_hours_days,
         )
-        compacting = tasks.spawn(
-            compact_forever(
-                ledger,
-                statements,
-                entries_days=settings.usage_entries_days,
-                hours_days=settings.usage_hours_days,
-            ),
-            name="compact the ledger",
+        pause = settings.storage_sample_seconds
+        stack.push_async_callback(
+            tasks.cancel,
+            tasks.spawn(sample_forever(levels, peers, pause), name="storage samples"),
+            tasks.spawn(keeping, name="compact the ledger"),
+            tasks.spawn(services.quotas.tell_forever(pause), name="storage limits"),
         )
-        limiting = tasks.spawn(
-            services.quotas.tell_forever(settings.storage_sample_seconds), name="storage limits"
-        )
-        stack.push_async_callback(tasks.cancel, sampling, compacting, limiting)
         app = make_app(
             settings,
             router=make_router(
@@ -146,12 +147,13 @@ async def _background(services: Services) -> AsyncIterator[None]:
     tidying = tasks.spawn(services.upkeep.tidy_forever(), name="upkeep")
     telling = tasks.spawn(services.owner_news.work_forever(), name="tell owners' news")
     sealing = tasks.spawn(services.sealing.look_forever(), name="seal anew")
+    revoking = tasks.spawn(services.revoking.tidy_forever(), name="revoked pods")
     keeping = tasks.spawn(services.steward.work_forever(), name="keep certificates")
     try:
         yield
     finally:
         await tasks.cancel(deleting)
-        await tasks.cancel(tidying, telling, sealing, keeping)
+        await tasks.cancel(tidying, telling, sealing, keeping, revoking)
         await services.stores.keys.write_uses()
 
 
@@ -178,9 +180,12 @@ async def _invoicing(
 
 @contextlib.asynccontextmanager
 async def _grpc(
-    settings: ControlSettings, credentials: LiveCredentials, service: ControlService
+    settings: ControlSettings,
+    credentials: LiveCredentials,
+    service: ControlService,
+    revocations: Revocations,
 ) -> AsyncIterator[None]:
-    server = rpc.make_server(ACCESS)
+    server = rpc.make_server(ACCESS, revocations)
     control_pb2_grpc.add_ControlServicer_to_server(service, server)
     server.add_secure_port(settings.rpc_address, credentials.for_grpc_server())
     await server.start()

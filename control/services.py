@@ -21,6 +21,7 @@ from control.registry import Registry
 from control.sealing import Sealing
 from control.tenants import Tenants
 from control.trust.expiry import ExpiryWarnings
+from control.trust.revoking import Revoking
 from control.trust.steward import Steward, StewardFiles
 from control.upkeep import Upkeep
 from control.watchers import Watchers
@@ -81,6 +82,7 @@ class Services:
     quotas: Quotas
     sealing: Sealing
     steward: Steward
+    revoking: Revoking
 
     @classmethod
     def over(
@@ -101,6 +103,14 @@ class Services:
             owner_news=owner_news,
             quotas=quotas,
             sealing=Sealing(stores.database),
+            revoking=Revoking(
+                stores.database,
+                stores.journal,
+                peers,
+                clock,
+                folder=settings.certs if settings.manages_certificates else None,
+                certificate_days=settings.pod_certificate_days,
+            ),
             steward=Steward(
                 authority,
                 _steward_files(settings),

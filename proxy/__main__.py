@@ -15,13 +15,14 @@ from contextlib import asynccontextmanager
 from dormouse.base import metrics as metrics_page
 from dormouse.base import role
 from dormouse.base.clock import SystemClock
+from dormouse.base.revocation import Revocations
 from dormouse.base.rpc import make_channel
 from dormouse.base.tasks import cancel, spawn
 from dormouse.base.tls import Identity, Role
 from proto.autoscaler_pb2_grpc import AutoscalerStub
 from proto.control_pb2_grpc import ControlStub
 from proxy.acceptor import host_port, inherit_or_listen, listen
-from proxy.access import enforce
+from proxy.access import cut_pod, enforce
 from proxy.addresses import Networks
 from proxy.certificates import Certificates
 from proxy.config import ProxySettings
@@ -45,6 +46,7 @@ async def serve(settings: ProxySettings) -> AsyncIterator[role.Service]:
     clock = SystemClock()
     certificates = Certificates(settings.certs, clock)
     credentials = certificates.peer
+    revocations = Revocations(settings.certs)
     control = make_channel(settings.control_address, credentials, Identity(role=Role.CONTROL))
     scaler = make_channel(settings.autoscaler_address, credentials, Identity(role=Role.AUTOSCALER))
     tenants = Tenants(ControlStub(control), clock)
@@ -56,12 +58,14 @@ async def serve(settings: ProxySettings) -> AsyncIterator[role.Service]:
         limits=settings.limits,
         client_tls=certificates.client,
         peer_tls=certificates.peer,
+        revocations=revocations,
         tenants=tenants,
         pods=pods,
         clock=clock,
         guests=Guests(settings.limits),
     )
     tenants.on_change = lambda tenant, known: enforce(door.guests, tenant, known)
+    revocations.on_revoked = lambda tenant, pod: cut_pod(door.sessions, tenant, pod)
     peers = Peers(door)
     server = _make_server(settings, door, peers)
     ready = {"address": server.address}
@@ -74,6 +78,7 @@ async def serve(settings: ProxySettings) -> AsyncIterator[role.Service]:
         spawn(Mover(door, random.SystemRandom()).run(), name="move-sessions"),
         spawn(Reporter(autoscaler, pods, door.census).run(), name="report-sessions"),
         spawn(tenants.watch(door.guests.tenants), name="watch-tenants"),
+        spawn(revocations.watch(), name="watch-revocations"),
         spawn(certificates.watch(settings.certificate_poll_seconds), name="watch-certificates"),
     ]
     for task in watching:

@@ -1,13 +1,18 @@
 """Where a tenant's clients may come from: at the door, and again whenever the rules change."""
 
 import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from dormouse.base.ids import TenantId
+from dormouse.base.ids import PodId, TenantId
 from proxy import metrics
 from proxy.addresses import Address
 from proxy.errors import administrator_ended, not_allowed
 from proxy.guests import Guests
 from proxy.tenants import KnownTenant
+
+if TYPE_CHECKING:
+    from proxy.session import Session
 
 _log = logging.getLogger(__name__)
 
@@ -33,3 +38,10 @@ def enforce(guests: Guests, tenant: TenantId, known: KnownTenant | None) -> None
         extra = {"tenant": tenant, "address": str(guest.address), "cause": cause}
         _log.info("connection cut", extra=extra)
         guest.cut(administrator_ended())
+
+
+def cut_pod(sessions: "Iterable[Session]", tenant: TenantId, pod: PodId) -> None:
+    """Hang up on a pod that was revoked, for all sessions it has."""
+    for session in [each for each in sessions if each.tenant == tenant and each.pod_id == pod]:
+        metrics.CUT.labels("revoked").inc()
+        session.cut_pod()

@@ -7,11 +7,12 @@ is to be taken up.
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Awaitable, Callable
 
 from dormouse.base.errors import DormouseError, Unavailable
 from dormouse.base.ids import PodId, TenantId
-from dormouse.base.tls import Identity
+from dormouse.base.tls import Identity, peer_pod
 from pgwire import link as links
 from pgwire.errors import ProtocolViolation
 from pgwire.link import LINK_OPTION, RESUME_OPTION, Link
@@ -205,7 +206,17 @@ async def connect(door: Door, tenant: TenantId, address: str, end: PodLogin) -> 
         ssl_handshake_timeout=door.limits.dial_timeout,
         ssl_shutdown_timeout=SHUTDOWN_SECONDS,
     )
+    _refuse_revoked(door, tenant, transport)
     tune(transport.get_extra_info("socket"), door.limits.unread_timeout)
+
+
+def _refuse_revoked(door: Door, tenant: TenantId, transport: asyncio.Transport) -> None:
+    """Raises ConnectionError where the certificate is of a pod that is not to be spoken to."""
+    if len(door.revocations):  # as a rule there are none, and a certificate takes time to read
+        shown: ssl.SSLObject = transport.get_extra_info("ssl_object")
+        if door.revocations.has(tenant, peer_pod(shown.getpeercert)):
+            transport.abort()
+            raise ConnectionError("the pod is revoked")
 
 
 async def cancel(door: Door, target: Target) -> None:

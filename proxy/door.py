@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dormouse.base.clock import Clock
 from dormouse.base.renewal import LiveCredentials
+from dormouse.base.revocation import Revocations
 from proxy.attempts import Attempts
 from proxy.cancelkeys import CancelKeys
 from proxy.census import Census
@@ -29,6 +30,7 @@ class Door:
     limits: ProxyLimits
     client_tls: ClientTls
     peer_tls: LiveCredentials
+    revocations: Revocations
     tenants: Tenants
     pods: Pods
     clock: Clock

@@ -186,6 +186,11 @@ class Session:
             self.pod_sent()
         _read(pod.transport, on=not self._client_slow)
 
+    def cut_pod(self) -> None:
+        """Hang up on a pod that is not to be spoken to any more; what follows is as if it died."""
+        if self._pod is not None and self._pod.transport is not None:
+            self._pod.transport.abort()
+
     # What the ends report
 
     def client_sent(self, data: bytes) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from dormouse.base import metrics
 from dormouse.base.clock import SystemClock
 from dormouse.base.renewal import CertificateFiles
+from dormouse.base.revocation import Revocations
 from dormouse.base.role import Ready, Service
 from dormouse.base.rpc import make_server
 from dormouse.base.tasks import cancel, spawn
@@ -57,7 +58,8 @@ async def serve(settings: StorageSettings) -> AsyncIterator[Service]:
 
 @asynccontextmanager
 async def _serving(shard: Shard, settings: StorageSettings) -> AsyncIterator[Ready]:
-    server = make_server(ACCESS)
+    revocations = Revocations(settings.certs)
+    server = make_server(ACCESS, revocations)
     handshakes = Handshakes(SystemClock(), patience_seconds=settings.handshake_seconds)
     kv_pb2_grpc.add_KvServicer_to_server(KvService(shard, handshakes), server)
     kv_pb2_grpc.add_StorageAdminServicer_to_server(AdminService(shard, handshakes), server)
@@ -69,13 +71,14 @@ async def _serving(shard: Shard, settings: StorageSettings) -> AsyncIterator[Rea
     await server.start()
     expiring = spawn(_expire(handshakes, settings.handshake_seconds / 2), name="handshakes")
     watching = spawn(files.watch(), name="watch-certificates")
+    refusing = spawn(revocations.watch(), name="watch-revocations")
     try:
         yield {
             "address": f"{settings.host}:{port}",
             "metrics": f"http://{settings.host}:{metrics_port}/metrics",
         }
     finally:
-        await cancel(expiring, watching)
+        await cancel(expiring, watching, refusing)
         shard.end_sessions("storage is ending")
         await server.stop(settings.grace_seconds)
         _stop(metrics_server)

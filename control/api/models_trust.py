@@ -77,16 +77,24 @@ class PodView(BaseModel):
     cpu_percent: float
 
 
-class PodList(BaseModel):
-    """The pods of a tenant, and those whose certificates are refused."""
-
-    pods: list[PodView]
-    revoked: list["RevokedPodView"]
-
-
 class RevokedPodView(BaseModel):
     """A pod whose certificates are refused."""
 
     id: str
     revoked_at: datetime
     until: datetime = Field(description="When its last certificate has ended anyway.")
+
+
+class PodList(BaseModel):
+    """The pods of a tenant, and those whose certificates are refused."""
+
+    pods: list[PodView]
+    revoked: list[RevokedPodView]
+
+
+class PodRevoked(RevokedPodView):
+    """A pod that was revoked."""
+
+    is_ended: bool = Field(
+        description="False: the autoscaler did not answer; the pod lives on, and reaches nobody."
+    )

@@ -24,13 +24,14 @@ from control.api.organisations import (
     add_organisation_routes,
     add_signup_route,
 )
+from control.api.pods import add_pod_routes
 from control.api.problems import documented
 from control.api.route import OnceRoute
 from control.api.settings import add_settings_routes
 from control.api.spending import add_organisation_spend_limit_routes, add_spend_limit_routes
 from control.api.statements import add_statement_routes
 from control.api.tenants import add_create_route, add_list_route, add_tenant_routes
-from control.api.usage import add_usage_routes
+from control.api.usage import add_usage_routes, add_usage_together_routes
 from control.api.webhooks import (
     add_delivery_routes,
     add_webhook_changes,
@@ -117,6 +118,7 @@ def make_router(
     _add_webhooks(router, stores, url_policy(settings))
     add_live_route(router, tenants=tenants, registry=stores.registry, clock=clock)
     add_usage_routes(router, usage=usage, registry=stores.registry, statements=statements)
+    add_usage_together_routes(router, usage=usage, registry=stores.registry)
     add_statement_routes(router, statements=statements, usage=usage, registry=stores.registry)
     add_spend_limit_routes(router, spending=spending, registry=stores.registry)
     add_organisation_spend_limit_routes(
@@ -125,6 +127,7 @@ def make_router(
     drafts = Drafts(stores.database, clock, book=usage.book, seller=Seller.of(settings))
     add_invoice_list_routes(router, drafts)
     add_invoice_routes(router, drafts, Printer(settings.invoice_font))
+    add_pod_routes(router, tenants, services.revoking)
     add_authority_routes(router, services.steward, services.sealing, clock)
     _add_status_route(router, services, status_file)
     return router

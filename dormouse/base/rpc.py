@@ -7,9 +7,10 @@ carries a tenant, the method's entry names the field that must equal the tenant 
 
 from __future__ import annotations  # the gRPC types are generic for the type checker only
 
+import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,9 +19,12 @@ import grpc.aio
 from prometheus_client import Counter
 
 from dormouse.base.channels import LiveChannel
+from dormouse.base.ids import PodId
 from dormouse.base.metrics import REGISTRY
 from dormouse.base.renewal import LiveCredentials
-from dormouse.base.tls import Credentials, Identity, Role
+from dormouse.base.revocation import Revocations
+from dormouse.base.tasks import cancel, spawn
+from dormouse.base.tls import Credentials, Identity, Role, pod_of
 
 _log = logging.getLogger(__name__)
 
@@ -82,6 +86,12 @@ def caller(context: grpc.aio.ServicerContext[Any, Any]) -> Identity | None:
     return Identity.parse(bytes(names[0]).decode("utf-8", "replace")) if len(names) == 1 else None
 
 
+def calling_pod(context: grpc.aio.ServicerContext[Any, Any]) -> PodId | None:
+    """Which pod is calling, where its certificate names one."""
+    names = context.auth_context().get("x509_subject_alternative_name", ())
+    return pod_of(bytes(name).decode("utf-8", "replace") for name in names)
+
+
 if TYPE_CHECKING:  # generic for the type checker only
     _Interceptor = grpc.aio.ServerInterceptor[Any, Any]
 else:
@@ -91,8 +101,9 @@ else:
 class AccessInterceptor(_Interceptor):
     """Refuses every call that the table does not allow, before its handler sees it."""
 
-    def __init__(self, table: Mapping[str, Access]) -> None:
+    def __init__(self, table: Mapping[str, Access], revocations: Revocations | None) -> None:
         self._table = table
+        self._revocations = revocations
 
     async def intercept_service(
         self,
@@ -112,7 +123,8 @@ class AccessInterceptor(_Interceptor):
 
             async def guarded_stream(requests: Any, context: Any) -> Any:
                 await self._check(method, access, None, context)
-                async for reply in handler.stream_stream(requests, context):
+                replies = handler.stream_stream(requests, context)
+                async for reply in self._until_revoked(replies, context):
                     yield reply
 
             return grpc.stream_stream_rpc_method_handler(
@@ -123,7 +135,8 @@ class AccessInterceptor(_Interceptor):
 
             async def guarded_replies(request: Any, context: Any) -> Any:
                 await self._check(method, access, request, context)
-                async for reply in handler.unary_stream(request, context):
+                replies = handler.unary_stream(request, context)
+                async for reply in self._until_revoked(replies, context):
                     yield reply
 
             return grpc.unary_stream_rpc_method_handler(
@@ -141,12 +154,67 @@ class AccessInterceptor(_Interceptor):
     async def _check(self, method: str, access: Access | None, request: Any, context: Any) -> None:
         who = caller(context)
         reason = _refusal(access, who, request)
+        if reason is None and self._is_revoked(who, context):
+            reason = "revoked"
         if reason is None:
             return
         REFUSED.labels(method, reason).inc()
         _log.warning("call refused", extra={"method": method, "caller": str(who), "reason": reason})
         code = grpc.StatusCode.UNAUTHENTICATED if who is None else grpc.StatusCode.PERMISSION_DENIED
         await context.abort(code, "not allowed")
+
+    def _is_revoked(self, who: Identity | None, context: Any) -> bool:
+        if self._revocations is None or who is None or who.tenant is None:
+            return False
+        return self._revocations.has(who.tenant, calling_pod(context))
+
+    async def _until_revoked(self, replies: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+        """The replies, for as long as the calling pod is not revoked; a role's without end."""
+        who, pod = caller(context), calling_pod(context)
+        if self._revocations is None or who is None or who.tenant is None or pod is None:
+            async for reply in replies:
+                yield reply
+            return
+        revoked = asyncio.get_running_loop().create_future()
+        with self._revocations.cutting(who.tenant, pod, lambda: _settle(revoked)):
+            while True:
+                following = spawn(_next(replies), name="stream of a pod")
+                try:
+                    await asyncio.wait({following, revoked}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    if not following.done():
+                        await cancel(following)
+                if revoked.done():
+                    REFUSED.labels("stream", "revoked").inc()
+                    await context.abort(grpc.StatusCode.PERMISSION_DENIED, "not allowed")
+                reply = following.result()
+                if reply is _END:
+                    return
+                if isinstance(reply, _Failed):
+                    raise reply.error
+                yield reply
+
+
+_END = object()
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """What a handler raised: for gRPC to deal with, and no death of a task."""
+
+    error: Exception
+
+
+async def _next(replies: AsyncIterator[Any]) -> Any:
+    try:
+        return await anext(replies, _END)
+    except Exception as error:  # noqa: BLE001 - it is raised again where gRPC sees it
+        return _Failed(error)
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def _refusal(access: Access | None, who: Identity | None, request: Any) -> str | None:
@@ -163,9 +231,13 @@ def _refusal(access: Access | None, who: Identity | None, request: Any) -> str |
     return None if getattr(request, access.tenant_field) == who.tenant else "other_tenant"
 
 
-def make_server(table: Mapping[str, Access]) -> grpc.aio.Server:
-    """A server that answers only what `table` allows; the caller adds services and a port."""
-    return grpc.aio.server(interceptors=[AccessInterceptor(table)], options=SERVER_OPTIONS)
+def make_server(
+    table: Mapping[str, Access], revocations: Revocations | None = None
+) -> grpc.aio.Server:
+    """A server that answers only what `table` allows, and no pod that is revoked; the caller adds
+    services and a port."""
+    guard = AccessInterceptor(table, revocations)
+    return grpc.aio.server(interceptors=[guard], options=SERVER_OPTIONS)
 
 
 def make_channel(

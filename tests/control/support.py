@@ -16,7 +16,7 @@ from control.authority import Authority
 from control.config import ControlSettings
 from control.database import open_database
 from control.keys import hash_key
-from control.peers import Peers
+from control.peers import Peers, PodPicture
 from control.pictures import ASLEEP, UNKNOWN, Awake, Decision, Picture, WarmPool
 from control.prices import PriceBook
 from control.registry import Registry
@@ -30,7 +30,7 @@ from control.usage import UsageReader
 from control.watchers import Watchers
 from dormouse.base.clock import Clock, ManualClock
 from dormouse.base.errors import Unavailable
-from dormouse.base.ids import TenantId
+from dormouse.base.ids import PodId, TenantId
 
 KEY = "dm_admin_test"
 ENDPOINT = Endpoint(
@@ -55,6 +55,7 @@ class FakePeers(Peers):
         self.decisions: list[Decision] = []
         self.warm_pool: WarmPool | None = None
         self.renewals = 0
+        self.pod_pictures: dict[TenantId, list[PodPicture]] = {}
         self.unrenewed = 0
         """Pods that cannot be renewed."""
         self.verifiers: dict[TenantId, str] = {}
@@ -83,6 +84,13 @@ class FakePeers(Peers):
     async def suspend(self, tenant: TenantId) -> None:
         self._ask("suspend", tenant)
         self.known.pop(tenant, None)
+
+    async def pods(self, tenant: TenantId) -> list[PodPicture]:
+        self._ask("pods", tenant)
+        return self.pod_pictures.get(tenant, [])
+
+    async def end_pod(self, tenant: TenantId, pod: PodId) -> None:
+        self._ask(f"end {pod}", tenant)
 
     async def renew_pods(self) -> int:
         if self.away:
