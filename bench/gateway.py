@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -42,6 +43,9 @@ class Gateway:
             # A kept connection would break with a role that a test kills.
             limits=httpx.Limits(max_keepalive_connections=0),
             trust_env=False,
+            verify=ssl.create_default_context(cafile=ca_file)
+            if (ca_file := ready.get("api_ca_file"))
+            else True,
         )
 
     def __repr__(self) -> str:

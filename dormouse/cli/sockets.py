@@ -21,6 +21,10 @@ _INTERNAL_PORT_MIN = 16_384
 _EPHEMERAL_PORT_MIN = 32_768
 
 
+class NoAddress(CommandError):
+    """An address to listen on is not this machine's."""
+
+
 def listen(port: int, flag: str, hosts: Sequence[str] = LOOPBACK) -> list[socket.socket]:
     """Listening sockets on the addresses `hosts`, with one port; 0 takes a free one.
 
@@ -32,8 +36,8 @@ def listen(port: int, flag: str, hosts: Sequence[str] = LOOPBACK) -> list[socket
         with contextlib.ExitStack() as stack:
             try:
                 opened = _listen_on_all(hosts, port, flag, stack)
-            except CommandError:
-                if port != 0:
+            except CommandError as error:
+                if port != 0 or isinstance(error, NoAddress):
                     raise
                 continue
             stack.pop_all()
@@ -53,7 +57,7 @@ def _listen_on_all(
                 raise
             if opened and host in LOOPBACK:
                 continue
-            raise CommandError(f"this machine does not have the address {host}") from None
+            raise NoAddress(f"this machine does not have the address {host}") from None
         opened.append(stack.enter_context(each))
         port = int(each.getsockname()[1])
     return opened
