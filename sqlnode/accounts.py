@@ -119,10 +119,17 @@ class Accounts:
 
     def usage(self) -> Usage:
         """The sums now, under a number of their own."""
-        self._share_cpu()
         self._sequence += 1
+        return self._usage(billed_only=True)
+
+    def used(self) -> Usage:
+        """The sums now with what is not billed among the tenant's, and not among the system's."""
+        return self._usage(billed_only=False)
+
+    def _usage(self, *, billed_only: bool) -> Usage:
+        self._share_cpu()
         sums = self._sums()
-        apart = self._apart_at(sums)
+        apart = self._apart_at(sums) if billed_only else (0,) * len(sums)
         cpu_ns, reads, keys_read, bytes_read, writes, keys, written, egress, lived_ms = map(
             sub, sums, apart
         )

@@ -201,7 +201,7 @@ class PodService(PodServicer):
             raise RuntimeError("there is nobody to report to")
         self._statements = StatementReports(
             tenant.costs,
-            accounts.usage,
+            accounts.used,
             ControlStub(self._control).ReportStatements,
             tenant=tenant.id,
             pod=self._pod_id,

@@ -7,7 +7,8 @@ that is dropped before (sqlnode/statements/costs.py) is missing from the stateme
 in its role's all the same.
 
 Roles add up to the pod's use to the millionth of a unit: what no session of a role did (a login
-that failed, what storage answered after a session's end) is told under an empty name.
+that failed, what storage answered after a session's end) is told under an empty name. What a tenant
+does at its spend limit is not billed; it is a statement's and a role's like any other.
 """
 
 import asyncio
@@ -52,19 +53,19 @@ Send = Callable[[StatementReport], Awaitable[UsageAck]]
 
 
 class StatementReports:
-    """Reports until `close`. `usage` gives the pod's sums."""
+    """Reports until `close`. `used` gives the pod's sums, with what is not billed."""
 
     def __init__(
         self,
         costs: StatementCosts,
-        usage: Callable[[], Usage],
+        used: Callable[[], Usage],
         send: Send,
         *,
         tenant: "TenantId",
         pod: "PodId",
     ) -> None:
         self._costs = costs
-        self._usage = usage
+        self._used = used
         self._send = send
         self._tenant = tenant
         self._pod = pod
@@ -101,7 +102,7 @@ class StatementReports:
 
     async def tell(self) -> bool:
         """Report what is new, if anything is; whether control knows of all that is reported."""
-        usage = self._usage()
+        usage = self._used()
         units = units_of(usage).total
         entries = self._grown()
         if units == self._heard_units and not entries:
