@@ -30,8 +30,8 @@ def add_org_actions(parser: argparse.ArgumentParser, add_target: AddTarget, run:
     for name, text in (
         ("list", "list the organisations"),
         ("create", "make an organisation"),
-        ("show", "show one"),
-        ("set", "rename it, or move it to another time zone"),
+        ("show", "show an organisation"),
+        ("set", "rename it, move it to another time zone, say where invoices go"),
         ("delete", "delete one that has no tenants; its keys are revoked"),
     ):
         action = actions.add_parser(name, help=text, description=text.capitalize() + ".")
@@ -44,6 +44,11 @@ def add_org_actions(parser: argparse.ArgumentParser, add_target: AddTarget, run:
             )
         if name == "set":
             action.add_argument("--name", dest="new_name", metavar="NEW", help="its new name")
+            action.add_argument(
+                "--billing-address",
+                metavar="TEXT",
+                help="lines of text that its invoices are addressed to",
+            )
         add_target(action)
         action.set_defaults(run=run, action=name)
 
@@ -52,15 +57,24 @@ def add_key_actions(parser: argparse.ArgumentParser, add_target: AddTarget, run:
     """What is done with API keys."""
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="list the keys within reach, without their texts")
-    create = actions.add_parser("create", help="make a key and print its text, this once")
+    create = actions.add_parser(
+        "create",
+        help="make a key and print its text, this once",
+        description="Make a key and print its text, this once. One of --tenant, --org and --admin "
+        "says how far it reaches: no further than the key that makes it.",
+        epilog="example:\n  dormouse key create deploy --tenant shop --expires-at 2030-01-01T00:00:00Z",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     create.add_argument("label", metavar="LABEL", help="what it is for")
     create.add_argument("--tenant", metavar="NAME", help="for one tenant")
     create.add_argument("--org", metavar="NAME", help="for all of one organisation")
     create.add_argument("--admin", action="store_true", help="for everything")
     create.add_argument("--read-only", action="store_true", help="it may only read")
-    create.add_argument("--expires-at", metavar="TIME", help="as 2030-01-01T00:00:00Z")
+    create.add_argument(
+        "--expires-at", metavar="TIME", help="its end, as 2030-01-01T00:00:00Z (default: none)"
+    )
     revoke = actions.add_parser("revoke", help="revoke a key: it opens nothing any more")
-    revoke.add_argument("id", type=int, metavar="ID")
+    revoke.add_argument("id", type=int, metavar="ID", help="as `dormouse key list` shows it")
     for name, action in (("list", listing), ("create", create), ("revoke", revoke)):
         add_target(action)
         action.set_defaults(run=run, action=name)
@@ -72,7 +86,7 @@ def add_operation_actions(parser: argparse.ArgumentParser, add_target: AddTarget
     listing = actions.add_parser("list", help="list a tenant's operations, also a deleted one's")
     listing.add_argument("name", metavar="NAME", help="its name, its id or name-id")
     show = actions.add_parser("show", help="show one; exit code 1 if it has failed")
-    show.add_argument("id", type=int, metavar="ID")
+    show.add_argument("id", type=int, metavar="ID", help="as `dormouse operation list` shows it")
     for name, action in (("list", listing), ("show", show)):
         add_target(action)
         action.set_defaults(run=run, action=name)

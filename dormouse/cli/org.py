@@ -5,7 +5,7 @@ from typing import Any
 
 from dormouse.cli.client import Client
 from dormouse.cli.folder import CommandError
-from dormouse.cli.output import fields, print_json, table
+from dormouse.cli.output import fields, plain, print_json, table
 from dormouse.cli.tenants import target_of
 
 _COLUMNS = ("id", "name", "time_zone", "created_at")
@@ -20,7 +20,11 @@ def run(options: argparse.Namespace) -> int:
         case "create":
             _print(client.create_organisation(options.name, options.time_zone), options)
         case "set":
-            change = {"name": options.new_name, "time_zone": options.time_zone}
+            change = {
+                "name": options.new_name,
+                "time_zone": options.time_zone,
+                "billing_address": options.billing_address,
+            }
             wanted = {name: value for name, value in change.items() if value is not None}
             if not wanted:
                 raise CommandError("nothing to set", hint="see `dormouse org set --help`")
@@ -47,4 +51,7 @@ def _print(organisation: dict[str, Any], options: argparse.Namespace) -> None:
     if options.json:
         print_json(organisation)
     else:
-        print(fields([(column, organisation[column]) for column in _COLUMNS]))
+        pairs = [(column, organisation[column]) for column in _COLUMNS]
+        address = organisation.get("billing_address", "")
+        pairs += [("billing", plain(line)) for line in address.splitlines()]
+        print(fields(pairs))

@@ -73,6 +73,11 @@ def test_a_login_wants_a_url(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["org", "create", "acme"], "POST /v1/organisations", {"name": "acme", "time_zone": "UTC"}),
         (["org", "set", "acme", "--name", "b"], "PATCH /v1/organisations/2", {"name": "b"}),
+        (
+            ["org", "set", "acme", "--billing-address", "Acme KK\nTokyo"],
+            "PATCH /v1/organisations/2",
+            {"billing_address": "Acme KK\nTokyo"},
+        ),
         (["org", "delete", "acme"], "DELETE /v1/organisations/2", None),
         (
             ["key", "create", "x", "--tenant", "shop", "--read-only"],
