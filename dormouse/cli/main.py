@@ -46,7 +46,13 @@ examples:
   dormouse limit set shop --money 20  no bill above 20 a month
 
 A gateway is found by its data folder (--data, $DORMOUSE_DATA, ./.dormouse), or by URL with
---api and --api-key ($DORMOUSE_API, $DORMOUSE_API_KEY)."""
+--api and --api-key ($DORMOUSE_API, $DORMOUSE_API_KEY), or it is the one of `dormouse login`.
+Exit codes: 0 done, 1 refused or failed, 2 wrong arguments, 130 interrupted."""
+
+_UP_EXAMPLES = """\
+examples:
+  dormouse up --data /var/lib/dormouse --sql-port 5432 --demo
+  dormouse up --api-host 0.0.0.0 --api-tls --api-name gateway.example"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -109,6 +115,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _about(text: str) -> str:
+    """A help text as a sentence of its own."""
+    return f"{text[0].upper()}{text[1:]}."
+
+
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
@@ -117,7 +128,7 @@ def _add_up(commands: _Commands) -> None:
         "up",
         help="run the whole gateway on this machine, in the foreground",
         description="Run the whole gateway on this machine until Ctrl-C or SIGTERM.",
-        epilog="example:\n  dormouse up --data /var/lib/dormouse --sql-port 5432 --demo",
+        epilog=_UP_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_data(up)
@@ -212,21 +223,33 @@ def _add_upgrade(commands: _Commands) -> None:
 
 
 def _add_tenant(commands: _Commands) -> None:
-    tenant = commands.add_parser("tenant", help="make, list, change, suspend, delete tenants")
+    text = "make, list, change, suspend, delete tenants"
+    tenant = commands.add_parser("tenant", help=text, description=_about(text))
     add_tenant_actions(tenant, _add_target, _tenant)
-    role = commands.add_parser("role", help="list a tenant's roles, give a new password")
+    text = "list a tenant's roles, give a new password"
+    role = commands.add_parser("role", help=text, description=_about(text))
     add_role_actions(role, _add_target, _role)
 
 
 def _add_access(commands: _Commands) -> None:
-    login = commands.add_parser("login", help="keep the URL and key of a gateway elsewhere")
+    login = commands.add_parser(
+        "login",
+        help="keep the URL and key of a gateway elsewhere",
+        description="Keep the URL and key of a gateway elsewhere, for this user alone. Commands\n"
+        "use it where no other gateway is named and none runs in the data folder.",
+        epilog="example:\n  dormouse login --api https://gateway.example:8080 --ca ca.crt",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     add_login_flags(login)
     login.set_defaults(run=_login)
-    logout = commands.add_parser("logout", help="forget them; the key stays valid")
+    text = "forget what `login` keeps; the key stays valid until it is revoked"
+    logout = commands.add_parser("logout", help=text, description=_about(text))
     logout.set_defaults(run=_logout)
-    org = commands.add_parser("org", help="list, create, show, set, delete organisations")
+    text = "list, create, show, set, delete organisations"
+    org = commands.add_parser("org", help=text, description=_about(text))
     add_org_actions(org, _add_target, _org)
-    key = commands.add_parser("key", help="list, create, revoke API keys")
+    text = "list, create, revoke API keys"
+    key = commands.add_parser("key", help=text, description=_about(text))
     add_key_actions(key, _add_target, _key)
     invoice = commands.add_parser("invoice", help="list, show and download invoices")
     add_invoice_actions(invoice, _add_target, _invoice)
@@ -236,7 +259,8 @@ def _add_access(commands: _Commands) -> None:
     add_event_actions(event, _add_target, _event)
     webhook = commands.add_parser("webhook", help="have events sent to a URL")
     add_webhook_actions(webhook, _add_target, _webhook)
-    operation = commands.add_parser("operation", help="list and show long actions on tenants")
+    text = "list and show long actions on tenants"
+    operation = commands.add_parser("operation", help=text, description=_about(text))
     add_operation_actions(operation, _add_target, _operation)
 
 
@@ -294,7 +318,7 @@ def _add_sql(commands: _Commands) -> None:
     sql.set_defaults(run=_sql)
 
 
-def _add_data(parser: argparse.ArgumentParser) -> None:
+def _add_data(parser: "argparse.ArgumentParser | argparse._ArgumentGroup") -> None:
     default = Path(os.environ.get("DORMOUSE_DATA", ".dormouse"))
     parser.add_argument(
         "--data",
@@ -306,21 +330,24 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_target(parser: argparse.ArgumentParser) -> None:
-    _add_data(parser)
-    parser.add_argument("--api", metavar="URL", help="a gateway elsewhere (default: $DORMOUSE_API)")
-    parser.add_argument(
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    where = parser.add_argument_group(
+        "which gateway", "by its data folder, by URL, or the one that `dormouse login` keeps"
+    )
+    _add_data(where)
+    where.add_argument("--api", metavar="URL", help="a gateway elsewhere (default: $DORMOUSE_API)")
+    where.add_argument(
         "--api-key",
         metavar="KEY",
         help="its key; better in $DORMOUSE_API_KEY, which other users of the machine do not see",
     )
-    parser.add_argument(
+    where.add_argument(
         "--ca",
         type=Path,
         metavar="FILE",
         help="what its certificate is verified with (default: $DORMOUSE_API_CA, or the public "
         "authorities)",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _port(text: str) -> int:
