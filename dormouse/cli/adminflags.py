@@ -34,7 +34,7 @@ def add_org_actions(parser: argparse.ArgumentParser, add_target: AddTarget, run:
         ("set", "rename it, move it to another time zone, say where invoices go"),
         ("delete", "delete one that has no tenants; its keys are revoked"),
     ):
-        action = actions.add_parser(name, help=text, description=text.capitalize() + ".")
+        action = actions.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         if name != "list":
             action.add_argument("name", metavar="NAME", help="its name or its id")
         if name in ("create", "set"):
@@ -60,9 +60,10 @@ def add_key_actions(parser: argparse.ArgumentParser, add_target: AddTarget, run:
     create = actions.add_parser(
         "create",
         help="make a key and print its text, this once",
-        description="Make a key and print its text, this once. One of --tenant, --org and --admin "
-        "says how far it reaches: no further than the key that makes it.",
-        epilog="example:\n  dormouse key create deploy --tenant shop --expires-at 2030-01-01T00:00:00Z",
+        description="Make a key and print its text, this once. One of --tenant, --org and\n"
+        "--admin says how far it reaches: no further than the key that makes it.",
+        epilog="example:\n"
+        "  dormouse key create deploy --tenant shop --expires-at 2030-01-01T00:00:00Z",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     create.add_argument("label", metavar="LABEL", help="what it is for")

@@ -105,7 +105,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_access(commands)
     _add_top(commands)
     _add_usage(commands)
-    status = commands.add_parser("status", help="show the roles and how many tenants there are")
+    text = "show the roles and how many tenants there are"
+    status = commands.add_parser(
+        "status", help=text, description=f"{_about(text)} Exit code 1 while a role does not run."
+    )
     _add_target(status)
     status.set_defaults(run=_status)
     _add_upgrade(commands)
@@ -307,14 +310,15 @@ def _add_usage(commands: _Commands) -> None:
 def _add_sql(commands: _Commands) -> None:
     sql = commands.add_parser(
         "sql",
-        usage="dormouse sql [-h] [--data DIR] [--api URL] [--api-key KEY] NAME [-- PSQL-ARG ...]",
+        usage="dormouse sql [-h] [--data DIR] [--api URL] [--api-key KEY] [--ca FILE] NAME "
+        "[-- PSQL-ARG ...]",
         help="open psql on a tenant, or a simple prompt where psql is not installed",
         description="Open psql on a tenant, or a simple prompt where psql is not installed. The "
         "password is the one kept when the tenant was created from here; else $PGPASSWORD; "
         "else it is asked for.",
     )
     sql.add_argument("name", metavar="NAME", help="its name, its id or name-id")
-    _add_target(sql)
+    _add_where(sql)
     sql.set_defaults(run=_sql)
 
 
@@ -331,6 +335,10 @@ def _add_data(parser: "argparse.ArgumentParser | argparse._ArgumentGroup") -> No
 
 def _add_target(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
+    _add_where(parser)
+
+
+def _add_where(parser: argparse.ArgumentParser) -> None:
     where = parser.add_argument_group(
         "which gateway", "by its data folder, by URL, or the one that `dormouse login` keeps"
     )
