@@ -21,7 +21,7 @@ from control.api.problems import documented
 from control.invoices.csvfile import csv_text
 from control.invoices.document import Invoice
 from control.invoices.drafts import Buyer, Drafts
-from control.invoices.pdf import Printer
+from control.invoices.printer import Printer
 from dormouse.base.ids import TENANT_ID_MAX
 
 _JSON = "application/json"

@@ -129,7 +129,9 @@ class Closing:
         steps = []
         for state in idle:
             buyer = await self._drafts.buyer(state.organisation)
-            if buyer is not None:
+            if buyer is None:
+                self._put_off[state.organisation] = before + RETRY_SECONDS
+            else:
                 steps.append((state, buyer.calendar.border(state.month + 2)))
         async with self._database.transaction() as connection:
             for state, end in steps:
@@ -142,7 +144,7 @@ class Closing:
         try:
             with INVOICE_SECONDS.time():
                 invoice = await self.close(state)
-        except (Contradiction, UnknownFormat, zlib.error) as error:
+        except (Contradiction, UnknownFormat, ValueError, LookupError, zlib.error) as error:
             INVOICES.labels("contradicted").inc()
             extra = {"organisation": state.organisation, "reason": str(error)}
             _log.error("a month cannot be closed", extra=extra)

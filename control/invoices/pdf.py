@@ -10,7 +10,6 @@
 └──────────────────────────┘   └──────────────────────────┘
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,19 +54,6 @@ _DETAILS = (
     _Column("Amount", _RIGHT),
 )
 _TENANT_WIDTH = 175.0
-
-
-class Printer:
-    """Prints invoices, one at a time: a large one is seconds of work."""
-
-    def __init__(self, font: Path | None) -> None:
-        self._font = font
-        self._printing = asyncio.Semaphore(1)
-
-    async def print(self, invoice: Invoice) -> bytes:
-        """The PDF; the same bytes every time."""
-        async with self._printing:
-            return await asyncio.to_thread(pdf_bytes, invoice, self._font)
 
 
 def pdf_bytes(invoice: Invoice, font: Path | None) -> bytes:

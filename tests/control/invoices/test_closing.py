@@ -377,6 +377,7 @@ def test_a_draft_is_what_usage_says_before_anything_is_booked(tmp_path: Path) ->
             world.clock.advance(3600)  # of storage, nothing is booked within a day
             buyer = await _buyer(world, acme)
             first, number = date(2026, 3, 1), month_number(date(2026, 3, 1))
+            total = 0
             for moment in ("2026-03-10T02:00", "2026-03-31T15:20", "2026-04-20"):
                 world.go_to(moment)
                 usage = await world.usage.read(
@@ -387,8 +388,9 @@ def test_a_draft_is_what_usage_says_before_anything_is_booked(tmp_path: Path) ->
                 assert usage.whole.cost.fee == 2 * 5_000_000
                 current = await world.drafts.current(buyer)
                 assert current.total == drafts[current.month].total
+                total = usage.whole.cost.total
             await world.closing.close_due()
             [invoice] = await world.invoices(acme)
-            assert invoice.total == usage.whole.cost.total
+            assert invoice.total == total > 10_000_000
 
     asyncio.run(run())

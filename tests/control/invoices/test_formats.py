@@ -20,6 +20,7 @@ from control.invoices.csvfile import COLUMNS, csv_text
 from control.invoices.document import FORMAT, Invoice, pack, unpack
 from control.invoices.pdf import pdf_bytes
 from control.invoices.pdffonts import Fonts, font_of
+from control.invoices.printer import Printer
 from control.invoices.sections import Billed, Part, charge_month
 from control.invoices.seller import Seller
 from control.months import Calendar, month_number
@@ -173,6 +174,13 @@ def test_the_operators_font_is_embedded() -> None:
     assert b"/FontFile2" in pdf
     assert b"HeiseiKakuGo" not in pdf
     assert b"/FontFile2" not in pdf_bytes(_invoice(), None)
+
+
+def test_a_font_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "none.ttf").write_text("none")
+    for name in ("none.ttf", "missing.ttf"):
+        with pytest.raises(ConfigError, match="invoice_font"):
+            Printer(tmp_path / name)
 
 
 def test_long_texts_stay_on_their_page() -> None:
