@@ -1,22 +1,31 @@
 """The page's pure functions, called in the browser that runs them."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
-from tests.console.browser import Watch
+from bench.gateway import OwnGateway
+from tests.console.browser import watched
 
 pytestmark = pytest.mark.e2e
 
 
-def _call(door: tuple[Page, Watch], module: str, expression: str) -> Any:
+@pytest.fixture(scope="module")
+def page(browser: Browser, console_gateway: OwnGateway) -> Iterator[Page]:
+    """One for all, for nothing here changes it."""
+    with watched(browser, console_gateway) as (page, _):
+        yield page
+
+
+def _call(page: Page, module: str, expression: str) -> Any:
     """What an arrow function's body gives of a module (`m`), where the page has it from."""
     script = """async (name) => {
       const m = await import(new URL(name, document.querySelector('script[type=module]').src));
       return (() => BODY)();
     }"""
-    return door[0].evaluate(script.replace("BODY", expression), module)
+    return page.evaluate(script.replace("BODY", expression), module)
 
 
 @pytest.mark.parametrize(
@@ -43,20 +52,20 @@ def _call(door: tuple[Page, Watch], module: str, expression: str) -> Any:
         ("m.plural(1, 'tenant') + m.plural(2, 'tenant')", "1 tenant2 tenants"),
     ],
 )
-def test_numbers_have_units(door: tuple[Page, Watch], expression: str, text: str) -> None:
-    assert _call(door, "lib/format.js", expression) == text
+def test_numbers_have_units(page: Page, expression: str, text: str) -> None:
+    assert _call(page, "lib/format.js", expression) == text
 
 
-def test_waits_grow_to_a_bound_and_heed_the_gateway(door: tuple[Page, Watch]) -> None:
+def test_waits_grow_to_a_bound_and_heed_the_gateway(page: Page) -> None:
     waits = _call(
-        door, "lib/poll.js", "[1, 2, 3, 9, 99].map((each) => m.backoff(each, null, () => 0))"
+        page, "lib/poll.js", "[1, 2, 3, 9, 99].map((each) => m.backoff(each, null, () => 0))"
     )
     assert waits == [2000, 4000, 8000, 30_000, 30_000]
-    assert _call(door, "lib/poll.js", "m.backoff(1, 7000, () => 1)") == 7000
-    assert _call(door, "lib/poll.js", "m.backoff(1, null, () => 1)") == 2400
+    assert _call(page, "lib/poll.js", "m.backoff(1, 7000, () => 1)") == 7000
+    assert _call(page, "lib/poll.js", "m.backoff(1, null, () => 1)") == 2400
 
 
-def test_addresses_mean_one_page_or_none(door: tuple[Page, Watch]) -> None:
+def test_addresses_mean_one_page_or_none(page: Page) -> None:
     known = {
         "#/tenants": ["tenants", None],
         "#/tenants/17": ["tenant", 17],
@@ -68,12 +77,12 @@ def test_addresses_mean_one_page_or_none(door: tuple[Page, Watch]) -> None:
     }
     for hash_, meaning in known.items():
         expression = f"(({{page, id}}) => [page, id])(m.parse('{hash_}'))"
-        assert _call(door, "lib/router.js", expression) == meaning, hash_
+        assert _call(page, "lib/router.js", expression) == meaning, hash_
 
 
-def test_samples_are_bounded_and_show_their_gaps(door: tuple[Page, Watch]) -> None:
+def test_samples_are_bounded_and_show_their_gaps(page: Page) -> None:
     found = _call(
-        door,
+        page,
         "parts/samples.js",
         """{
           const samples = new m.Samples();
