@@ -40,7 +40,7 @@ from control.api.webhooks import (
 from control.buckets import Allowance, Buckets
 from control.config import ControlSettings
 from control.invoices.drafts import Drafts
-from control.invoices.pdf import Printer
+from control.invoices.printer import Printer
 from control.invoices.seller import Seller
 from control.services import Services, Stores
 from control.signup import Signup
