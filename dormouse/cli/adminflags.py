@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from dormouse.cli.words import add_command
+
 Run = Callable[[argparse.Namespace], int]
 AddTarget = Callable[[argparse.ArgumentParser], None]
 
@@ -34,7 +36,7 @@ def add_org_actions(parser: argparse.ArgumentParser, add_target: AddTarget, run:
         ("set", "rename it, move it to another time zone, say where invoices go"),
         ("delete", "delete one that has no tenants; its keys are revoked"),
     ):
-        action = actions.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        action = add_command(actions, name, text)
         if name != "list":
             action.add_argument("name", metavar="NAME", help="its name or its id")
         if name in ("create", "set"):
@@ -56,7 +58,7 @@ def add_org_actions(parser: argparse.ArgumentParser, add_target: AddTarget, run:
 def add_key_actions(parser: argparse.ArgumentParser, add_target: AddTarget, run: Run) -> None:
     """What is done with API keys."""
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="list the keys within reach, without their texts")
+    listing = add_command(actions, "list", "list the keys within reach, without their texts")
     create = actions.add_parser(
         "create",
         help="make a key and print its text, this once",
@@ -74,9 +76,17 @@ def add_key_actions(parser: argparse.ArgumentParser, add_target: AddTarget, run:
     create.add_argument(
         "--expires-at", metavar="TIME", help="its end, as 2030-01-01T00:00:00Z (default: none)"
     )
-    revoke = actions.add_parser("revoke", help="revoke a key: it opens nothing any more")
+    revoke = add_command(actions, "revoke", "revoke a key: it opens nothing any more")
     revoke.add_argument("id", type=int, metavar="ID", help="as `dormouse key list` shows it")
-    for name, action in (("list", listing), ("create", create), ("revoke", revoke)):
+    replace = add_command(
+        actions, "replace", "make another operator's key in the place of the one in use; revoke that"
+    )
+    for name, action in (
+        ("list", listing),
+        ("create", create),
+        ("revoke", revoke),
+        ("replace", replace),
+    ):
         add_target(action)
         action.set_defaults(run=run, action=name)
 
@@ -84,9 +94,9 @@ def add_key_actions(parser: argparse.ArgumentParser, add_target: AddTarget, run:
 def add_operation_actions(parser: argparse.ArgumentParser, add_target: AddTarget, run: Run) -> None:
     """What is done with operations."""
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="list a tenant's operations, also a deleted one's")
+    listing = add_command(actions, "list", "list a tenant's operations, also a deleted one's")
     listing.add_argument("name", metavar="NAME", help="its name, its id or name-id")
-    show = actions.add_parser("show", help="show one; exit code 1 if it has failed")
+    show = add_command(actions, "show", "show an operation; exit code 1 if it has failed")
     show.add_argument("id", type=int, metavar="ID", help="as `dormouse operation list` shows it")
     for name, action in (("list", listing), ("show", show)):
         add_target(action)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from dormouse.cli.adminflags import AddTarget, Run
+from dormouse.cli.words import add_command
 
 
 def add_event_actions(parser: argparse.ArgumentParser, add_target: AddTarget, run: Run) -> None:
@@ -16,7 +17,7 @@ def add_event_actions(parser: argparse.ArgumentParser, add_target: AddTarget, ru
         ("list", "list what happened, oldest first", "the newest ones"),
         ("follow", "print what happens, until Ctrl-C", "from now on"),
     ):
-        action = actions.add_parser(name, help=text, description=text.capitalize() + ".")
+        action = add_command(actions, name, text)
         action.add_argument(
             "--kind",
             action="append",
@@ -51,18 +52,19 @@ def add_webhook_actions(parser: argparse.ArgumentParser, add_target: AddTarget, 
         ("deliveries", "list the latest deliveries of one"),
         ("redeliver", "make a delivery once more"),
     ):
-        action = actions.add_parser(name, help=text, description=text.capitalize() + ".")
+        action = add_command(actions, name, text)
         if name == "create":
             action.add_argument("url", metavar="URL", help="as https://example.com/hook")
             action.add_argument("--org", metavar="NAME", help="of which organisation")
         elif name != "list":
-            action.add_argument("id", type=int, metavar="ID")
+            action.add_argument("id", type=int, metavar="ID", help="as `webhook list` shows it")
         if name in ("create", "set"):
             _add_terms(action)
         if name == "set":
             _add_changes(action)
         if name == "deliveries":
-            action.add_argument("--status", choices=("waiting", "delivered", "dead"))
+            states = ("waiting", "delivered", "dead")
+            action.add_argument("--status", choices=states, help="only those that are so")
             action.add_argument("--limit", type=int, default=20, metavar="N", help="(default: 20)")
         if name == "redeliver":
             action.add_argument("delivery", type=int, metavar="DELIVERY", help="its id")

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from dormouse.cli.adminflags import AddTarget, Run
+from dormouse.cli.words import add_command
 
 FORMATS = ("pdf", "csv", "json")
 
@@ -16,7 +17,7 @@ def add_invoice_actions(parser: argparse.ArgumentParser, add_target: AddTarget, 
         ("show", "show what an invoice comes to; without a number, this month's draft"),
         ("download", "write a closed invoice to a file"),
     ):
-        action = actions.add_parser(name, help=text, description=text.capitalize() + ".")
+        action = add_command(actions, name, text)
         if name != "list":
             action.add_argument(
                 "invoice",

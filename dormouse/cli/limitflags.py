@@ -4,6 +4,8 @@ import argparse
 import re
 from collections.abc import Callable
 
+from dormouse.cli.words import add_command
+
 _AMOUNT = re.compile(r"(\d{1,10})(?:\.(\d{2}))?", re.ASCII)
 _UNITS = re.compile(r"(\d{1,13})([kKmM]?)", re.ASCII)
 _FACTORS = {"": 1, "k": 1_000, "m": 1_000_000}
@@ -22,7 +24,7 @@ def add_limit_actions(
         ("set", "set a spend limit; what is not given stays as it is"),
         ("clear", "take a spend limit away"),
     ):
-        action = actions.add_parser(name, help=text, description=text.capitalize() + ".")
+        action = add_command(actions, name, text)
         action.add_argument(
             "tenant", metavar="TENANT", nargs="?", help="its name, its id or name-id"
         )

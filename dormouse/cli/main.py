@@ -24,7 +24,9 @@ from dormouse.cli.folder import CommandError
 from dormouse.cli.invoiceflags import add_billing_flags, add_invoice_actions
 from dormouse.cli.limitflags import add_limit_actions
 from dormouse.cli.tenantflags import add_role_actions, add_tenant_actions
+from dormouse.cli.trustflags import add_authority_actions, add_pod_actions
 from dormouse.cli.usageflags import add_statement_flags, add_usage_flags
+from dormouse.cli.words import add_command
 
 _DESCRIPTION = """\
 A multi-tenant serverless SQL gateway: every tenant a PostgreSQL-compatible database that costs
@@ -105,22 +107,18 @@ def _parser() -> argparse.ArgumentParser:
     _add_access(commands)
     _add_top(commands)
     _add_usage(commands)
-    text = "show the roles and how many tenants there are"
-    status = commands.add_parser(
-        "status", help=text, description=f"{_about(text)} Exit code 1 while a role does not run."
+    status = add_command(
+        commands,
+        "status",
+        "show the roles and how many tenants there are; exit code 1 while a role does not run",
     )
     _add_target(status)
     status.set_defaults(run=_status)
     _add_upgrade(commands)
-    version = commands.add_parser("version", help="show the version")
+    version = add_command(commands, "version", "show the version")
     version.add_argument("--json", action="store_true", help="print JSON")
     version.set_defaults(run=_version)
     return parser
-
-
-def _about(text: str) -> str:
-    """A help text as a sentence of its own."""
-    return f"{text[0].upper()}{text[1:]}."
 
 
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -226,11 +224,9 @@ def _add_upgrade(commands: _Commands) -> None:
 
 
 def _add_tenant(commands: _Commands) -> None:
-    text = "make, list, change, suspend, delete tenants"
-    tenant = commands.add_parser("tenant", help=text, description=_about(text))
+    tenant = add_command(commands, "tenant", "make, list, change, suspend, delete tenants")
     add_tenant_actions(tenant, _add_target, _tenant)
-    text = "list a tenant's roles, give a new password"
-    role = commands.add_parser("role", help=text, description=_about(text))
+    role = add_command(commands, "role", "list a tenant's roles, give a new password")
     add_role_actions(role, _add_target, _role)
 
 
@@ -245,25 +241,27 @@ def _add_access(commands: _Commands) -> None:
     )
     add_login_flags(login)
     login.set_defaults(run=_login)
-    text = "forget what `login` keeps; the key stays valid until it is revoked"
-    logout = commands.add_parser("logout", help=text, description=_about(text))
+    logout = add_command(
+        commands, "logout", "forget what `login` keeps; the key stays valid until it is revoked"
+    )
     logout.set_defaults(run=_logout)
-    text = "list, create, show, set, delete organisations"
-    org = commands.add_parser("org", help=text, description=_about(text))
+    org = add_command(commands, "org", "list, create, show, set, delete organisations")
     add_org_actions(org, _add_target, _org)
-    text = "list, create, revoke API keys"
-    key = commands.add_parser("key", help=text, description=_about(text))
+    key = add_command(commands, "key", "list, create, revoke API keys")
     add_key_actions(key, _add_target, _key)
-    invoice = commands.add_parser("invoice", help="list, show and download invoices")
+    invoice = add_command(commands, "invoice", "list, show and download invoices")
     add_invoice_actions(invoice, _add_target, _invoice)
-    limit = commands.add_parser("limit", help="show, set, clear spend limits")
+    limit = add_command(commands, "limit", "show, set, clear spend limits")
     add_limit_actions(limit, _add_target, _limit)
-    event = commands.add_parser("event", help="list and follow what happens")
+    event = add_command(commands, "event", "list and follow what happens")
     add_event_actions(event, _add_target, _event)
-    webhook = commands.add_parser("webhook", help="have events sent to a URL")
+    webhook = add_command(commands, "webhook", "have events sent to a URL")
     add_webhook_actions(webhook, _add_target, _webhook)
-    text = "list and show long actions on tenants"
-    operation = commands.add_parser("operation", help=text, description=_about(text))
+    authority = add_command(commands, "authority", "show and rotate the certificate authority")
+    add_authority_actions(authority, _add_target, _authority)
+    pod = add_command(commands, "pod", "list a tenant's pods, revoke one")
+    add_pod_actions(pod, _add_target, _pod)
+    operation = add_command(commands, "operation", "list and show long actions on tenants")
     add_operation_actions(operation, _add_target, _operation)
 
 
@@ -520,6 +518,18 @@ def _webhook(options: argparse.Namespace) -> int:
     from dormouse.cli import webhooks
 
     return webhooks.run(options)
+
+
+def _authority(options: argparse.Namespace) -> int:
+    from dormouse.cli import authority
+
+    return authority.run(options)
+
+
+def _pod(options: argparse.Namespace) -> int:
+    from dormouse.cli import pods
+
+    return pods.run(options)
 
 
 def _operation(options: argparse.Namespace) -> int:

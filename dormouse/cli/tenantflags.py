@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from dormouse.cli.adminflags import AddTarget, Run
 from dormouse.cli.settings import add_settings_flags
+from dormouse.cli.words import add_command
 
 STATES = ("asleep", "waking", "running", "draining", "unknown", "deleted")
 _LIMIT_MAX = 1_000_000
@@ -36,10 +37,10 @@ def add_tenant_actions(parser: argparse.ArgumentParser, add_target: AddTarget, r
     """What is done with tenants."""
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     for name, text in _ACTIONS.items():
-        action = actions.add_parser(
+        action = add_command(
+            actions,
             name,
-            help=text,
-            description=text[0].upper() + text[1:] + ".",
+            text,
             epilog=f"example:\n  {_EXAMPLES[name]}" if name in _EXAMPLES else None,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
@@ -60,7 +61,7 @@ def add_role_actions(parser: argparse.ArgumentParser, add_target: AddTarget, run
         ("list", "list the roles that the gateway knows: the owner. Others are made in SQL"),
         ("password", "give the owner a new password and print it, this once"),
     ):
-        action = actions.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        action = add_command(actions, name, text)
         action.add_argument("name", metavar="TENANT", help="its name, its id or name-id")
         add_target(action)
         action.set_defaults(run=run, action=name)

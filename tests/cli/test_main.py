@@ -1,41 +1,73 @@
 """The command line without a gateway: help, usage errors, what it says when nothing runs."""
 
+import argparse
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from dormouse.cli.main import main
+from dormouse.cli.main import _parser, main
 from dormouse.cli.output import table
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        [],
-        ["up"],
-        ["tenant"],
-        *(
-            ["tenant", action]
-            for action in ("create", "list", "show", "set", "explain", "suspend", "delete")
-        ),
-        ["sql"],
-        ["top"],
-        ["status"],
-        ["upgrade"],
-        ["version"],
-    ],
-    ids=" ".join,
-)
+def _commands(
+    parser: argparse.ArgumentParser, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], argparse.ArgumentParser]]:
+    """Every command and action, with the words that lead to it."""
+    yield path, parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, each in action.choices.items():
+                yield from _commands(each, (*path, name))
+
+
+_COMMANDS = dict(_commands(_parser()))
+
+
+@pytest.mark.parametrize("command", _COMMANDS, ids=" ".join)
 def test_every_command_explains_itself(
-    command: list[str], capsys: pytest.CaptureFixture[str]
+    command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
         main([*command, "--help"])
     assert ended.value.code == 0
     assert "usage: dormouse" in capsys.readouterr().out
+    parser = _COMMANDS[command]
+    assert (parser.description or "").rstrip().endswith((".", ")"))
+    for action in parser._actions:
+        if not isinstance(action, argparse._SubParsersAction):
+            assert action.help, f"{action.option_strings or action.dest} says nothing"
+
+
+@pytest.mark.parametrize("command", _COMMANDS, ids=" ".join)
+def test_every_command_that_answers_answers_in_json(command: tuple[str, ...]) -> None:
+    parser = _COMMANDS[command]
+    is_group = any(isinstance(each, argparse._SubParsersAction) for each in parser._actions)
+    flags = {flag for action in parser._actions for flag in action.option_strings}
+    assert is_group or "--json" in flags or command in {("up",), ("sql",), ("logout",)}
+
+
+def test_a_shell_is_told_what_could_come_next() -> None:
+    def completed(line: str) -> list[str]:
+        environment = {
+            **os.environ,
+            "_ARGCOMPLETE": "1",
+            "_ARGCOMPLETE_IFS": "\n",
+            "COMP_LINE": line,
+            "COMP_POINT": str(len(line)),
+            "_ARGCOMPLETE_STDOUT_FILENAME": "/dev/stdout",
+        }
+        command = [sys.executable, "-m", "dormouse.cli.main"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        return [word.strip() for word in done.stdout.split("\n")]
+
+    assert {"label", "urls", "list"} <= set(completed("dormouse tenant "))
+    assert completed("dormouse role pass") == ["password"]
+    assert {"running", "deleted"} <= set(completed("dormouse tenant list --state "))
 
 
 @pytest.mark.parametrize(
