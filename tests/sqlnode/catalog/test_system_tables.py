@@ -66,7 +66,8 @@ def test_psqls_commands() -> None:
         assert answers["du"] == [
             [("demo", False, True, False, False, True, -1, None, EMPTY, False, False)]
         ]
-        assert answers["dT"] == answers["dx"] == answers["df nope"] == [[]]
+        assert answers["dT"] == answers["df nope"] == [[]]
+        assert answers["dx"] == [[("pg_stat_statements", "1.10", "pg_catalog", None)]]
         assert answers["d a_pkey"][2] == [("id", "integer", "yes", "id")]
 
     with_sql(body)
