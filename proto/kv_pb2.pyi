@@ -331,20 +331,24 @@ class Get(_message.Message):
     KEYS_FIELD_NUMBER: _builtins.int
     SNAPSHOT_FIELD_NUMBER: _builtins.int
     PIN_FIELD_NUMBER: _builtins.int
+    VALIDATED_FIELD_NUMBER: _builtins.int
     keys: _builtins.bytes
     """block"""
     snapshot: _builtins.int
     pin: _builtins.bool
+    validated: _builtins.bool
+    """With `pin` and no snapshot: the transaction is serializable, and its commit says what it read."""
     def __init__(
         self,
         *,
         keys: _builtins.bytes = ...,
         snapshot: _builtins.int = ...,
         pin: _builtins.bool = ...,
+        validated: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "pin", b"pin", "snapshot", b"snapshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "pin", b"pin", "snapshot", b"snapshot", "validated", b"validated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -390,6 +394,7 @@ class Scan(_message.Message):
     STRIP_FIELD_NUMBER: _builtins.int
     VALUES_ONLY_FIELD_NUMBER: _builtins.int
     KEYS_ONLY_FIELD_NUMBER: _builtins.int
+    VALIDATED_FIELD_NUMBER: _builtins.int
     start: _builtins.bytes
     end: _builtins.bytes
     """exclusive"""
@@ -404,6 +409,8 @@ class Scan(_message.Message):
     """leave out the first bytes of every key in the reply"""
     values_only: _builtins.bool
     keys_only: _builtins.bool
+    validated: _builtins.bool
+    """as in Get"""
     def __init__(
         self,
         *,
@@ -417,10 +424,11 @@ class Scan(_message.Message):
         strip: _builtins.int = ...,
         values_only: _builtins.bool = ...,
         keys_only: _builtins.bool = ...,
+        validated: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_max", b"bytes_max", "end", b"end", "keys_only", b"keys_only", "pin", b"pin", "reverse", b"reverse", "rows_max", b"rows_max", "snapshot", b"snapshot", "start", b"start", "strip", b"strip", "values_only", b"values_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_max", b"bytes_max", "end", b"end", "keys_only", b"keys_only", "pin", b"pin", "reverse", b"reverse", "rows_max", b"rows_max", "snapshot", b"snapshot", "start", b"start", "strip", b"strip", "validated", b"validated", "values_only", b"values_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -621,6 +629,7 @@ class Commit(_message.Message):
     RETIRED_FIELD_NUMBER: _builtins.int
     CHANGES_CATALOG_FIELD_NUMBER: _builtins.int
     TIMEOUT_MS_FIELD_NUMBER: _builtins.int
+    READS_FIELD_NUMBER: _builtins.int
     snapshot: _builtins.int
     absent: _builtins.bytes
     """block of keys"""
@@ -636,6 +645,12 @@ class Commit(_message.Message):
     def retired(self) -> _containers.RepeatedCompositeFieldContainer[Global___Range]:
         """no later snapshot reads these; removed when no older one can"""
 
+    @_builtins.property
+    def reads(self) -> Global___Reads:
+        """Of a serializable transaction: what it read. READ_CONFLICT if any of it was written since its
+        snapshot, or if that can no longer be told.
+        """
+
     def __init__(
         self,
         *,
@@ -646,14 +661,39 @@ class Commit(_message.Message):
         retired: _abc.Iterable[Global___Range] | None = ...,
         changes_catalog: _builtins.bool = ...,
         timeout_ms: _builtins.int = ...,
+        reads: Global___Reads | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["writes", b"writes"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["reads", b"reads", "writes", b"writes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent", b"absent", "changes_catalog", b"changes_catalog", "guards", b"guards", "retired", b"retired", "snapshot", b"snapshot", "timeout_ms", b"timeout_ms", "writes", b"writes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent", b"absent", "changes_catalog", b"changes_catalog", "guards", b"guards", "reads", b"reads", "retired", b"retired", "snapshot", b"snapshot", "timeout_ms", b"timeout_ms", "writes", b"writes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Commit: _TypeAlias = Commit  # noqa: Y015
+
+@_typing.final
+class Reads(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEYS_FIELD_NUMBER: _builtins.int
+    RANGES_FIELD_NUMBER: _builtins.int
+    keys: _builtins.bytes
+    """block"""
+    @_builtins.property
+    def ranges(self) -> _containers.RepeatedCompositeFieldContainer[Global___Range]: ...
+    def __init__(
+        self,
+        *,
+        keys: _builtins.bytes = ...,
+        ranges: _abc.Iterable[Global___Range] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "ranges", b"ranges"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Reads: _TypeAlias = Reads  # noqa: Y015
 
 @_typing.final
 class Guard(_message.Message):
@@ -898,6 +938,8 @@ class Error(_message.Message):
         """the engine failed; nothing was acknowledged"""
         TXN_ENDED: Error._Code.ValueType  # 15
         """the transaction was ended or resolved before"""
+        READ_CONFLICT: Error._Code.ValueType  # 16
+        """`key`: what a serializable transaction read was written since"""
 
     class Code(_Code, metaclass=_CodeEnumTypeWrapper): ...
     UNSPECIFIED: Error.Code.ValueType  # 0
@@ -925,6 +967,8 @@ class Error(_message.Message):
     """the engine failed; nothing was acknowledged"""
     TXN_ENDED: Error.Code.ValueType  # 15
     """the transaction was ended or resolved before"""
+    READ_CONFLICT: Error.Code.ValueType  # 16
+    """`key`: what a serializable transaction read was written since"""
 
     CODE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int

@@ -50,6 +50,8 @@ class Intent:
     retired: list[tuple[bytes, bytes]]
     changes_catalog: bool
     catalog_version: int
+    reads: tuple[list[bytes], list[tuple[bytes, bytes]]] | None
+    """Keys and ranges a serializable transaction has read; None: it is none."""
     timeout_ms: int
     """For each lock that must be waited for; 0: no limit."""
     size: int
@@ -75,13 +77,27 @@ def parse(tenant: Tenant, request: kv.Request) -> Intent:
         retired=[span.range(each.start, each.end) for each in commit.retired],
         changes_catalog=commit.changes_catalog,
         catalog_version=request.catalog_version,
+        reads=_reads(tenant, commit),
         timeout_ms=commit.timeout_ms,
         size=len(commit.writes.keys) + len(commit.writes.values),
     )
 
 
-def judge(intent: Intent, tenant: Tenant, records: dict[bytes, Record]) -> None:
+def _reads(
+    tenant: Tenant, commit: kv.Commit
+) -> tuple[list[bytes], list[tuple[bytes, bytes]]] | None:
+    if not commit.HasField("reads"):
+        return None
+    reads, span = commit.reads, tenant.span
+    ranges = [span.range(each.start, each.end) for each in reads.ranges]
+    return span.keys_or_none(reads.keys), ranges
+
+
+def judge(intent: Intent, transaction: Transaction, records: dict[bytes, Record]) -> None:
     """Decide on the newest versions whether the commit may go ahead; raises Refusal."""
+    tenant = transaction.tenant
+    if intent.reads is not None:
+        _judge_reads(intent.reads, transaction)
     if intent.catalog_version and intent.catalog_version != tenant.catalog_next:
         raise catalog_stale(tenant.catalog_next)
     for key, version in intent.guards.items():
@@ -97,6 +113,18 @@ def judge(intent: Intent, tenant: Tenant, records: dict[bytes, Record]) -> None:
         since, payload = records[key]
         if since > intent.snapshot and payload is not None:
             raise Refusal(kv.Error.CONFLICT, "a younger version", key=key, version=since)
+
+
+def _judge_reads(
+    reads: tuple[list[bytes], list[tuple[bytes, bytes]]], transaction: Transaction
+) -> None:
+    try:
+        key = transaction.tenant.validator.conflict(transaction, *reads)
+    except LookupError:
+        text = "nothing is known of the commits since the transaction's snapshot"
+        raise Refusal(kv.Error.READ_CONFLICT, text) from None
+    if key is not None:
+        raise Refusal(kv.Error.READ_CONFLICT, "what was read was written since", key=key)
 
 
 def version_writes(
@@ -228,7 +256,7 @@ class CommitPath:
         if transaction.ended:
             raise transaction_ended()
         tenant = transaction.tenant
-        judge(intent, tenant, records)
+        judge(intent, transaction, records)
         if not intent.writes and not intent.retired and not intent.changes_catalog:
             self._shard.end(transaction)
             done(self._shard.versions.visible, None)
@@ -252,6 +280,7 @@ class CommitPath:
             Submission(batch, finished, intent.size, time, record, share=tenant.share)
         )
         self._shard.sizes.grew(tenant.id, intent.growth)
+        tenant.validator.wrote(time, intent.writes, intent.retired)
         transaction.committing = True
 
     def check_room(self, tenant: Tenant, intent: Intent) -> None:

@@ -108,16 +108,19 @@ class Operations:
         if len(self._ended) > _ENDED_MAX:
             del self._ended[next(iter(self._ended))]
 
-    def _snapshot(self, request: kv.Request, asked: int, pin: bool) -> int:
-        snapshot = self._shard.versions.snapshot(self._tenant, asked)
-        if pin:
-            self._tenant.pins[self._transaction(request.txn)] = snapshot
+    def _snapshot(self, request: kv.Request, read: kv.Get | kv.Scan) -> int:
+        snapshot = self._shard.versions.snapshot(self._tenant, read.snapshot)
+        if read.pin:
+            transaction = self._transaction(request.txn)
+            self._tenant.pins[transaction] = snapshot
+            if read.validated and not read.snapshot:
+                self._shard.validate(transaction, snapshot)
         return snapshot
 
     def _get(self, request: kv.Request) -> kv.Reply | None:
         get = request.get
         keys = self._tenant.span.keys(get.keys)
-        snapshot = self._snapshot(request, get.snapshot, get.pin)
+        snapshot = self._snapshot(request, get)
         values = self._shard.versions.get_now(self._tenant, keys, snapshot)
         if values is not None:
             reply = kv.GetReply(snapshot=snapshot, values=_packed(values))
@@ -141,7 +144,7 @@ class Operations:
             start=start,
             end=end,
             reverse=scan.reverse,
-            snapshot=self._snapshot(request, scan.snapshot, scan.pin),
+            snapshot=self._snapshot(request, scan),
             rows_max=min(scan.rows_max or limits.scan_rows_max, limits.scan_rows_max),
             bytes_max=min(scan.bytes_max or page_bytes_max, page_bytes_max),
         )

@@ -153,6 +153,14 @@ class Shard:
                 self.end(transaction)
         self.tenants.forget_if_idle(tenant)
 
+    def validate(self, transaction: Transaction, snapshot: int) -> None:
+        """A serializable transaction begins at the newest snapshot."""
+        tenant = transaction.tenant
+        pending = [
+            self.locks.held(other) for other in tenant.transactions.values() if other.committing
+        ]
+        tenant.validator.begin(transaction, snapshot, pending, self.clock.last)
+
     def end(self, transaction: Transaction) -> None:
         """Let go of everything a transaction has; it never comes back."""
         transaction.ended = True
@@ -161,6 +169,7 @@ class Shard:
         tenant = transaction.tenant
         tenant.transactions.pop((transaction.pod, transaction.number), None)
         tenant.pins.pop(transaction, None)
+        tenant.validator.end(transaction)
         self.locks.release(transaction)
         if transaction.pieces:
             self.collector.drop_staged(transaction)

@@ -148,7 +148,7 @@ class Staging:
         newest = await shard.versions.newest(keys, transaction)
         if transaction.ended:
             raise transaction_ended()
-        judge(intent, tenant, dict(zip(keys, newest, strict=True)))
+        judge(intent, transaction, dict(zip(keys, newest, strict=True)))
         self._commits.check_room(tenant, intent)
         time = shard.clock.next()
         if overwrites:
@@ -173,6 +173,7 @@ class Staging:
             )
         )
         shard.sizes.grew(tenant.id, intent.growth)
+        tenant.validator.wrote(time, changed, intent.retired)
         transaction.committing = True
 
     async def _prepare(

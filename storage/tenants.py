@@ -16,6 +16,7 @@ from storage.admission import Share
 from storage.catalogs import CatalogReaders
 from storage.refusals import Refusal
 from storage.spans import TenantSpan
+from storage.validator import Validator
 
 
 class Session(Protocol):
@@ -131,6 +132,7 @@ class Tenant:
         """Transactions that never may commit, and since when."""
         self.share = Share()
         """Its part of the node."""
+        self.validator = Validator()
         self.sessions: set[Session] = set()
         self.dropping = False
 

@@ -4,7 +4,8 @@ The transaction's own uncommitted writes are visible to its reads (`get`, `scan`
 statement on, as in PostgreSQL: a statement never meets the rows it writes. `lock` and `insert` see
 them at once. Nothing reaches storage before the commit except locks and, for large transactions,
 staged writes. Isolation is READ COMMITTED (a
-new snapshot for every statement) or REPEATABLE READ (one snapshot).
+new snapshot for every statement), REPEATABLE READ (one snapshot) or SERIALIZABLE (one snapshot,
+and what was read is validated at the commit).
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -77,7 +78,7 @@ class Transaction(Protocol):
         self, keys: Sequence[bytes], *, strength: str = "update", wait: str = "wait"
     ) -> list[Locked]:
         """Take row locks in this order (`strength`, `wait` as in tree.RowLock) and answer the
-        newest values. Under REPEATABLE READ a newer version than the snapshot raises 40001."""
+        newest values. From REPEATABLE READ on a newer version than the snapshot raises 40001."""
         ...
 
     async def insert(

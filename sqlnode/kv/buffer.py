@@ -20,6 +20,7 @@ from itertools import accumulate
 from typing import Final
 
 from dormouse.base import blocks
+from proto import kv_pb2 as kv
 from sqlnode.kv.runs import Piece, Run, RunFile
 
 Writes = dict[bytes, bytes | None]
@@ -282,3 +283,8 @@ def _pieces(writes: Writes, piece_bytes: int) -> Iterable[Piece]:
         part = keys[start:end]
         yield Piece(part, blocks.pack(part), blocks.pack(values[start:end]))
         start, before = end, ends[end - 1]
+
+
+def packed(writes: dict[bytes, bytes | None]) -> kv.Writes:
+    """Writes as a message carries them."""
+    return kv.Writes(keys=blocks.pack(list(writes)), values=blocks.pack(list(writes.values())))

@@ -106,6 +106,13 @@ _ANSWERS: dict[int, _Answer] = {
         "Delete rows, or drop or truncate tables, or have the limit raised.",
     ),
     kv.Error.IO: _Answer(sqlstate.IO_ERROR, "storage could not write or read", Blame.STORAGE, True),
+    kv.Error.READ_CONFLICT: _Answer(
+        _SERIALIZE,
+        "could not serialize access due to read/write dependencies among transactions",
+        Blame.USER,
+        True,
+        "The transaction might succeed if retried.",
+    ),
     kv.Error.TXN_ENDED: _Answer(_SERIALIZE, _LOST, Blame.STORAGE, True),
 }
 
@@ -123,6 +130,11 @@ def sql_error(refused: KvRefused) -> DormouseError:
     error = SqlError(answer.sqlstate, answer.message, detail=detail, hint=answer.hint)
     error.blame, error.retryable = answer.blame, answer.retryable
     return error
+
+
+def read_conflict() -> DormouseError:
+    """A serializable transaction has seen that a key was not there, and now it is."""
+    return sql_error(KvRefused(kv.Error(code=kv.Error.READ_CONFLICT)))
 
 
 def connection_lost() -> SqlError:

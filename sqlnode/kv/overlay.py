@@ -50,9 +50,10 @@ async def pages(
     send: Callable[[kv.Scan], asyncio.Future[kv.Reply]],
     finish: Callable[[asyncio.Future[kv.Reply]], Awaitable[kv.ScanReply]],
     own: Own | None,
+    read: Callable[[bytes, bytes], None] | None,
 ) -> AsyncIterator[Page]:
     """The pages of a range. Without `rows_hint` the next page is asked for while the last one is
-    being worked on."""
+    being worked on. `read` is told of each stretch before its page is given."""
     start, end, rows_max = wanted.start, wanted.end, wanted.rows_hint
     if start >= end:
         return
@@ -65,6 +66,8 @@ async def pages(
                 end = low = reply.resume
             elif reply.resume:
                 start = high = reply.resume
+            if read is not None:
+                read(low, high)
             rows_max *= 2
             if reply.resume and not wanted.rows_hint:
                 sent = send(wanted.page(start, end, 0))

@@ -7,7 +7,8 @@ Snapshots. A statement's first read asks for the newest state (snapshot 0) witho
 from the reply what it read at; only a second read of the same statement names that snapshot and
 pins it. So a point select is one request that belongs to no transaction, and can be sent again when
 the stream breaks. (Storage keeps superseded versions for some seconds even without a pin.) Under
-REPEATABLE READ the first read pins, for the whole transaction.
+REPEATABLE READ the first read pins, for the whole transaction, and under SERIALIZABLE what was read
+goes with the commit.
 
     READ COMMITTED   get(0) ─▶ @71   get(71, pin)   ┃ next statement ┃   get(0) ─▶ @85
     REPEATABLE READ  get(0, pin) ─▶ @71   get(71)   ┃                ┃   get(71)
@@ -36,16 +37,18 @@ from sqlnode import sqlstate
 from sqlnode.errors import SqlError
 from sqlnode.kv import overlay
 from sqlnode.kv.api import Locked, Page
-from sqlnode.kv.buffer import MISSING, Missing, WriteBuffer
+from sqlnode.kv.buffer import MISSING, Missing, WriteBuffer, packed
 from sqlnode.kv.errors import (
     CatalogStale,
     KvRefused,
     StreamLost,
     connection_lost,
+    read_conflict,
     sql_error,
 )
 from sqlnode.kv.heldlocks import HeldLocks
 from sqlnode.kv.marks import STRENGTHS, Marks
+from sqlnode.kv.reads import ReadSet
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -73,6 +76,7 @@ class Isolation(Enum):
 
     READ_COMMITTED = "read committed"
     REPEATABLE_READ = "repeatable read"
+    SERIALIZABLE = "serializable"
 
 
 class KvTransaction:
@@ -100,6 +104,9 @@ class KvTransaction:
         self._buffer = WriteBuffer()
         self._number = 0
         self._epoch = 0
+        self._keeps_snapshot = isolation is not Isolation.READ_COMMITTED
+        validated = isolation is Isolation.SERIALIZABLE and not read_only
+        self._reads = ReadSet() if validated else None
         self._snapshot = 0
         self._pinned = 0
         self._newest_seen = 0
@@ -129,11 +136,6 @@ class KvTransaction:
         return self._snapshot
 
     @property
-    def has_snapshot(self) -> bool:
-        """Whether the transaction has read: SET TRANSACTION ISOLATION comes too late then."""
-        return self._newest_seen != 0 or bool(self._buffer)
-
-    @property
     def has_writes(self) -> bool:
         """Whether a commit would write."""
         return bool(self._buffer) or bool(self._retired) or self._changes_catalog
@@ -143,7 +145,7 @@ class KvTransaction:
         a snapshot that it must keep."""
         if self._buffer.statement_has_writes:
             return False
-        if self.isolation is Isolation.REPEATABLE_READ and self._newest_seen:
+        if self._keeps_snapshot and self._newest_seen:
             return False
         self._marks.take_back()
         return True
@@ -197,6 +199,8 @@ class KvTransaction:
 
     async def _get(self, keys: Sequence[bytes]) -> list[bytes | None]:
         values: list[bytes | None] = []
+        if self._reads is not None:
+            self._reads.add_keys(keys)
         for at in range(0, len(keys), KEYS_PER_REQUEST):
             block = blocks.pack(keys[at : at + KEYS_PER_REQUEST])
             reply = await self._reply(self._send_read(kv.Request(get=kv.Get(keys=block))))
@@ -220,7 +224,8 @@ class KvTransaction:
         request = overlay.ScanRequest(
             start, end, reverse, strip, keys, values, rows_hint, want_keys=keys or own is not None
         )
-        return overlay.pages(request, self._send_scan, self._finish_scan, own)
+        read = self._reads.add_range if self._reads is not None else None
+        return overlay.pages(request, self._send_scan, self._finish_scan, own, read)
 
     def _send_scan(self, scan: kv.Scan) -> asyncio.Future[kv.Reply]:
         # A scan of unknown length will be several pages; one with a limit is mostly one.
@@ -234,12 +239,13 @@ class KvTransaction:
     def _send_read(self, request: kv.Request, *, pin: bool = False) -> asyncio.Future[kv.Reply]:
         """Send a read with the statement's snapshot, pinned where more than one read uses it."""
         snapshot = self._snapshot
-        pin = pin or self.isolation is Isolation.REPEATABLE_READ
+        pin = pin or self._keeps_snapshot
         self._prove(request)
         target = request.get if request.HasField("get") else request.scan
         target.snapshot = snapshot
         if self._pinned != snapshot if snapshot else pin:
             target.pin = True
+            target.validated = self._reads is not None
             self._pinned = snapshot or _PIN_ASKED
             self._enlist(request)
             return self._send(request, bound=True)
@@ -250,8 +256,7 @@ class KvTransaction:
         self._proven = True
         if not self._snapshot:
             self._snapshot = snapshot
-            if self._pinned == _PIN_ASKED:
-                self._pinned = snapshot
+            self._pinned = snapshot if self._pinned == _PIN_ASKED else self._pinned
         self._newest_seen = max(self._newest_seen, snapshot)
 
     # --- locks ---
@@ -262,8 +267,7 @@ class KvTransaction:
         """See `Transaction.lock`."""
         mode = STRENGTHS[strength]
         known = [self._known(key, mode) for key in keys]
-        asked = [key for key, own in zip(keys, known, strict=True) if own is None]
-        if not asked:
+        if not (asked := [key for key, own in zip(keys, known, strict=True) if own is None]):
             return [own for own in known if own is not None]
         await self._need_snapshot()
         found = iter(await self._lock(asked, mode, wait, self._lock_snapshot()))
@@ -276,11 +280,11 @@ class KvTransaction:
         return self._held.find(key, mode, self._snapshot)
 
     def _lock_snapshot(self) -> int:
-        return self._snapshot if self.isolation is Isolation.REPEATABLE_READ else 0
+        return self._snapshot if self._keeps_snapshot else 0
 
     async def _need_snapshot(self) -> None:
-        """Under REPEATABLE READ a lock is judged by the snapshot, so there must be one."""
-        if self.isolation is Isolation.REPEATABLE_READ and not self._snapshot:
+        """From REPEATABLE READ on a lock is judged by the snapshot, so there must be one."""
+        if self._keeps_snapshot and not self._snapshot:
             nothing = kv.Request(get=kv.Get(keys=blocks.pack([])))
             reply = await self._reply(self._send_read(nothing))
             self._saw(reply.get.snapshot)
@@ -361,9 +365,12 @@ class KvTransaction:
             return None
         # A key somebody inserted and committed is a duplicate under every isolation level.
         found = await self._lock([keys[at] for at in asked], kv.UPDATE, "wait", 0)
-        return next(
-            (at for at, each in zip(asked, found, strict=True) if each.value is not None), None
-        )
+        for at, each in zip(asked, found, strict=True):
+            if each.value is not None:
+                if self._reads and each.changed and keys[at] in self._reads:
+                    raise read_conflict()
+                return at
+        return None
 
     def load(self, keys: Sequence[bytes], values: Sequence[bytes]) -> int | None:
         """See `Transaction.load`."""
@@ -430,9 +437,8 @@ class KvTransaction:
         if self._marks.silent and not self._committing:
             # Nobody waits for the answer: until a reply tells that they are locked they are
             # guards of the commit too.
-            lock = kv.Lock(keys=blocks.pack([]), mode=kv.SHARE)
-            self._marks.join(lock)
-            request = kv.Request(lock=lock)
+            request = kv.Request(lock=kv.Lock(keys=blocks.pack([]), mode=kv.SHARE))
+            self._marks.join(request.lock)
             self._enlist(request)
             self._client.send(request, epoch=self._epoch)
 
@@ -529,12 +535,13 @@ class KvTransaction:
         if not self._number:
             self._number = self._client.next_txn()
         commit = kv.Commit(
-            writes=_packed(self._buffer.take_rest()),
+            writes=packed(self._buffer.take_rest()),
             snapshot=self._newest_seen,
             guards=self._marks.guards(),
             timeout_ms=self.lock_timeout_ms,
             retired=[kv.Range(start=start, end=end) for start, end in self._retired],
             changes_catalog=self._changes_catalog,
+            reads=self._reads.message() if self._reads else None,
         )
         return kv.Request(txn=self._number, commit=commit)
 
@@ -584,10 +591,6 @@ class KvTransaction:
             raise sql_error(refused) from refused
         except StreamLost as lost:
             raise connection_lost() from lost
-
-
-def _packed(writes: dict[bytes, bytes | None]) -> kv.Writes:
-    return kv.Writes(keys=blocks.pack(list(writes)), values=blocks.pack(list(writes.values())))
 
 
 def _ignore(future: asyncio.Future[kv.Reply]) -> None:

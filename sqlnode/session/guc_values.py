@@ -225,13 +225,7 @@ def _offset_zone(text: str) -> str:
 
 def _isolation(value: str, _current: str) -> str:
     text = value.strip().lower()
-    if text == "serializable":
-        raise SqlError(
-            "0A000",
-            "transaction isolation level SERIALIZABLE is not supported",
-            hint="Use REPEATABLE READ.",
-        )
-    if text in ("repeatable read", "read committed", "read uncommitted"):
+    if text in ("serializable", "repeatable read", "read committed", "read uncommitted"):
         return text
     hint = "Available values: serializable, repeatable read, read committed, read uncommitted."
     raise invalid("transaction_isolation", value, hint=hint)

@@ -5,10 +5,15 @@ The wire protocol is `sqlnode.session.backend`'s; what a statement of the sessio
 fresh catalog, opening portals, and sending rows.
 """
 
+import asyncio
 import logging
+import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from prometheus_client import Counter
+
+from dormouse.base.metrics import REGISTRY
 from pgwire.backend import data_rows, row_description
 from pgwire.link import Link
 from pgwire.notices import Notice, notice_response
@@ -29,6 +34,7 @@ from sqlnode.session.replies import wanted
 from sqlnode.session.settings import Settings
 from sqlnode.session.tenant import Tenant
 from sqlnode.session.transactions import STALE_RETRIES_MAX, Transactions
+from sqlnode.sqlstate import SERIALIZATION_FAILURE
 from sqlnode.statements.meter import Meter
 from sqlnode.types.base import Value
 
@@ -36,6 +42,17 @@ if TYPE_CHECKING:
     from sqlnode.catalog.catalog import Catalog
 
 _log = logging.getLogger(__name__)
+
+STATEMENT_RETRIES = Counter(
+    "dormouse_pod_statement_retries_total",
+    "Statements begun anew because of a conflict that their client was not told of.",
+    registry=REGISTRY,
+)
+
+
+CONFLICT_RETRIES_MAX = 20
+_CONFLICT_PAUSE_SECONDS = 0.001
+"""For each time before; the pause itself is random."""
 
 
 class Session:
@@ -247,27 +264,46 @@ class Session:
 
         `alone`: nothing else is in its implicit transaction, which is committed before anybody is
         told anything. Where the commit finds that the schema has changed meanwhile, all begins
-        anew: as in PostgreSQL, where such a statement waits for the change before it looks.
+        anew: as in PostgreSQL, where such a statement waits for the change before it looks. So it
+        does where it met a conflict (40001) with others' rows, of which its client knows nothing.
         """
         alone = alone and self.transactions.is_fresh
-        for attempt in range(STALE_RETRIES_MAX + 1):
-            await self.start_query(portal)
-            await portal.hold()
-            await self.budget.checkpoint()
-            if not alone:
-                return
-            self.portals.pop(portal.name, None)  # it is to outlive the end of its transaction
+        stale_left, conflicts_left = STALE_RETRIES_MAX, CONFLICT_RETRIES_MAX
+        while True:
             try:
+                await self.start_query(portal)
+                await portal.hold()
+                await self.budget.checkpoint()
+                if not alone:
+                    return
+                self.portals.pop(portal.name, None)  # it is to outlive the end of its transaction
                 await self.finish()
             except CatalogStale as stale:
-                if attempt == STALE_RETRIES_MAX:
+                stale_left -= 1
+                if not alone or stale_left < 0:
                     raise
-                await portal.close()
+                await self._begin_anew(portal)
                 await self.tenant.reload_catalog(stale.version)
-                self.transactions.start()
                 self.look_again()
+            except SqlError as error:
+                conflicts_left -= 1
+                if not alone or conflicts_left < 0 or not _is_conflict(error):
+                    raise
+                STATEMENT_RETRIES.inc()
+                await self._begin_anew(portal)
+                # Those that met here should not meet here again.
+                tries = CONFLICT_RETRIES_MAX - conflicts_left
+                await asyncio.sleep(random.uniform(0, tries * _CONFLICT_PAUSE_SECONDS))
             else:
                 return
+
+    async def _begin_anew(self, portal: Portal) -> None:
+        """Undo all that the only statement of an implicit transaction has done."""
+        await portal.close()
+        if self.transactions.active:
+            self.transactions.fail()
+        self.transactions.start()
+        self.look_again()
 
     def _check_writable(self, planned: Planned) -> None:
         executable = planned.executable
@@ -380,3 +416,7 @@ async def _resumed(first: Batch | None, rest: AsyncIterator[Batch]) -> AsyncIter
     yield first
     async for batch in rest:
         yield batch
+
+
+def _is_conflict(error: SqlError) -> bool:
+    return error.retryable and error.sqlstate == SERIALIZATION_FAILURE

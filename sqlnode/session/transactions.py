@@ -36,6 +36,7 @@ _ISOLATIONS = {
     "read uncommitted": Isolation.READ_COMMITTED,
     "read committed": Isolation.READ_COMMITTED,
     "repeatable read": Isolation.REPEATABLE_READ,
+    "serializable": Isolation.SERIALIZABLE,
 }
 
 Warn = Callable[[str, str], None]
@@ -111,8 +112,8 @@ class Transactions:
 
     @property
     def catalog(self) -> "Catalog":
-        """The catalog statements see: the pod's, or the one this transaction has made, or under
-        REPEATABLE READ that of its snapshot."""
+        """The catalog statements see: the pod's, or the one this transaction has made, or from
+        REPEATABLE READ on that of its snapshot."""
         return self._catalog or self._frozen or self._tenant.catalog
 
     def adopt_catalog(self, catalog: "Catalog") -> None:
@@ -188,7 +189,7 @@ class Transactions:
             for _ in self._savepoints:
                 kv.savepoint()
         kv.catalog_version = catalog.version
-        if self._kv_isolation is Isolation.REPEATABLE_READ:
+        if self._kv_isolation is not Isolation.READ_COMMITTED:
             # An index that is younger than the snapshot would lack rows the snapshot has.
             self._frozen = self._frozen or catalog
         await kv.begin_statement()

@@ -7,6 +7,7 @@ import psycopg
 import pytest
 import uvloop
 
+from sqlnode.session.session import STATEMENT_RETRIES
 from tests.support.pod import PodForTest, pod_running
 
 
@@ -80,5 +81,37 @@ def test_sessions_change_the_schema_at_the_same_time(tmp_path: Path) -> None:
             )
             assert await cursor.fetchone() == (16,)
             await connection.close()
+
+    uvloop.run(body())
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+def test_a_statement_alone_meets_no_conflict(tmp_path: Path, level: str) -> None:
+    async def body() -> None:
+        async with pod_running(tmp_path) as pod:
+            sessions = [await _connect(pod) for _ in range(4)]
+            await sessions[0].execute("CREATE TABLE t (id int PRIMARY KEY, n int)")
+            await sessions[0].execute("INSERT INTO t VALUES (1, 0)")
+
+            async def count(session: "psycopg.AsyncConnection[tuple[object, ...]]") -> set[object]:
+                await session.execute(f"SET default_transaction_isolation = '{level}'")
+                seen = set()
+                for _ in range(10):
+                    cursor = await session.execute("UPDATE t SET n = n + 1 RETURNING n")
+                    seen |= {row[0] for row in await cursor.fetchall()}
+                return seen
+
+            before = STATEMENT_RETRIES._value.get()
+            counted = await asyncio.gather(*map(count, sessions))
+            assert set().union(*counted) == set(range(1, 41))
+            assert STATEMENT_RETRIES._value.get() > before
+            # In a block the client has seen something already.
+            await sessions[0].execute("BEGIN")
+            await sessions[0].execute("SELECT * FROM t")
+            await sessions[1].execute("UPDATE t SET n = 0")
+            with pytest.raises(psycopg.errors.SerializationFailure):
+                await sessions[0].execute("UPDATE t SET n = n + 1")
+            for session in sessions:
+                await session.close()
 
     uvloop.run(body())

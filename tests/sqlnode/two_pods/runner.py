@@ -28,7 +28,7 @@ from psycopg.generators import execute
 from tests.sqlnode.session.golden_runner import described
 
 FOLDER = Path(__file__).parent / "golden"
-_TUPLE = re.compile(r"  CONTEXT: while [a-z ]+ tuple")
+_INSIDE = re.compile(r"  CONTEXT: while [a-z ]+ tuple|  DETAIL: Reason code: ")
 _LINE = re.compile(r"([a-d])([:&.!]) ?(.*)")
 _MOMENT_SECONDS = 0.3
 """How long something may take before it counts as waiting. What is expected to be answered is
@@ -114,23 +114,28 @@ class Player:
 
 
 def _comparable(lines: Iterable[str]) -> list[str]:
-    """An answer without what PostgreSQL says of its processes, files, and parser."""
+    """An answer without what PostgreSQL says of its processes, files, locks and parser."""
     first, *rest = lines
     if first.startswith(("ERROR 40P01", "ERROR 55P03")):
         return [first]
-    return [first, *[line for line in rest if not _TUPLE.match(line)]]
+    return [first, *[line for line in rest if not _INSIDE.match(line)]]
+
+
+async def record_with(dsn: str, text: str) -> str:
+    """What the sessions of a script are answered by PostgreSQL, in an empty schema."""
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+        await connection.execute("DROP SCHEMA public CASCADE")
+        await connection.execute("CREATE SCHEMA public")
+    # Who closes the circle is to be the victim, here as there.
+    options = "&options=-c%20deadlock_timeout%3D"
+    player = Player([f"{dsn}{options}1h", f"{dsn}{options}10ms"], extended=False)
+    return await player.play(text)
 
 
 async def record(dsn: str) -> None:
     """Write the answers of a PostgreSQL 15 next to every script."""
     for script in scripts():
-        async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
-            await connection.execute("DROP SCHEMA public CASCADE")
-            await connection.execute("CREATE SCHEMA public")
-        # Who closes the circle is to be the victim, here as there.
-        options = "&options=-c%20deadlock_timeout%3D"
-        player = Player([f"{dsn}{options}1h", f"{dsn}{options}10ms"], extended=False)
-        answers = await player.play(script.read_text(encoding="utf-8"))
+        answers = await record_with(dsn, script.read_text(encoding="utf-8"))
         script.with_suffix(".out").write_text(answers, encoding="utf-8")
 
 

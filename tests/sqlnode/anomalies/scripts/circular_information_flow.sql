@@ -1,0 +1,12 @@
+-- Circular information flow (G1c): two transactions do not see each other.
+a: CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL);
+a: INSERT INTO t VALUES (1, 10), (2, 20);
+a: BEGIN ISOLATION LEVEL $LEVEL;
+b: BEGIN ISOLATION LEVEL $LEVEL;
+a: UPDATE t SET n = 11 WHERE id = 1;
+b: UPDATE t SET n = 22 WHERE id = 2;
+a: SELECT * FROM t WHERE id = 2;
+b: SELECT * FROM t WHERE id = 1;
+a: COMMIT;
+b: COMMIT;
+c: SELECT * FROM t ORDER BY id;

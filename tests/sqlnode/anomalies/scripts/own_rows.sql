@@ -1,0 +1,21 @@
+-- Rows that nobody else touches are no conflict.
+a: CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL);
+a: INSERT INTO t VALUES (1, 10), (2, 20);
+a: BEGIN ISOLATION LEVEL $LEVEL;
+b: BEGIN ISOLATION LEVEL $LEVEL;
+a: SELECT * FROM t WHERE id = 1;
+b: SELECT * FROM t WHERE id = 2;
+a: UPDATE t SET n = n + 1 WHERE id = 1;
+b: UPDATE t SET n = n + 1 WHERE id = 2;
+a: SAVEPOINT s;
+a: INSERT INTO t VALUES (3, 30);
+a: ROLLBACK TO s;
+b: INSERT INTO t VALUES (4, 40);
+a: COMMIT;
+b: COMMIT;
+c: BEGIN ISOLATION LEVEL $LEVEL READ ONLY DEFERRABLE;
+c: SHOW transaction_isolation;
+c: SELECT * FROM t ORDER BY id;
+d: UPDATE t SET n = 0;
+c: SELECT * FROM t ORDER BY id;
+c: COMMIT;

@@ -1,0 +1,10 @@
+-- Read skew by a condition.
+a: CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL);
+a: INSERT INTO t VALUES (1, 10), (2, 20);
+a: BEGIN ISOLATION LEVEL $LEVEL;
+b: BEGIN ISOLATION LEVEL $LEVEL;
+a: SELECT * FROM t WHERE n % 5 = 0 ORDER BY id;
+b: UPDATE t SET n = 12 WHERE n = 10;
+b: COMMIT;
+a: SELECT * FROM t WHERE n % 3 = 0 ORDER BY id;
+a: COMMIT;

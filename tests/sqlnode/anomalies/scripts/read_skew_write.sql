@@ -1,0 +1,13 @@
+-- Read skew, and a write by what was read.
+a: CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL);
+a: INSERT INTO t VALUES (1, 10), (2, 20);
+a: BEGIN ISOLATION LEVEL $LEVEL;
+b: BEGIN ISOLATION LEVEL $LEVEL;
+a: SELECT * FROM t WHERE id = 1;
+b: SELECT * FROM t ORDER BY id;
+b: UPDATE t SET n = 12 WHERE id = 1;
+b: UPDATE t SET n = 18 WHERE id = 2;
+b: COMMIT;
+a: DELETE FROM t WHERE n = 20;
+a: COMMIT;
+c: SELECT * FROM t ORDER BY id;
