@@ -2,18 +2,23 @@
 
 import json
 import os
+import signal
 import socket
+import ssl
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import psycopg
 import pytest
 from psycopg import conninfo
 
-from bench.gateway import GatewayError, OwnGateway, own_gateway
+from bench.gateway import GatewayError, OwnGateway, own_gateway, wait_for
+from control.authority import Authority
+from dormouse.base.clock import SystemClock
 from tests.support.gateway import gateway
 
 pytestmark = pytest.mark.e2e
@@ -43,7 +48,7 @@ def _json(running: OwnGateway, *arguments: str) -> Any:
 def test_what_scripts_rely_on(tmp_path: Path) -> None:
     with gateway(tmp_path) as running:
         ready = running.ready
-        assert set(ready) == {"sql", "api", "admin_key", "ca_file", "roles"}
+        assert set(ready) == {"sql", "api", "api_ca_file", "admin_key", "ca_file", "roles"}
         assert set(ready["roles"]) == _ROLES
         assert {name: role["pid"] for name, role in running.roles().items()} == {
             name: role["pid"] for name, role in ready["roles"].items()
@@ -173,3 +178,52 @@ def test_a_port_in_use_is_said(tmp_path: Path) -> None:
             own_gateway(tmp_path / "data", arguments=["--api-port", port]),
         ):
             pass
+
+
+def _certificate(running: OwnGateway, name: str) -> bytes:
+    """The API's, verified to be for that name."""
+    context = ssl.create_default_context(cafile=running.ca_file)
+    port = urlsplit(running.api).port
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
+        context.wrap_socket(plain, server_hostname=name) as encrypted,
+    ):
+        found = encrypted.getpeercert(binary_form=True)
+    assert found is not None
+    return found
+
+
+def test_the_api_over_tls_for_others_too(tmp_path: Path) -> None:
+    flags = ["--api-tls", "--api-host", "0.0.0.0", "--api-name", "gateway.example"]
+    with gateway(tmp_path, arguments=flags) as running:
+        assert running.api.startswith("https://localhost:")
+        made = _json(running, "tenant", "create", "shop", "--label", "stage=test")
+        assert _json(running, "tenant", "list", "--label", "stage=test")[0]["id"] == made["id"]
+        with psycopg.connect(made["connection_url"]) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+        elsewhere = ["--api", running.api, "--api-key", running.ready["admin_key"]]
+        refused = _dormouse(running, "status", *elsewhere, code=1)
+        assert "--ca" in refused.stderr
+        _dormouse(running, "status", *elsewhere, DORMOUSE_API_CA=str(running.ca_file))
+        first = _certificate(running, "gateway.example")
+        authority = Authority.open(running.folder / "authority", SystemClock())
+        names = ["localhost", "new.example"]
+        authority.ensure_api(running.folder / "certificates", names, ["127.0.0.1"])
+        os.kill(int(running.roles()["control"]["pid"]), signal.SIGHUP)
+        wait_for(lambda: _replaced(running), seconds=30, what="the new certificate")
+        assert _certificate(running, "localhost") != first
+
+
+def _replaced(running: OwnGateway) -> bool:
+    try:
+        return bool(_certificate(running, "new.example"))
+    except ssl.SSLCertVerificationError:
+        return False
+
+
+def test_the_api_in_the_clear_stays_at_home(tmp_path: Path) -> None:
+    with (
+        pytest.raises(GatewayError, match="--api-tls"),
+        own_gateway(tmp_path / "data", arguments=["--api-host", "0.0.0.0"]),
+    ):
+        pass
