@@ -83,11 +83,10 @@ class Notices:
             frozenset(each for each in PERCENTS if stand is not None and each <= stand.percent),
             stand is not None and stand.is_held,
         )
-        if wanted == await self._known(account, position.start):
-            return
-        context = _Context(account, organisation, position, stand)
-        async with self._database.transaction() as connection:
-            await self._write(connection, wanted, context)
+        if wanted != await self._known(account, position.start):
+            context = _Context(account, organisation, position, stand)
+            async with self._database.transaction() as connection:
+                await self._write(connection, wanted, context)
         if len(self._given) >= _CACHED_MAX:
             self._given.clear()
         self._given[account] = wanted
