@@ -108,4 +108,4 @@ def _add_pages(app: FastAPI, is_ready: Callable[[], Awaitable[bool]]) -> None:
             raise unavailable("not_ready", "the registry does not answer")
         return {"status": "ready"}
 
-    app.include_router(console.make_router(console.Console()))
+    app.include_router(console.make_router(console.shipped()))

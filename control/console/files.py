@@ -7,6 +7,7 @@ A browser so has either all files of one version or is told at its next load to 
 version's: an old page never runs with new scripts. A hash that is not this version's is a 404.
 """
 
+import functools
 import gzip
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -92,6 +93,12 @@ class Console:
         for name in contents:
             if name.endswith(".js") and name != "early.js":
                 yield f'<link rel="modulepreload" href="/console/{self.version}/{name}">\n'
+
+
+@functools.lru_cache(maxsize=1)
+def shipped() -> Console:
+    """The console of this release, read once."""
+    return Console()
 
 
 def make_router(console: Console) -> APIRouter:

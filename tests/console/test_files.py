@@ -31,7 +31,8 @@ def test_the_page_is_served_under_a_strict_policy(tmp_path: Path) -> None:
         rules = dict(each.strip().split(" ", 1) for each in policy.split(";"))
         assert rules["default-src"] == "'none'"
         assert rules["script-src"] == rules["style-src"] == rules["connect-src"] == "'self'"
-        assert rules["frame-ancestors"] == "'none'"
+        assert rules["frame-ancestors"] == rules["trusted-types"] == "'none'"
+        assert rules["require-trusted-types-for"] == "'script'"
         assert "unsafe" not in policy
         assert page.headers["x-content-type-options"] == "nosniff"
         assert page.headers["referrer-policy"] == "no-referrer"

@@ -115,6 +115,9 @@ def test_a_spend_limit_is_set_and_its_bar_drawn(
     bar = page.get_by_role("meter", name="Spend limit")
     assert 50 <= int(bar.get_attribute("aria-valuenow") or "") < 75
     expect(bar.locator(".mark")).to_have_count(4)
+    filled = bar.evaluate("bar => bar.querySelector('.fill').offsetWidth / bar.clientWidth")
+    # The bar ends at 110 %, so that what is over the limit is seen.
+    assert filled == pytest.approx(limit["used"]["percent"] / 110, abs=0.03)
     expect(page.locator(".notices")).to_contain_text("50 % reached")
     theirs = {"monthly_cents": 900, "policy": "stop"}
     console_gateway.call("PUT", path, json=theirs)
