@@ -26,6 +26,8 @@ from control.months import Calendar, month_name
 _LEFT, _RIGHT = 50.0, WIDTH - 50.0
 _TOP, _BOTTOM = 56.0, HEIGHT - 70.0
 _MIDDLE = 330.0
+_WIDE = _MIDDLE - _LEFT - 15
+"""Room for texts on the left of the head."""
 _STEP = 12.5
 _LINES_MAX = 10
 """Of an address or a note; the rest is left out."""
@@ -74,7 +76,8 @@ def _head(sheet: Sheet, invoice: Invoice) -> float:
     sheet.begin_page()
     seller, payable = invoice.seller, invoice.payable
     sheet.text(_RIGHT, _TOP + 6, "INVOICE", size=22, bold=True, align="right")
-    sheet.text(_LEFT, _TOP + 4, seller.name, size=14, bold=True)
+    name = sheet.fonts.fit(seller.name, 14, _WIDE, bold=True)
+    sheet.text(_LEFT, _TOP + 4, name, size=14, bold=True)
     y = _block(sheet, _LEFT, _TOP + 20, [*seller.address.splitlines(), seller.tax_id])
     start, end = _days(invoice.time_zone, invoice.start, invoice.end)
     facts = [
@@ -91,7 +94,8 @@ def _head(sheet: Sheet, invoice: Invoice) -> float:
         below += _STEP
     y = max(y, below) + 14
     sheet.text(_LEFT, y, "Bill to", grey=0.4)
-    sheet.text(_LEFT, y + 14, invoice.organisation, size=11, bold=True)
+    buyer = sheet.fonts.fit(invoice.organisation, 11, _WIDE, bold=True)
+    sheet.text(_LEFT, y + 14, buyer, size=11, bold=True)
     sheet.text(_MIDDLE, y, "Amount due", grey=0.4)
     due = f"{payable.text(payable.total)} {invoice.currency}"
     sheet.text(_MIDDLE, y + 18, due, size=16, bold=True)
@@ -101,7 +105,7 @@ def _head(sheet: Sheet, invoice: Invoice) -> float:
 
 def _block(sheet: Sheet, x: float, y: float, lines: Sequence[str]) -> float:
     for line in [each for each in lines if each.strip()][:_LINES_MAX]:
-        sheet.text(x, y, sheet.fonts.fit(line.strip(), 9, _MIDDLE - _LEFT - 15))
+        sheet.text(x, y, sheet.fonts.fit(line.strip(), 9, _WIDE))
         y += _STEP
     return y
 
@@ -175,7 +179,7 @@ def _totals(sheet: Sheet, invoice: Invoice, y: float) -> float:
     ]
     y += 4
     for title, value in rows:
-        sheet.text(_MIDDLE, y, title)
+        sheet.text(_MIDDLE, y, sheet.fonts.fit(title, 9, 150))
         sheet.text(_RIGHT, y, value, align="right")
         y += _STEP
     sheet.rule(y - _STEP + 5, _MIDDLE, _RIGHT, width=0.8, grey=0.0)
@@ -211,7 +215,7 @@ def _details(sheet: Sheet, invoice: Invoice) -> None:
         tenants: dict[int, list[Line]] = {}
         for line in section.sorted_lines():
             tenants.setdefault(line.tenant_id, []).append(line)
-        rows = [_detail(sheet, invoice, tenant, lines) for tenant, lines in tenants.items()]
+        rows = [_detail(sheet, _name(invoice, tenant), lines) for tenant, lines in tenants.items()]
         title: str | None = _section_title(invoice, section)
         for row in rows:
             if y > _BOTTOM:
@@ -222,7 +226,7 @@ def _details(sheet: Sheet, invoice: Invoice) -> None:
             y = _row(sheet, _DETAILS, y, row, 8)
         if rows:
             sheet.rule(y - _STEP + 4, _LEFT, _RIGHT)
-            sums = _detail(sheet, invoice, ORGANISATION, section.lines)
+            sums = _detail(sheet, "All tenants", section.lines)
             y = _row(sheet, _DETAILS, y, sums, 8) + 4
 
 
@@ -232,10 +236,13 @@ def _details_page(sheet: Sheet) -> float:
     return _header(sheet, _DETAILS, _TOP + 22)
 
 
-def _detail(sheet: Sheet, invoice: Invoice, tenant: int, lines: Sequence[Line]) -> tuple[str, ...]:
-    name = invoice.names.get(tenant, "")
-    shown = "All tenants" if tenant == ORGANISATION else f"{name}-{tenant}"
+def _name(invoice: Invoice, tenant: int) -> str:
+    if tenant == ORGANISATION:
+        return "No single tenant"
+    return f"{invoice.names.get(tenant, '')}-{tenant}"
 
+
+def _detail(sheet: Sheet, shown: str, lines: Sequence[Line]) -> tuple[str, ...]:
     def quantity(*kinds: Kind) -> str:
         found = [line for line in lines if line.kind in kinds]
         total = sum(line.quantity for line in found)
@@ -253,11 +260,9 @@ def _detail(sheet: Sheet, invoice: Invoice, tenant: int, lines: Sequence[Line]) 
 
 
 def _feet(sheet: Sheet, invoice: Invoice) -> None:
-    y = HEIGHT - 40
+    y, name = HEIGHT - 40, sheet.fonts.fit(invoice.seller.name, 7.5, _WIDE)
     for page in range(sheet.pages):
-        left = " · ".join(
-            each for each in (invoice.seller.name, f"Invoice {invoice.number or 'draft'}") if each
-        )
+        left = " · ".join(each for each in (name, f"Invoice {invoice.number or 'draft'}") if each)
         sheet.text(_LEFT, y, left, size=7.5, grey=0.4, page=page)
         right = f"Page {page + 1} of {sheet.pages}"
         sheet.text(_RIGHT, y, right, size=7.5, grey=0.4, align="right", page=page)

@@ -81,10 +81,10 @@ class Fonts:
         measure: Callable[[str, str, float], float] = pdfmetrics.stringWidth
         return sum(measure(piece, font, size) for font, piece in self.runs(text, bold=bold))
 
-    def fit(self, text: str, size: float, width: float) -> str:
+    def fit(self, text: str, size: float, width: float, *, bold: bool = False) -> str:
         """As much of the text as has room, with dots where something is cut off."""
-        if self.width(text, size) <= width:
+        if self.width(text, size, bold=bold) <= width:
             return text
-        while text and self.width(f"{text}...", size) > width:
+        while text and self.width(f"{text}...", size, bold=bold) > width:
             text = text[:-1]
         return f"{text}..."

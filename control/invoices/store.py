@@ -119,11 +119,11 @@ class Invoices:
         return int(row[0]) if row is not None else 0
 
     async def unknown(self, limit: int) -> list[Row]:
-        """Organisations that have no state yet: id, created_ns, time_zone, zones. Their numbers
-        count up, so they are those above all that have."""
+        """Organisations that have no state yet: id, created_ns, time_zone, zones. Ids count up and
+        states are made in their order, so they are those above all that have one."""
         return await self._database.read(
-            "SELECT id, created_ns, time_zone, zones FROM organisations WHERE id NOT IN"
-            " (SELECT organisation_id FROM invoice_states) ORDER BY id LIMIT ?",
+            "SELECT id, created_ns, time_zone, zones FROM organisations WHERE id >"
+            " (SELECT coalesce(max(organisation_id), 0) FROM invoice_states) ORDER BY id LIMIT ?",
             (limit,),
         )
 

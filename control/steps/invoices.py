@@ -70,6 +70,6 @@ STEP: tuple[str, ...] = (
     f"""
     INSERT INTO invoice_states (organisation_id, since, month, due)
     SELECT id, CAST(strftime('%s', 'now', 'start of month') AS INTEGER), {_THIS_MONTH}, 0
-    FROM organisations WHERE id IN (SELECT -tenant_id FROM usage_rollups WHERE tenant_id < 0)
+    FROM organisations
     """,
 )

@@ -109,7 +109,12 @@ def _version(**changes: Any) -> Version:
             Cost(storage=684_932),
         ),
         (Measured(storage_kib_seconds=730 * KIB_SECONDS_PER_GIB_HOUR), Cost(storage=500_000)),
+        (Measured(storage_kib_seconds=KIB_SECONDS_PER_GIB_HOUR), Cost(storage=685)),  # 684.932
+        (Measured(storage_kib_seconds=KIB_SECONDS_PER_GIB_HOUR // 2), Cost(storage=342)),
+        (Measured(storage_kib_seconds=1), Cost()),
         (Measured(egress_bytes=_GIB), Cost(egress=90)),
+        (Measured(egress_bytes=_GIB // 180), Cost()),  # a little less than a half
+        (Measured(egress_bytes=_GIB // 180 + 1), Cost(egress=1)),
         (Measured(pod_millis=10**9), Cost()),
     ],
 )
@@ -121,7 +126,10 @@ def test_pods_by_time() -> None:
     version = _version(basis="pod_seconds", per_thousand_pod_seconds=11_000, monthly_fee=5_000_000)
     used = Measured(micro_units=10**15, pod_millis=3_600_000)
     assert charge(version, used, Free()) == Cost(pod_time=39_600)
-    assert charge(version, used, Free(pod_millis=3_599_955)) == Cost(pod_time=0)
+    assert charge(version, used, Free(pod_millis=3_599_955)) == Cost(pod_time=0)  # 0.495
+    halves = _version(basis="pod_seconds", per_thousand_pod_seconds=5_000)
+    for millis, cost in ((99, 0), (100, 1), (299, 1), (300, 2)):  # 0.5 and 1.5: halves go up
+        assert charge(halves, Measured(pod_millis=millis), Free()) == Cost(pod_time=cost)
     month = cost_of_month([Piece(version, used, used)], tenants=3)
     assert month == Cost(pod_time=39_600, fee=15_000_000)
 

@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 import tempfile
 from collections.abc import Awaitable, Callable
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -15,9 +15,11 @@ from control.actor import EVERYTHING, OrganisationId
 from control.invoices.document import FORMAT, Invoice, UnknownFormat, pack, unpack
 from control.invoices.drafts import Buyer
 from control.invoices.lines import CAUSES, Kind
-from control.months import Calendar, first_day, month_number
+from control.months import UTC_CALENDAR, Calendar, first_day, month_number
 from control.prices import PriceBook, Version
 from control.rollups import Used, of_organisation
+from control.steps.invoices import STEP
+from dormouse.base import tasks
 from dormouse.base.clock import ManualClock
 from dormouse.base.units import units_of
 from tests.control.invoices.world import DAY, World, at, open_world, world_at
@@ -394,3 +396,55 @@ def test_a_draft_is_what_usage_says_before_anything_is_booked(tmp_path: Path) ->
             assert invoice.total == total > 10_000_000
 
     asyncio.run(run())
+
+
+def test_months_of_before_invoices_are_not_invoiced(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        acme = await world.organisation("acme")
+        shop = await world.tenant("shop", acme)
+        await world.use(shop, write_requests=300)
+        await world.database.write("DELETE FROM invoice_states")
+        await world.database.write(STEP[-1])  # as when the registry was upgraded, today
+        state = await world.drafts.invoices.state(acme)
+        assert state is not None
+        today = datetime.now(UTC).date()
+        assert state.month == month_number(today)
+        assert state.since == UTC_CALENDAR.border(state.month)
+        world.clock.advance(state.since + 10 * DAY - world.clock.wall_ns() // 10**9)
+        await world.use(shop, write_requests=150)
+        world.clock.advance(35 * DAY)
+        assert await world.closing.close_due() == 1
+        [invoice] = await world.invoices(acme)
+        assert (invoice.month, invoice.late) == (state.month, 0)
+        assert sum(line.quantity for _, line in invoice.lines()) == 150_000_000
+
+    _with_world(tmp_path, body)
+
+
+def test_the_task_goes_on_after_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def body(world: World) -> None:
+        acme = await world.organisation("acme")
+        await world.use(await world.tenant("shop", acme), write_requests=300)
+        world.go_to("2026-04-02")
+        close_due, times, done = world.closing.close_due, 0, asyncio.Event()
+
+        async def full_at_first() -> int:
+            nonlocal times
+            times += 1
+            if times == 1:
+                raise sqlite3.OperationalError("database or disk is full")
+            made = await close_due()
+            done.set()
+            return made
+
+        monkeypatch.setattr(world.closing, "close_due", full_at_first)
+        task = tasks.spawn(world.closing.close_forever(0.01), name="close invoices")
+        async with asyncio.timeout(30):
+            await done.wait()
+        await tasks.cancel(task)
+        assert len(await world.invoices(acme)) == 1
+        assert "invoices could not be closed" in caplog.text
+
+    _with_world(tmp_path, body)
