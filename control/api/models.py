@@ -338,6 +338,9 @@ class StatusView(BaseModel):
     version: str
     roles: dict[str, RoleView]
     tenants: TenantTotals
+    warnings: list[str] = Field(
+        default_factory=list, description="For people: certificates that end and are not renewed."
+    )
 
 
 class ProblemView(BaseModel):

@@ -147,7 +147,8 @@ def _add_status_route(router: APIRouter, services: Services, status_file: Status
         """Every role with its pid and state."""
         counts = await services.stores.registry.counts()
         totals = TenantTotals(registered=counts.registered, ever=counts.ever)
-        return status_file.view(totals)
+        view = status_file.view(totals)
+        return view.model_copy(update={"warnings": services.steward.warnings()})
 
 
 def _signups(settings: ControlSettings) -> Buckets | None:

@@ -22,7 +22,7 @@ from control.journal import Note, created
 from control.metrics import CERTIFICATES_RENEWED, ROTATION_PHASE
 from control.operations import INTERRUPTED, Kind, Operation, Operations
 from control.peers import Peers
-from control.trust.expiry import ExpiryWarnings
+from control.trust.expiry import ExpiryWarnings, state
 from control.trust.generations import write_file
 from control.trust.rotation import Phase, Rotation, is_over
 from dormouse.base.clock import Clock
@@ -87,6 +87,17 @@ class Steward:
         """The certificates that are kept up to date here."""
         folder = self._files.certificates
         return self.authority.held(folder) if folder is not None else []
+
+    def warnings(self) -> list[str]:
+        """A sentence for each certificate that ends soon, or has ended."""
+        now_ns = self._clock.wall_ns()
+        groups = ((self.held(), False), (self.authority.authorities(), True))
+        return [
+            f"the certificate {held.name} ends on {held.ends:%Y-%m-%d} and was not renewed"
+            for group, is_authority in groups
+            for held in group
+            if state(held, now_ns, is_authority=is_authority) != "valid"
+        ]
 
     async def rotate(self, clients_after_seconds: float) -> Operation:
         """Begin to rotate the authority; clients are shown the new one's certificates after that

@@ -79,7 +79,9 @@ def add_key_actions(parser: argparse.ArgumentParser, add_target: AddTarget, run:
     revoke = add_command(actions, "revoke", "revoke a key: it opens nothing any more")
     revoke.add_argument("id", type=int, metavar="ID", help="as `dormouse key list` shows it")
     replace = add_command(
-        actions, "replace", "make another operator's key in the place of the one in use; revoke that"
+        actions,
+        "replace",
+        "make another operator's key in the place of this one, and revoke that",
     )
     for name, action in (
         ("list", listing),

@@ -14,7 +14,7 @@ from email.message import Message
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from dormouse.cli.folder import CommandError, DataFolder
 from dormouse.cli.login import ca_file_from_environment, read_login
@@ -221,6 +221,27 @@ class Client:
     def operation(self, number: int) -> dict[str, Any]:
         """GET /v1/operations/{id}."""
         return self._call("GET", f"/v1/operations/{number}")
+
+    def authority(self) -> dict[str, Any]:
+        """GET /v1/authority."""
+        return self._call("GET", "/v1/authority")
+
+    def rotate_authority(self, clients_after_seconds: int) -> dict[str, Any]:
+        """POST /v1/authority/rotate; the operation."""
+        body = {"clients_after_seconds": clients_after_seconds}
+        return self._call("POST", "/v1/authority/rotate", body)
+
+    def rotate_secrets(self) -> dict[str, Any]:
+        """POST /v1/authority/rotate-secrets."""
+        return self._call("POST", "/v1/authority/rotate-secrets")
+
+    def pods(self, tenant_id: int) -> dict[str, Any]:
+        """GET /v1/tenants/{id}/pods."""
+        return self._call("GET", f"/v1/tenants/{tenant_id}/pods")
+
+    def revoke_pod(self, tenant_id: int, pod: str) -> dict[str, Any]:
+        """POST /v1/tenants/{id}/pods/{pod}/revoke."""
+        return self._call("POST", f"/v1/tenants/{tenant_id}/pods/{quote(pod, safe='')}/revoke")
 
     def suspend(self, tenant_id: int) -> dict[str, Any]:
         """POST /v1/tenants/{id}/suspend."""

@@ -1,10 +1,11 @@
 """`dormouse key …`."""
 
 import argparse
+import json
 from typing import Any
 
-from dormouse.cli.client import Client
-from dormouse.cli.folder import CommandError
+from dormouse.cli.client import Client, Target
+from dormouse.cli.folder import CommandError, DataFolder, write_private
 from dormouse.cli.output import print_json, table
 from dormouse.cli.tenants import target_of
 
@@ -22,7 +23,8 @@ _COLUMNS = (
 
 def run(options: argparse.Namespace) -> int:
     """Run `dormouse key ACTION`."""
-    client = Client(target_of(options))
+    target = target_of(options)
+    client = Client(target)
     match options.action:
         case "list":
             keys = client.keys()
@@ -34,6 +36,8 @@ def run(options: argparse.Namespace) -> int:
                 print(table(titles, rows))
         case "create":
             _create(client, options)
+        case "replace":
+            _replace(client, target, options)
         case _:
             client.revoke_key(options.id)
             if options.json:
@@ -63,3 +67,30 @@ def _create(client: Client, options: argparse.Namespace) -> None:
         return
     print(f"Key {made['id']} ({made['scope']}, {made['access']}). Its text, this once:\n")
     print(f"  {made['key']}")
+
+
+def _replace(client: Client, target: Target, options: argparse.Namespace) -> None:
+    """The new key is kept where the old one was before that one is revoked: a try that is cut short
+    leaves two keys, and never none."""
+    old = client.me()
+    if old["scope"] != "admin":
+        raise CommandError(
+            "this is not an operator's key", hint="`dormouse key create` makes other ones"
+        )
+    made = client.create_key({"label": old["label"], "scope": "admin", "access": "write"})
+    if target.folder is not None:
+        _keep(target.folder, made["key"])
+    client.revoke_key(old["id"])
+    if options.json:
+        print_json(made)
+        return
+    print(f"Key {old['id']} is revoked. The operator's key {made['id']}, this once:\n")
+    print(f"  {made['key']}\n")
+    if target.folder is not None:
+        print(f"This machine keeps it in {target.folder.admin_key}.")
+
+
+def _keep(folder: DataFolder, key: str) -> None:
+    write_private(folder.admin_key, key + "\n")
+    document = json.loads(folder.ready.read_bytes())
+    write_private(folder.ready, json.dumps({**document, "admin_key": key}) + "\n")

@@ -75,6 +75,8 @@ def status(options: argparse.Namespace) -> int:
         rows = [row for name, role in roles.items() for row in _role_rows(name, role)]
         print(table(("ROLE", "STATE", "PID", "RESTARTS", "SINCE", "VERSION"), rows))
         print(f"\n{document['tenants']['registered']} tenants; version {document['version']}")
+        for warning in document.get("warnings", []):
+            print(f"WARNING: {warning}")
     return 0 if all(role["state"] == "running" for role in roles.values()) else 1
 
 

@@ -276,7 +276,9 @@ def _has_terminal() -> bool:
 def _admin_key(folder: DataFolder) -> str:
     """The operator's key, made on the first start."""
     if not folder.admin_key.exists():
-        write_private(folder.admin_key, generate_key() + "\n")
+        made = generate_key()
+        write_private(folder.admin_key, made + "\n")
+        _say(f"The operator's API key, shown this once: {made}")
     key = folder.admin_key.read_text(encoding="ascii").strip()
     if not key:
         raise CommandError(f"{folder.admin_key} is empty", hint="remove it to get a new key")

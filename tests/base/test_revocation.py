@@ -129,7 +129,7 @@ def test_a_revoked_pod_is_refused_and_cut_and_the_others_are_not(tmp_path: Path)
 
 
 async def _to_the_end(stream: Any) -> None:
-    while await stream.read() is not grpc.aio.EOF:
+    while isinstance(await stream.read(), SpendLeave):
         pass
 
 

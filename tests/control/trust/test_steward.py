@@ -233,6 +233,9 @@ def test_what_ends_soon_is_renewed_and_what_is_not_is_warned_of_once(tmp_path: P
             await world.steward.step()
         shown = await world.get("/v1/authority")
         assert shown["authorities"][0]["state"] == "expiring"
+        warned = (await world.get("/v1/status"))["warnings"]
+        assert warned[-1].startswith("the certificate ca ends on 2037-01-")
+        assert len(warned) == 4
         events = (await world.get("/v1/events?kind=certificate.expiring"))["events"]
         subjects = sorted(each["data"]["subject"] for each in events)
         assert subjects == ["ca", "control", "proxy", "sql"]
