@@ -94,6 +94,28 @@ def test_an_open_pod_stops_what_runs_beyond_its_ceiling() -> None:
     with_limits(body)
 
 
+def test_what_would_pass_the_ceiling_with_its_commit_is_not_committed() -> None:
+    async def body(pod: LimitedPod) -> None:
+        client = await Linked.open(pod)
+        await went(client, TABLE)
+        many = "INSERT INTO t SELECT g FROM generate_series({}, {}) g"
+        await pod.told(open_up_to(pod.used_units + 900))
+        await refused(client, many.format(1, 1020))
+        await went(client, "BEGIN")
+        for first in (1, 301):
+            await went(client, many.format(first, first + 299))
+        await refused(client, many.format(601, 1020))
+        await went(client, "ROLLBACK")
+        assert await client.rows("SELECT count(*) FROM t") == [("0",)]
+        assert (await pod.pod.status()).usage.write_requests < 20
+        await went(client, many.format(1, 300))
+        await pod.told(open_up_to(pod.used_units + 150))
+        await refused(client, "UPDATE t SET b = 'y'")  # a batch that is not full
+        assert await client.rows("SELECT count(b) FROM t") == [("0",)]
+
+    with_limits(body)
+
+
 def test_a_copy_from_is_stopped_at_its_next_batch() -> None:
     async def body(pod: LimitedPod) -> None:
         client = await Linked.open(pod)
@@ -148,7 +170,7 @@ def test_a_cursor_is_read_on_where_a_new_statement_is_refused() -> None:
         client = await with_rows(pod)
         await went(client, "BEGIN")
         await went(client, "DECLARE c CURSOR FOR SELECT a, b FROM t")
-        await pod.told(stopped(200))
+        await pod.told(stopped(25))
         rows = 0
         while fetched := rows_of(await went(client, "FETCH 500 FROM c")):
             rows += len(fetched)
@@ -221,8 +243,9 @@ def test_who_waits_can_be_cancelled_and_is_served_when_the_limit_is_raised() -> 
         client.send(frontend.Query("SELECT count(*) FROM t"))
         other.send(frontend.Query("SELECT 1"))
         await pod.until(lambda: pod.spending.waiting == 2)
-        await pod.told(free())
-        assert kinds(await client.until()) == kinds(await other.until()) == "TDCZ"
+        async with asyncio.timeout(30):  # by itself it would go on after 60 s
+            await pod.told(free())
+            assert kinds(await client.until()) == kinds(await other.until()) == "TDCZ"
 
     with_limits(body)
 
