@@ -6,6 +6,7 @@ import resource
 import socket
 from collections.abc import AsyncIterator
 
+from fastapi import APIRouter
 from starlette.types import ASGIApp
 
 from control.api.app import make_app
@@ -33,7 +34,7 @@ from control.usage import UsageReader
 from control.watchers import Watchers
 from control.webhooks.run import sending
 from dormouse.base import metrics, rpc, tasks
-from dormouse.base.clock import SystemClock
+from dormouse.base.clock import Clock, SystemClock
 from dormouse.base.renewal import CertificateFiles, LiveCredentials
 from dormouse.base.revocation import Revocations
 from dormouse.base.role import Service
@@ -62,9 +63,7 @@ async def serve(settings: ControlSettings) -> AsyncIterator[Service]:
         await spending.start()
         ledger = Ledger(database, clock, spending.booked)
         statements = StatementLedger(database, clock)
-        if settings.admin_key_hash:
-            key_hash = bytes.fromhex(settings.admin_key_hash)
-            await stores.keys.add_admin_hash(key_hash, label="operator")
+        await _take_admin_key(settings, stores)
         watchers = Watchers()
         authority = Authority.open(settings.authority, clock)
         service = ControlService(
@@ -97,39 +96,40 @@ async def serve(settings: ControlSettings) -> AsyncIterator[Service]:
         await stack.enter_async_context(_background(services))
         await stack.enter_async_context(_invoicing(settings, stores, usage))
         await stack.enter_async_context(sending(database, stores, settings, clock))
-        keeping = compact_forever(
-            ledger,
-            statements,
-            entries_days=settings.usage_entries_days,
-            hours_days=settings.usage_hours_days,
-        )
         pause = settings.storage_sample_seconds
         stack.push_async_callback(
             tasks.cancel,
             tasks.spawn(sample_forever(levels, peers, pause), name="storage samples"),
-            tasks.spawn(keeping, name="compact the ledger"),
+            tasks.spawn(_compact_forever(settings, ledger, statements), name="compact the ledger"),
             tasks.spawn(services.quotas.tell_forever(pause), name="storage limits"),
         )
-        app = make_app(
-            settings,
-            router=make_router(
-                services=services,
-                settings=settings,
-                endpoint=await _endpoint(settings),
-                status_file=StatusFile(settings.status_file),
-                clock=clock,
-                usage=usage,
-                spending=spending,
-                statements=statements,
-            ),
-            stores=stores,
+        router = make_router(
+            services=services,
+            settings=settings,
+            endpoint=await _endpoint(settings),
+            status_file=StatusFile(settings.status_file),
             clock=clock,
-            is_ready=lambda: _answers(database),
+            usage=usage,
+            spending=spending,
+            statements=statements,
         )
-        tls = _api_tls(settings)
-        sockets = _listeners(settings, has_tls=tls is not None)
-        api_port = int(sockets[0].getsockname()[1])
-        await stack.enter_async_context(_http(settings, app, sockets, tls))
+        yield await stack.enter_async_context(_front(settings, router, stores, clock))
+
+
+@contextlib.asynccontextmanager
+async def _front(
+    settings: ControlSettings, router: APIRouter, stores: Stores, clock: Clock
+) -> AsyncIterator[Service]:
+    """The HTTP API, and the page of metrics."""
+
+    async def is_ready() -> bool:
+        return await _answers(stores.database)
+
+    app = make_app(settings, router=router, stores=stores, clock=clock, is_ready=is_ready)
+    tls = _api_tls(settings)
+    sockets = _listeners(settings, has_tls=tls is not None)
+    api_port = int(sockets[0].getsockname()[1])
+    async with _http(settings, app, sockets, tls):
         metrics_port, _ = metrics.serve(settings.metrics_host, settings.metrics_port)
         ready = {
             "api": f"{'http' if tls is None else 'https'}://{settings.api_host}:{api_port}",
@@ -137,6 +137,23 @@ async def serve(settings: ControlSettings) -> AsyncIterator[Service]:
             "metrics": f"http://{settings.metrics_host}:{metrics_port}/metrics",
         }
         yield Service(ready=ready, reload=tls.reload if tls is not None else None)
+
+
+async def _take_admin_key(settings: ControlSettings, stores: Stores) -> None:
+    if settings.admin_key_hash:
+        key_hash = bytes.fromhex(settings.admin_key_hash)
+        await stores.keys.add_admin_hash(key_hash, label="operator")
+
+
+async def _compact_forever(
+    settings: ControlSettings, ledger: Ledger, statements: StatementLedger
+) -> None:
+    await compact_forever(
+        ledger,
+        statements,
+        entries_days=settings.usage_entries_days,
+        hours_days=settings.usage_hours_days,
+    )
 
 
 @contextlib.asynccontextmanager

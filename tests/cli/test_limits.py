@@ -84,7 +84,7 @@ def test_the_command_asks_for_what_is_meant(capsys: pytest.CaptureFixture[str]) 
         assert api.asked[-1][1]["monthly_cents"] is None
         assert main(["limit", "clear", "shop", *api.flags]) == 0
         assert api.asked[-1] == (f"PUT {path}", {})
-        assert api.if_match is None
+        assert [api.if_match] == [None]
         for wrong in (["set", "shop"], ["show"], ["show", "shop", "--organisation", "acme"]):
             assert main(["limit", *wrong, *api.flags]) == 1
 
