@@ -111,6 +111,7 @@ def test_what_would_pass_the_ceiling_with_its_commit_is_not_committed() -> None:
         await went(client, many.format(1, 300))
         await pod.told(open_up_to(pod.used_units + 150))
         await refused(client, "UPDATE t SET b = 'y'")  # a batch that is not full
+        await refused(client, "UPDATE t SET b = repeat('x', 1000000) WHERE a = 1")
         assert await client.rows("SELECT count(b) FROM t") == [("0",)]
 
     with_limits(body)
