@@ -40,6 +40,11 @@ def add_api_flags(up: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--api-private-key", type=Path, metavar="FILE", help="its key (PEM)")
     group.add_argument(
+        "--signup-open",
+        action="store_true",
+        help="strangers may make an organisation of their own (POST /v1/signup)",
+    )
+    group.add_argument(
         "--api-insecure",
         action="store_true",
         help="answer on --api-host without TLS: keys and passwords can be read on the way",

@@ -29,6 +29,7 @@ class ApiOptions:
     certificate: Path | None = None
     private_key: Path | None = None
     is_insecure: bool = False
+    is_signup_open: bool = False
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> "ApiOptions":
@@ -41,6 +42,7 @@ class ApiOptions:
             certificate=options.api_certificate,
             private_key=options.api_private_key,
             is_insecure=options.api_insecure,
+            is_signup_open=options.signup_open,
         )
 
     @property

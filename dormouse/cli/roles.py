@@ -61,6 +61,7 @@ class Wiring:
     """As `ControlSettings.api_certificate`, and what follows it."""
     api_private_key: Path | None = None
     api_insecure: bool = False
+    signup_open: bool = False
     api_names: tuple[str, ...] = ("localhost",)
     """Names in the API's certificate, where the authority issues it."""
     api_addresses: tuple[str, ...] = LOOPBACK
@@ -178,6 +179,7 @@ def _control(wiring: Wiring) -> ControlSettings:
         api_certificate=wiring.api_certificate,
         api_private_key=wiring.api_private_key,
         api_insecure=wiring.api_insecure,
+        signup_open=wiring.signup_open,
         admin_key_hash=hashlib.sha256(admin_key.encode()).hexdigest(),
         sql_host=SQL_HOST,
         sql_port=wiring.sql_port,

@@ -226,6 +226,7 @@ async def up(options: UpOptions) -> None:
             api_certificate=certificate,
             api_private_key=private_key,
             api_insecure=api.is_insecure,
+            signup_open=api.is_signup_open,
             api_names=names,
             api_addresses=addresses,
             webhook_networks=options.webhooks.networks,

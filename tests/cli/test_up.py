@@ -195,7 +195,7 @@ def _certificate(running: OwnGateway, name: str) -> bytes:
 
 def test_the_api_over_tls_for_others_too(tmp_path: Path) -> None:
     flags = ["--api-tls", "--api-host", "0.0.0.0", "--api-name", "gateway.example"]
-    with gateway(tmp_path, arguments=flags) as running:
+    with gateway(tmp_path, arguments=[*flags, "--signup-open"]) as running:
         assert running.api.startswith("https://localhost:")
         made = _json(running, "tenant", "create", "shop", "--label", "stage=test")
         assert _json(running, "tenant", "list", "--label", "stage=test")[0]["id"] == made["id"]
@@ -205,6 +205,8 @@ def test_the_api_over_tls_for_others_too(tmp_path: Path) -> None:
         refused = _dormouse(running, "status", *elsewhere, code=1)
         assert "--ca" in refused.stderr
         _dormouse(running, "status", *elsewhere, DORMOUSE_API_CA=str(running.ca_file))
+        newcomer = running.call("POST", "/v1/signup", json={"organisation": "acme"})
+        _dormouse(running, "org", "list", "--api-key", newcomer["key"])
         first = _certificate(running, "gateway.example")
         authority = Authority.open(running.folder / "authority", SystemClock())
         names = ["localhost", "new.example"]
