@@ -108,10 +108,10 @@ def receiver() -> Iterator[Receiver]:
 
 
 def spend_until_stopped(
-    running: OwnGateway, tenant: dict[str, Any]
+    running: OwnGateway, tenant: dict[str, Any], path: str = ""
 ) -> tuple[psycopg.Error, dict[str, Any]]:
     """Several clients write as fast as they can until the limit is reached; the last refusal, and
-    the limit when control has heard all of it."""
+    the limit (of `path`, or the tenant's) when control has heard all of it."""
     refusals: list[psycopg.Error] = []
     over = threading.Event()
 
@@ -126,7 +126,7 @@ def spend_until_stopped(
                     over.wait(0.05)
 
     def look() -> dict[str, Any] | None:
-        found = limit_of(running, tenant)
+        found = limit_of(running, tenant, path)
         has_stopped = found["state"] == "stopped" and len(found["notices"]) == 4
         return found if has_stopped and refusals else None
 
@@ -140,11 +140,12 @@ def spend_until_stopped(
         for client in clients:
             client.join()
     assert {error.sqlstate for error in refusals} == {"53400"}
-    return refusals[-1], limit_of(running, tenant)
+    return refusals[-1], limit_of(running, tenant, path)
 
 
-def limit_of(running: OwnGateway, tenant: dict[str, Any]) -> dict[str, Any]:
-    document: dict[str, Any] = running.call("GET", f"/v1/tenants/{tenant['id']}/spend-limit")
+def limit_of(running: OwnGateway, tenant: dict[str, Any], path: str = "") -> dict[str, Any]:
+    path = path or f"/v1/tenants/{tenant['id']}/spend-limit"
+    document: dict[str, Any] = running.call("GET", path)
     return document
 
 
@@ -246,3 +247,40 @@ def login_notices(url: str) -> list[str]:
     assert connection.status == pq.ConnStatus.OK, connection.error_message
     connection.finish()
     return found
+
+
+def test_control_is_killed_while_a_tenant_spends(running: OwnGateway) -> None:
+    tenant = limited(running, "orphaned", monthly_request_units=6000)
+    with psycopg.connect(tenant["connection_url"], autocommit=True) as connection:
+        for _ in range(20):
+            connection.execute("INSERT INTO t SELECT g, 'x' FROM generate_series(1, 5) g")
+        running.kill_role("control")
+        for _ in range(20):  # nobody waits for it
+            connection.execute("INSERT INTO t SELECT g, 'x' FROM generate_series(1, 5) g")
+    error, found = spend_until_stopped(running, tenant)
+    assert "6000 request units a month" in (error.diag.message_detail or "")
+    assert 5900 < found["used"]["request_units"] <= 6000 + _BOUND_UNITS
+
+
+def test_an_organisations_limit_holds_for_its_tenants_together(running: OwnGateway) -> None:
+    first = limited(running, "shared")
+    organisation = first["organisation"]
+    path = f"/v1/organisations/{organisation}/spend-limit"
+    running.call("PUT", path, json={"monthly_request_units": 3000})
+    body = {"name": "shared-too", "organisation": organisation}
+    second: dict[str, Any] = running.call("POST", "/v1/tenants", json=body)
+    with psycopg.connect(second["connection_url"], autocommit=True) as connection:
+        connection.execute("CREATE TABLE t (id int, name text)")
+        _, found = spend_until_stopped(running, first, path)
+        assert (found["state"], found["limited_by"]) == ("stopped", "organisation")
+
+        def refusal() -> psycopg.Error | None:
+            try:
+                connection.execute("INSERT INTO t VALUES (1, 'x')")
+            except psycopg.errors.ConfigurationLimitExceeded as error:
+                return error
+            return None
+
+        other = wait_for(refusal, seconds=20, what="the other tenant to be stopped")
+        assert "the organisation's 3000" in (other.diag.message_detail or "")
+    assert found["used"]["request_units"] <= 3000 + 2 * _BOUND_UNITS
