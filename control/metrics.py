@@ -25,8 +25,8 @@ HTTP_CONNECTIONS = Gauge(
 
 HTTP_CUT = Counter(
     "dormouse_control_http_cut_total",
-    "Connections to the API that were ended, by reason: handshake, head, unread, evicted, full,"
-    " address_full.",
+    "Connections to the API that were ended, by reason: handshake, head, bad_request, unread,"
+    " evicted, full, address_full.",
     ["reason"],
     registry=REGISTRY,
 )

@@ -174,6 +174,17 @@ class _Http(H11Protocol):
         super().resume_writing()
         _cancel(self._unread)
 
+    def send_400_response(self, msg: str) -> None:
+        """See H11Protocol: for what is no HTTP, wherever in a request it comes."""
+        cycle: RequestResponseCycle | None = self.cycle
+        HTTP_CUT.labels("bad_request").inc()
+        if cycle is not None:
+            cycle.disconnected = True  # whatever it answers, nobody is to hear it
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            detail = "this is no HTTP request, or its head is too large"
+            self._answer(Problem(HTTPStatus.BAD_REQUEST, "bad_request", detail))
+        self._close()
+
     def timeout_keep_alive_handler(self) -> None:
         """See H11Protocol."""
         super().timeout_keep_alive_handler()
@@ -282,7 +293,7 @@ async def serve_http(
         ws="none",
         lifespan="off",
         log_config=None,
-        log_level="warning",
+        log_level="error",  # what strangers send is counted, and does not fill the log
         access_log=False,
         server_header=False,
         proxy_headers=False,

@@ -169,6 +169,40 @@ def test_a_request_in_work_has_time(tmp_path: Path) -> None:
     _run(body)
 
 
+@pytest.mark.parametrize(
+    "head",
+    [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nX: " + b"x" * 40_000, b"\x16\x03\x01\x02\x00\x01"],
+    ids=["nonsense", "too large", "TLS"],
+)
+def test_what_is_no_http_is_told_so(head: bytes) -> None:
+    async def body() -> None:
+        async with _served() as served:
+            reader, writer = await served.open()
+            writer.write(head)
+            status, document = await _answer(reader)
+            assert (status, json.loads(document)["code"]) == (400, "bad_request")
+            assert await _ended(reader)
+            await served.ask()
+
+    _run(body)
+
+
+def test_a_body_that_turns_into_nonsense_ends_the_request() -> None:
+    async def body() -> None:
+        async with _served() as served:
+            served.app.go.clear()
+            reader, writer = await served.open()
+            writer.write(b"POST / HTTP/1.1\r\nHost: g\r\nTransfer-Encoding: chunked\r\n\r\n")
+            await served.app.asked.acquire()
+            writer.write(b"this is no chunk\r\n")
+            assert (await _answer(reader))[0] == 400
+            assert await _ended(reader)
+            served.app.go.set()
+            await served.ask()
+
+    _run(body)
+
+
 def test_two_requests_at_once_are_both_answered() -> None:
     async def body() -> None:
         async with _served() as served:
