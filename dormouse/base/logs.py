@@ -63,3 +63,5 @@ def configure(role: str, level: str = "info") -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(role))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # At debug it writes every statement with its parameters, secrets among them.
+    logging.getLogger("aiosqlite").setLevel(logging.INFO)
