@@ -143,6 +143,7 @@ def test_use_that_is_booked_later_is_in_the_next_invoice(tmp_path: Path) -> None
         assert [(s.month - march.month, s.amount) for s in april.sections] == [(1, 50), (0, 40)]
         late = april.sections[1]
         assert [(line.tenant_id, line.quantity) for line in late.lines] == [(blog, 40_000_000)]
+        assert await world.sums.late(acme, 0, at("2027-01-01")) == []
         world.go_to("2026-06-02")  # nothing more in May, and none of March again
         await world.closing.close_due()
         assert len(await world.invoices(acme)) == 2

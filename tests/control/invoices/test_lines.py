@@ -4,7 +4,7 @@ from datetime import date
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from control.amounts import AMOUNT_NAMES, Amounts
@@ -17,6 +17,8 @@ from control.rollups import Used
 from dormouse.base.units import units_of
 
 _MONTH = month_number(date(2026, 3, 1))
+_PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""The machine may be busy."""
 
 
 def _version(day: date, **changes: Any) -> Version:
@@ -94,6 +96,7 @@ def _check(sections: list[Section], parts: list[Part]) -> None:
             assert line.quantity >= 0
 
 
+@_PATIENT
 @given(_BOOKS, st.lists(_USES, min_size=2, max_size=2))
 def test_lines_add_up(book: PriceBook, uses: list[dict[int, Used]]) -> None:
     parts = _parts(book, uses)
@@ -108,6 +111,7 @@ def test_lines_add_up(book: PriceBook, uses: list[dict[int, Used]]) -> None:
     assert sum(s.amount for s in together) == sum(s.amount for s in sections)
 
 
+@_PATIENT
 @given(_BOOKS, st.lists(st.lists(_USES, min_size=2, max_size=2), min_size=2, max_size=4))
 def test_late_use_is_charged_once(book: PriceBook, rounds: list[list[dict[int, Used]]]) -> None:
     charged: list[Section] = []
@@ -123,6 +127,7 @@ def test_late_use_is_charged_once(book: PriceBook, rounds: list[list[dict[int, U
     assert not [section for section in again if section.says_something]
 
 
+@_PATIENT
 @given(st.integers(-(10**15), 10**15), st.lists(st.integers(0, 10**12), min_size=1, max_size=30))
 def test_parts_add_up_and_are_near(total: int, weights: list[int]) -> None:
     if not any(weights):

@@ -136,6 +136,7 @@ def test_a_zone_that_is_unknown_counts_as_utc(caplog: pytest.LogCaptureFixture) 
     assert "unknown" in caplog.text
 
 
+@settings(deadline=None)
 @given(_ZONES, st.integers(2001, 2037), st.integers(1, 12))
 def test_borders_are_midnights(zone: str, year: int, month: int) -> None:
     border = Calendar.of(zone).border(month_number(date(year, month, 1)))

@@ -15,6 +15,7 @@ from control.invoices.document import Invoice, pack
 from control.invoices.drafts import Drafts
 from control.invoices.seller import Seller
 from control.invoices.store import insert
+from control.invoices.sums import Sums
 from control.ledger import Ledger, Report
 from control.months import UTC_CALENDAR, border_range, month_number
 from control.periods import Span
@@ -48,6 +49,7 @@ class World:
     usage: UsageReader
     drafts: Drafts
     closing: Closing
+    sums: Sums
     totals: dict[tuple[int, int], Amounts] = field(default_factory=dict)
     sequence: int = 0
 
@@ -130,6 +132,7 @@ async def open_world(
             levels=levels,
             usage=UsageReader(database, levels, book, clock),
             drafts=drafts,
+            sums=Sums(database, book),
             closing=Closing(
                 drafts,
                 journal=stores.journal,
