@@ -25,6 +25,7 @@ from bench import (
     pgbench,
     simulate,
     step,
+    storage,
     tenants,
 )
 from bench.breakdown import DoesNotAddUp
@@ -57,7 +58,7 @@ class Benchmark:
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """A benchmark that starts nothing."""
+    """A benchmark that needs no gateway."""
 
     help: str
     add_options: Callable[[argparse.ArgumentParser], None]
@@ -104,6 +105,11 @@ BENCHMARKS: dict[str, Benchmark | Simulation] = {
     ),
     "step": Benchmark(
         "from 1 to 60 busy clients and back: pods and throughput", step.add_options, step.run
+    ),
+    "storage": Simulation(
+        "storage beside its bare engine, and a quiet tenant beside a noisy one",
+        storage.add_options,
+        storage.run,
     ),
     "tenants": Benchmark("what 10,000 idle tenants cost", tenants.add_options, tenants.run),
 }

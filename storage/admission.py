@@ -74,9 +74,11 @@ class Admission:
         *,
         readers: int,
         group_bytes_max: int,
+        fair: bool = True,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """`readers`: threads of the engine that read."""
+        """`readers`: threads of the engine that read; `fair`: else all are served as they come."""
+        self._fair = fair
         self._clock = clock
         self._reads_max = readers * READS_PER_READER
         self._group_bytes_max = group_bytes_max
@@ -108,7 +110,7 @@ class Admission:
     def admit(self, share: Share, handle: Handle, requests: Iterable[kv.Request]) -> None:
         """Handle the requests, now or when it is the tenant's turn; each one's order is kept."""
         now = self._clock()
-        if share is not self._last:
+        if share is not self._last and self._fair:
             if now - self._last_at < TOGETHER_SECONDS:
                 self._together_until = now + TOGETHER_SECONDS
             self._last = share
@@ -126,7 +128,7 @@ class Admission:
 
     async def read(self, share: Share, work: Callable[[], Awaitable[T]]) -> T:
         """Run a read of the engine when it is the tenant's turn."""
-        if self._reading >= self._reads_max or self._read_waiting:
+        if self._fair and (self._reading >= self._reads_max or self._read_waiting):
             await self._read_turn(share)
         else:
             self._reading += 1

@@ -34,6 +34,8 @@ class Limits:
     """Memory for newest versions of hot keys, of all tenants together."""
     group_bytes_max: int = 8 << 20
     """Bytes that share one durable write."""
+    fair: bool = True
+    """Whether the least served tenant is next where several ask at once (storage/admission.py)."""
     queue_bytes_max: int = 64 << 20
     """Bytes waiting for their durable write; beyond it streams are not read until there is room."""
 

@@ -71,7 +71,9 @@ class Shard:
         self.tenants = Tenants(last_commit=last_commit)
         self.versions = Versions(engine, self.cache, self.locks, visible=last_commit)
         self.sizes = Sizes(engine)
-        self.admission = Admission(readers=readers, group_bytes_max=limits.group_bytes_max)
+        self.admission = Admission(
+            readers=readers, group_bytes_max=limits.group_bytes_max, fair=limits.fair
+        )
         self.committer = Committer(
             engine,
             self.sizes,
@@ -148,6 +150,7 @@ class Shard:
         """A session ended: so do its transactions, but for those that are being committed."""
         tenant.sessions.discard(session)
         tenant.readers.left(session)
+        tenant.channels.left(session)
         for transaction in list(tenant.transactions.values()):
             if transaction.session is session and not transaction.committing:
                 self.end(transaction)

@@ -1,0 +1,36 @@
+"""The benchmark of storage, in small: every figure is there, and noise is noise."""
+
+import argparse
+from pathlib import Path
+
+import pytest
+import uvloop
+
+from bench import storage
+from bench.kv import NOISES, Refused, noise, storage_process
+from proto import kv_pb2 as kv
+
+
+def test_every_figure_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    report = storage.run(argparse.Namespace(each_for=0.1))
+    assert report["wire"].keys() == report["bare"].keys()
+    assert all(figure > 0 for figure in [*report["wire"].values(), *report["bare"].values()])
+    for way in ("fair", "as they come"):
+        assert list(report["neighbours"][way]) == ["alone", *[f"beside {each}" for each in NOISES]]
+    printed = capsys.readouterr().out
+    assert "point reads/s, 64 clients" in printed
+    assert "as they come, beside scans" in printed
+
+
+def test_a_refusal_is_no_figure(tmp_path: Path) -> None:
+    async def body() -> None:
+        with storage_process(tmp_path) as running:
+            tenant = running.tenant(1)
+            async with tenant.session() as client:
+                with noise(running.tenant(2), "commits"):
+                    await client.put({b"a": b"1"})
+                    assert await client.scan(b"a", b"b") > 0
+                    with pytest.raises(Refused):
+                        await client.ask(get=kv.Get(keys=b"no block"))
+
+    uvloop.run(body())
