@@ -56,6 +56,21 @@ def test_numbers_have_units(page: Page, expression: str, text: str) -> None:
     assert _call(page, "lib/format.js", expression) == text
 
 
+def test_events_are_told_in_words(page: Page) -> None:
+    limit = "{monthly_cents: 6900, monthly_request_units: null}"
+    known = {
+        f"kind: 'spend.notice', data: {{percent: 75, scope: 'tenant', limit: {limit}}}": (
+            "75 % of the tenant's limit of 69 a month is used"
+        ),
+        "kind: 'tenant.renamed', data: {before: 'a', name: 'b'}": "a → b",
+        "kind: 'spend.notice', data: {percent: 5}": "percent 5",
+        "kind: 'constructor', data: {some_thing: {a: 1}}": 'some thing {"a":1}',
+        "kind: 'new', data: null": "",
+    }
+    for event, sentence in known.items():
+        assert _call(page, "parts/eventstable.js", f"m.sentenceOf({{{event}}})") == sentence
+
+
 def test_waits_grow_to_a_bound_and_heed_the_gateway(page: Page) -> None:
     waits = _call(
         page, "lib/poll.js", "[1, 2, 3, 9, 99].map((each) => m.backoff(each, null, () => 0))"

@@ -51,11 +51,11 @@ function section(body, signal, title, read) {
 
 function decisions(items) {
   const inputs = (each) => Object.entries(each.inputs).map(([name, value]) => `${name} ${value}`).join(", ");
-  return table("Decisions", [["When", "when"], ["What"], ["Why", "wide"], ["On what grounds", "wide quiet"]], items.map((each) => [timeElement(each.at), each.action, each.reason, inputs(each)]));
+  return table("Decisions", [["When", "when"], ["What", "what"], ["Why", "wide"], ["On what grounds", "wide quiet"]], items.map((each) => [timeElement(each.at), each.action, each.reason, inputs(each)]));
 }
 
 function operations(items) {
-  return table("Operations", [["Begun", "when"], ["What"], ["How it went", "wide"], ["Ended", "when"]], items.map((each) => [timeElement(each.started_at), each.kind, each.error ? `${each.status}: ${each.error}` : each.status, timeElement(each.ended_at)]));
+  return table("Operations", [["Begun", "when"], ["What", "what"], ["How it went", "wide"], ["Ended", "when"]], items.map((each) => [timeElement(each.started_at), each.kind, each.error ? `${each.status}: ${each.error}` : each.status, timeElement(each.ended_at)]));
 }
 
 function changes(items) {
@@ -63,7 +63,7 @@ function changes(items) {
     Object.entries(each.changes)
       .map(([name, { old, new: now }]) => `${name}: ${spoken(old)} → ${spoken(now)}`)
       .join("; ");
-  return table("Changes", [["When", "when"], ["Who"], ["What"], ["Details", "wide quiet"]], items.map((each) => [timeElement(each.at), `${each.key_label || "the gateway"}${each.address ? `, ${each.address}` : ""}`, each.action, text(each)]));
+  return table("Changes", [["When", "when"], ["Who", "what"], ["What", "what"], ["Details", "wide quiet"]], items.map((each) => [timeElement(each.at), `${each.key_label || "the gateway"}${each.address ? `, ${each.address}` : ""}`, each.action, text(each)]));
 }
 
 function spoken(value) {

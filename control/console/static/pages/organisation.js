@@ -32,7 +32,7 @@ export async function showOrganisation(main, context) {
   invoicesCard(slots.invoices, context, what);
   poll(EVERY_MS, signal, async () => {
     const events = await newestEvents(api, { organisation: route.id }, signal);
-    if (events) slots.events.replaceChildren(card("Events", events.length ? eventsTable(events) : empty(...NO_EVENTS)));
+    if (events) slots.events.replaceChildren(card("Events", events.length ? eventsTable(events, { hasTenants: true }) : empty(...NO_EVENTS)));
   });
   let shown = "";
   let drawing = new AbortController();
