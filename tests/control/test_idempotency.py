@@ -18,6 +18,7 @@ _RANDOM = "3xAmPle-0f-22-rand0m-characters"
 _ACME = {"organisation": "acme"}
 _WITHOUT = {
     "POST /v1/tenants/{id}/wake": "a tenant that is awake is not woken again",
+    "POST /v1/tenants/{id}/pods/{pod}/revoke": "a pod that is revoked stays revoked",
     "POST /v1/authority/rotate-secrets": "a second one is refused until the first is through",
 }
 """POSTs without an idempotency key, and why."""
@@ -47,6 +48,17 @@ async def _sign_up(
     headers = {"Idempotency-Key": name} if name is not None else {}
     async with rig.client(None, address=address) as stranger:
         return await stranger.post("/v1/signup", json=body or _ACME, headers=headers)
+
+
+def test_every_change_of_what_was_read_knows_versions() -> None:
+    paths = json.loads(document())["paths"]
+    changes = [
+        (f"{method} {path}", {each["name"].lower() for each in operation.get("parameters", ())})
+        for path, methods in paths.items()
+        for method, operation in methods.items()
+        if method in ("patch", "put")
+    ]
+    assert [endpoint for endpoint, names in changes if "if-match" not in names] == []
 
 
 def test_every_post_takes_one() -> None:
