@@ -19,7 +19,7 @@ from control.authority import Held
 from control.sealing import Sealing
 from control.trust.expiry import days_left, state
 from control.trust.rotation import Rotation
-from control.trust.steward import Steward
+from control.trust.steward import NotManaged, Steward
 from control.vault import VaultError
 from dormouse.base.clock import Clock
 
@@ -57,7 +57,11 @@ def add_authority_routes(
         other rotation is begun, but the time for clients may become shorter.
         """
         asked = body or RotateRequest()
-        operation = await steward.rotate(asked.clients_after_seconds)
+        try:
+            operation = await steward.rotate(asked.clients_after_seconds)
+        except NotManaged:
+            detail = "the roles' certificates are not kept by this control"
+            raise Problem(HTTPStatus.CONFLICT, "certificates_not_managed", detail) from None
         response.headers["Operation-Location"] = f"/v1/operations/{operation.id}"
         return operation_view(operation)
 

@@ -46,6 +46,10 @@ class StewardFiles:
     """What clients verify the gateway with; None: not made by this authority."""
 
 
+class NotManaged(Exception):
+    """The certificates of the roles are somebody else's to replace."""
+
+
 class Steward:
     """See the module."""
 
@@ -102,7 +106,11 @@ class Steward:
     async def rotate(self, clients_after_seconds: float) -> Operation:
         """Begin to rotate the authority; clients are shown the new one's certificates after that
         time. Under way already: no other is begun, but clients' time may become shorter.
+
+        Raises NotManaged where nobody would be given the new authority's certificates.
         """
+        if self._files.certificates is None:
+            raise NotManaged
         async with self._stepping:
             clients_ns = self._clock.wall_ns() + round(clients_after_seconds * _NS)
             generations = self.authority.generations

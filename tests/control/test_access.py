@@ -107,7 +107,7 @@ def test_every_cell_holds(tmp_path: Path, endpoint: str) -> None:
             assert answer.json() == await _absent(rig, key, method, endpoint, json)
 
     async def run() -> None:
-        async with rig_at(tmp_path, FakePeers()) as rig:
+        async with rig_at(tmp_path, FakePeers(), manages_certificates=True) as rig:
             for scope in Scope:
                 for access in Access:
                     for own in (True, False):

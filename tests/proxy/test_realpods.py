@@ -10,6 +10,8 @@ import psycopg
 import pytest
 import uvloop
 
+from dormouse.base.ids import PodId
+from dormouse.base.revocation import FILE, write_text
 from proto.autoscaler_pb2 import MOVE, PARK, SERVE
 from proxy import metrics, mover
 from tests.proxy.doubles import AUTHORITY, FakePod, Setup, proxied
@@ -180,5 +182,48 @@ def test_a_lost_pod_is_not_noticed_between_transactions(tmp_path: Path) -> None:
                 assert await one_row(idle, "show work_mem") == ("9MB",)
                 with pytest.raises(psycopg.OperationalError, match="its server ended"):
                     await busy.execute("commit")
+
+    run(tmp_path, body)
+
+
+def revoke(folder: Path, pod: RealPod) -> None:
+    """As control does, for a role with its certificates in `folder`."""
+    (folder / "next").write_text(write_text([(TENANT, PodId(pod.id))]))
+    (folder / "next").rename(folder / FILE)
+
+
+def test_a_proxy_hangs_up_on_a_revoked_pod_and_sends_nobody_there(tmp_path: Path) -> None:
+    async def body(setup: Setup, one: RealPod, two: RealPod) -> None:
+        async with connected(setup) as connection:
+            await connection.execute("set work_mem = '9MB'")
+            pid = connection.info.backend_pid
+            await has(one, 1)
+            told(setup, one, two)
+            revoke(tmp_path / "proxy", one)
+            await has(two, 1)
+            assert await one_row(connection, "show work_mem") == ("9MB",)
+            assert await one_row(connection, "select pg_backend_pid()") == (pid,)
+            for _ in range(4):
+                async with connected(setup) as newcomer:
+                    assert await one_row(newcomer, "select 1") == (1,)
+            assert await one.sessions() == 0
+
+    run(tmp_path, body)
+
+
+def test_storage_cuts_a_revoked_pod_off_and_no_other(tmp_path: Path) -> None:
+    async def body(setup: Setup, one: RealPod, two: RealPod) -> None:
+        async with connected(setup) as connection:
+            await connection.execute("create table mice (id int primary key)")
+            await has(one, 1)
+            tenant = one.pod.service._tenant
+            assert tenant is not None
+            epoch = tenant.kv.epoch
+            revoke(tmp_path / "kv" / "certs", one)
+            await until(lambda: tenant.kv.epoch > epoch + 1)
+            assert not tenant.kv._greeted
+        told(setup, two)
+        async with connected(setup) as connection:
+            assert await one_row(connection, "select count(*) from mice") == (0,)
 
     run(tmp_path, body)

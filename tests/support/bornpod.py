@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from dormouse.base.clock import SystemClock
+from dormouse.base.ids import PodId
 from dormouse.base.rpc import make_channel, make_server
 from dormouse.base.tls import Credentials, Identity, Role
 from pgwire import frontend
@@ -58,7 +59,9 @@ class Pod:
         request = StampRequest(
             protocol_version=1,
             tenant_id=TENANT,
-            certificate=self.authority.certificate(Identity(tenant=TENANT), key),
+            certificate=self.authority.certificate(
+                Identity(tenant=TENANT), key, pod=PodId(status.pod_id)
+            ),
             authority=self.authority.pem,
             storage_address=self.storage.address,
             owner=Owner(name=USER, scram_verifier=str(VERIFIER)),

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from dormouse.base.tls import Credentials, Identity
+from dormouse.base.ids import PodId
+from dormouse.base.tls import Credentials, Identity, pod_name
 
 _DAY = datetime.timedelta(days=1)
 
@@ -61,12 +62,20 @@ class Authority:
             authority=self.pem,
         )
 
-    def certificate(self, identity: Identity, public_key: ec.EllipticCurvePublicKey) -> bytes:
-        """A certificate (PEM) for `identity` over a key that somebody else holds."""
+    def certificate(
+        self,
+        identity: Identity,
+        public_key: ec.EllipticCurvePublicKey,
+        *,
+        pod: PodId | None = None,
+    ) -> bytes:
+        """A certificate (PEM) for `identity` over a key that somebody else holds; of one pod, where
+        it is named."""
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, identity.common_name)])
         names = x509.SubjectAlternativeName(
             [
                 x509.DNSName(identity.server_name),
+                *([x509.DNSName(pod_name(pod))] if pod else []),
                 x509.IPAddress(ipaddress.IPv4Address("127.0.0.1")),
             ]
         )

@@ -264,6 +264,16 @@ def test_only_the_operator_sees_and_rotates(tmp_path: Path) -> None:
     _run(tmp_path, body)
 
 
+def test_certificates_of_somebody_else_are_not_rotated(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with rig_at(tmp_path, FakePeers()) as rig, rig.client() as client:
+            answer = await client.post("/v1/authority/rotate")
+            assert (answer.status_code, answer.json()["code"]) == (409, "certificates_not_managed")
+            assert (await client.get("/v1/authority")).json()["rotation"] is None
+
+    asyncio.run(body())
+
+
 def test_secrets_are_sealed_under_a_new_key_on_demand(tmp_path: Path) -> None:
     async def body(world: World) -> None:
         before = (await world.get("/v1/authority"))["secrets"]
