@@ -65,6 +65,11 @@ def test_a_pod_is_stamped_with_what_control_lets_it_spend() -> None:
             assert harness.control.issued[0].pod_id == int(pod.key)
             assert pod.stamp is not None
             assert SpendLeave.FromString(pod.stamp.spending) == harness.control.spending
+            # Who only wants to know a tenant's settings is given nothing to spend.
+            (running,) = harness.fleet.of(TenantId(17))
+            harness.controller.on_adopted(running)
+            await until(lambda: len(harness.control.issued) == 2)
+            assert harness.control.issued[1].pod_id == 0
 
     asyncio.run(body())
 

@@ -137,3 +137,37 @@ def test_a_state_of_a_later_version_is_an_open_one() -> None:
     message = SpendLeave.FromString(bytes([8, 9, 16, 5]))
     leave = Leave.of_message(message)
     assert (leave.state, leave.ceiling) == (State.OPEN, 5)
+
+
+_STEP = 40 * UNIT
+_EVENTS = st.lists(
+    st.tuples(st.sampled_from(WORK), st.lists(st.sampled_from([0, 1, _STEP]), max_size=8))
+    | st.integers(0, 500 * UNIT)
+    | st.floats(0, 900),
+    max_size=60,
+)
+
+
+@given(_EVENTS)
+def test_a_ceiling_is_passed_by_the_margin_and_one_step_at_most(
+    events: list[tuple[Kind, list[int]] | int | float],
+) -> None:
+    """A statement with its steps; a new ceiling, maybe lower; or time without control."""
+    kept, rate = keeper(State.OPEN), UNIT // 10
+    use, now, highest = 0, START.now, 0
+    for event in events:
+        moment = replace(START, now=now, billed=use, used=use)
+        if isinstance(event, int):
+            kept.take(Leave(state=State.OPEN, ceiling=event, per_second=rate), moment)
+        elif isinstance(event, float):
+            kept.lost(moment)
+            now += event
+        elif kept.begins(event[0], moment).action is Action.GO:
+            assert use < kept.ceiling(now)
+            for step in event[1]:
+                use += step
+                moment = replace(moment, billed=use, used=use)
+                if kept.goes_on(event[0], moment).action is not Action.GO:
+                    break
+        highest = max(highest, kept.ceiling(now))
+        assert use <= highest + MARGIN + _STEP
