@@ -26,7 +26,7 @@ from dormouse.cli.limitflags import add_limit_actions
 from dormouse.cli.tenantflags import add_role_actions, add_tenant_actions
 from dormouse.cli.trustflags import add_authority_actions, add_pod_actions
 from dormouse.cli.usageflags import add_statement_flags, add_usage_flags
-from dormouse.cli.words import add_command
+from dormouse.cli.words import add_command, late
 
 _DESCRIPTION = """\
 A multi-tenant serverless SQL gateway: every tenant a PostgreSQL-compatible database that costs
@@ -120,6 +120,26 @@ def _parser() -> argparse.ArgumentParser:
     version.set_defaults(run=_version)
     return parser
 
+
+_tenant = late("tenants")
+_role = late("tenants", "run_role")
+_status = late("tenants", "status")
+_top = late("top")
+_usage = late("usage")
+_statements = late("statements")
+_login = late("login")
+_logout = late("login", "forget")
+_org = late("org")
+_key = late("keys")
+_invoice = late("invoices")
+_limit = late("limits")
+_event = late("events")
+_webhook = late("webhooks")
+_authority = late("authority")
+_pod = late("pods")
+_operation = late("operations")
+_upgrade = late("upgrade")
+_sql = late("sql")
 
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -434,120 +454,6 @@ def _up(options: argparse.Namespace) -> int:
         )
     )
     return 0
-
-
-def _tenant(options: argparse.Namespace) -> int:
-    from dormouse.cli import tenants
-
-    return tenants.run(options)
-
-
-def _role(options: argparse.Namespace) -> int:
-    from dormouse.cli import tenants
-
-    return tenants.run_role(options)
-
-
-def _status(options: argparse.Namespace) -> int:
-    from dormouse.cli import tenants
-
-    return tenants.status(options)
-
-
-def _top(options: argparse.Namespace) -> int:
-    from dormouse.cli import top
-
-    return top.run(options)
-
-
-def _usage(options: argparse.Namespace) -> int:
-    from dormouse.cli import usage
-
-    return usage.run(options)
-
-
-def _statements(options: argparse.Namespace) -> int:
-    from dormouse.cli import statements
-
-    return statements.run(options)
-
-
-def _login(options: argparse.Namespace) -> int:
-    from dormouse.cli import login
-
-    return login.run(options)
-
-
-def _logout(options: argparse.Namespace) -> int:
-    from dormouse.cli import login
-
-    return login.forget(options)
-
-
-def _org(options: argparse.Namespace) -> int:
-    from dormouse.cli import org
-
-    return org.run(options)
-
-
-def _key(options: argparse.Namespace) -> int:
-    from dormouse.cli import keys
-
-    return keys.run(options)
-
-
-def _invoice(options: argparse.Namespace) -> int:
-    from dormouse.cli import invoices
-
-    return invoices.run(options)
-
-
-def _limit(options: argparse.Namespace) -> int:
-    from dormouse.cli import limits
-
-    return limits.run(options)
-
-
-def _event(options: argparse.Namespace) -> int:
-    from dormouse.cli import events
-
-    return events.run(options)
-
-
-def _webhook(options: argparse.Namespace) -> int:
-    from dormouse.cli import webhooks
-
-    return webhooks.run(options)
-
-
-def _authority(options: argparse.Namespace) -> int:
-    from dormouse.cli import authority
-
-    return authority.run(options)
-
-
-def _pod(options: argparse.Namespace) -> int:
-    from dormouse.cli import pods
-
-    return pods.run(options)
-
-
-def _operation(options: argparse.Namespace) -> int:
-    from dormouse.cli import operations
-
-    return operations.run(options)
-
-
-def _upgrade(options: argparse.Namespace) -> int:
-    from dormouse.cli import upgrade
-
-    return upgrade.run(options)
-
-
-def _sql(options: argparse.Namespace) -> int:
-    from dormouse.cli import sql
-
-    return sql.run(options)
 
 
 def _version(options: argparse.Namespace) -> int:

@@ -1,11 +1,13 @@
 """The command line without a gateway: help, usage errors, what it says when nothing runs."""
 
 import argparse
+import importlib
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,16 @@ def test_every_command_that_answers_answers_in_json(command: tuple[str, ...]) ->
     is_group = any(isinstance(each, argparse._SubParsersAction) for each in parser._actions)
     flags = {flag for action in parser._actions for flag in action.option_strings}
     assert is_group or "--json" in flags or command in {("up",), ("sql",), ("logout",)}
+
+
+@pytest.mark.parametrize("command", _COMMANDS, ids=" ".join)
+def test_every_command_is_there_when_it_runs(command: tuple[str, ...]) -> None:
+    run = _COMMANDS[command].get_default("run")
+    if isinstance(run, partial):
+        module, function = run.args
+        assert callable(getattr(importlib.import_module(f"dormouse.cli.{module}"), function))
+    else:
+        assert callable(run) or _COMMANDS[command]._subparsers is not None
 
 
 def test_a_shell_is_told_what_could_come_next() -> None:
