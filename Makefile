@@ -51,7 +51,8 @@ $(VENV)/.installed-bench: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
 	touch $@ $(VENV)/.installed $(VENV)/.installed-dev
 
-# PostgreSQL 15 is the oracle of the tests, and node-postgres one of their clients.
+# PostgreSQL 15 is the oracle of the tests, node-postgres one of their clients, and Chromium sees the
+# console.
 system:
 	sh tests/install-system.sh
 

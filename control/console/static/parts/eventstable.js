@@ -52,7 +52,7 @@ export function sentenceOf({ kind, data }) {
 
 /** `hasTenants`: they are of several tenants. */
 export function eventsTable(items, { hasTenants = false } = {}) {
-  const columns = [["When", "when"], ["What", "what"], ...(hasTenants ? [["Tenant", "number what"]] : []), ["Details", "wide quiet"]];
+  const columns = [["When", "when"], ["What", "what"], ...(hasTenants ? [["Tenant", "what"]] : []), ["Details", "wide quiet"]];
   const tenant = (each) => (each.tenant === null ? "–" : h("a", { href: links.tenant(each.tenant), text: `#${each.tenant}` }));
   return table("Events", columns, items.map((each) => [timeElement(each.at), each.kind, ...(hasTenants ? [tenant(each)] : []), sentenceOf(each)]));
 }
