@@ -29,6 +29,7 @@ def read_report(message: control_pb2.StatementReport) -> StatementReport:
         at_ms=message.at_unix_ms,
         statements=[_statement(each) for each in statements],
         roles=[_role(each) for each in roles],
+        last=message.last,
     )
 
 

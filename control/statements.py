@@ -7,6 +7,9 @@ begins to count a statement anew gives it another number, and then all of the su
     statement, number 7   calls 40, 12.0 units    known: 7, 30, 9.0    booked: 10 calls, 3.0 units
     statement, number 9   calls  2,  0.5 units    known: 7, 40, 12.0   booked:  2 calls, 0.5 units
 
+What is known of a pod goes with its last report, and of one that was killed when its certificate
+has expired.
+
 Days are those of the organisation's calendar, as usage has them. A day keeps STATEMENTS_MAX
 statements of a tenant, those that cost most; the others become one row without a name. (They are
 only folded when there are twice as many, so one that was folded may appear again, with less.)
@@ -25,7 +28,7 @@ from typing import Any, Self
 import aiosqlite
 
 from control.database import Database
-from control.ledger import BACKDATED_SECONDS_MAX, FORGET_DAYS, LedgerBusy, pod_key
+from control.ledger import BACKDATED_SECONDS_MAX, LedgerBusy, pod_key
 from control.metrics import STATEMENT_REPORTS
 from control.months import UTC_CALENDAR
 from control.periods import DAY_SECONDS
@@ -120,6 +123,8 @@ class StatementReport:
     at_ms: int
     statements: Sequence[StatementSum]
     roles: Sequence[RoleSum]
+    last: bool = False
+    """The pod ends: a later report can only be this one once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,12 +193,12 @@ class StatementLedger:
         pod = pod_key(report.tenant_id, report.pod_id)
         found = await _rows(
             connection,
-            "SELECT sequence, at_ms FROM statement_pods WHERE tenant_id = ? AND pod_id = ?",
+            "SELECT sequence, at_ms, ended FROM statement_pods WHERE tenant_id = ? AND pod_id = ?",
             pod,
         )
-        if found and report.sequence <= found[0][0]:
+        if found and (report.sequence <= found[0][0] or found[0][2]):
             STATEMENT_REPORTS.labels("repeated").inc()
-            return int(found[0][0])
+            return max(int(found[0][0]), report.sequence)
         earliest = found[0][1] if found else now_ms - BACKDATED_SECONDS_MAX * 1000
         at_ms = max(min(report.at_ms or now_ms, now_ms), earliest)
         owners = await owners_of(connection, {report.tenant_id})
@@ -204,9 +209,9 @@ class StatementLedger:
         await _add(connection, report, known, day)
         await _remember(connection, pod, report, now_ms)
         await connection.execute(
-            "INSERT OR REPLACE INTO statement_pods (tenant_id, pod_id, sequence, at_ms, heard_ms)"
-            " VALUES (?, ?, ?, ?, ?)",
-            (*pod, report.sequence, at_ms, now_ms),
+            "INSERT OR REPLACE INTO statement_pods"
+            " (tenant_id, pod_id, sequence, at_ms, heard_ms, ended) VALUES (?, ?, ?, ?, ?, ?)",
+            (*pod, report.sequence, at_ms, now_ms, report.last),
         )
         await _fold(connection, report.tenant_id, day)
         STATEMENT_REPORTS.labels("added").inc()
@@ -217,14 +222,14 @@ class StatementLedger:
         gone; how many rows went."""
         second = self._clock.wall_ns() // 1_000_000_000
         oldest = second - int(days * DAY_SECONDS)
-        gone_ms = (second - FORGET_DAYS * DAY_SECONDS) * 1000
+        gone_ms = (second - BACKDATED_SECONDS_MAX) * 1000
         removed = 0
         for sql, parameters in (
             (_delete("statement_days", "tenant_id, day, role, query_id", "day < ?"), (oldest,)),
             (_delete("role_days", "tenant_id, day, role", "day < ?"), (oldest,)),
             (_delete("statement_known", "tenant_id, pod_id, role, query_id", _OF_GONE), (gone_ms,)),
             (_delete("statement_pods", "tenant_id, pod_id", "heard_ms < ?"), (gone_ms,)),
-            (_delete("statement_texts", "tenant_id, query_id", _UNUSED), ()),
+            (_delete("statement_texts", "tenant_id, query_id", "last_day < ?"), (oldest,)),
         ):
             removed += await self._delete(sql, parameters)
         return removed
@@ -278,10 +283,6 @@ class StatementLedger:
 _OF_GONE = (
     "(tenant_id, pod_id) IN (SELECT tenant_id, pod_id FROM statement_pods WHERE heard_ms < ?)"
 )
-_UNUSED = (
-    "NOT EXISTS (SELECT 1 FROM statement_days AS days WHERE days.tenant_id ="
-    " statement_texts.tenant_id AND days.query_id = statement_texts.query_id)"
-)
 
 
 def _delete(table: str, key: str, condition: str) -> str:
@@ -330,14 +331,21 @@ async def _add(
     roles = [(tenant, day, each.role, *role_growth(each, known)) for each in report.roles]
     await connection.executemany(_ADD_ROLE, roles)
     await connection.executemany(
-        "INSERT OR IGNORE INTO statement_texts (tenant_id, query_id, query) VALUES (?, ?, ?)",
-        [(tenant, each.query_id, each.query) for each, _ in grown],
+        "INSERT INTO statement_texts (tenant_id, query_id, query, last_day) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET last_day = excluded.last_day"
+        " WHERE last_day < excluded.last_day",
+        [(tenant, each.query_id, each.query, day) for each, _ in grown],
     )
 
 
 async def _remember(
     connection: aiosqlite.Connection, pod: tuple[int, int], report: StatementReport, now_ms: int
 ) -> None:
+    if report.last:
+        await connection.execute(
+            "DELETE FROM statement_known WHERE tenant_id = ? AND pod_id = ?", pod
+        )
+        return
     rows = [
         (*pod, each.role, each.query_id, each.number, *each.cost.row, now_ms)
         for each in report.statements

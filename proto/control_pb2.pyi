@@ -466,6 +466,7 @@ class SpendLeave(_message.Message):
     RESETS_AT_UNIX_FIELD_NUMBER: _builtins.int
     PERCENT_FIELD_NUMBER: _builtins.int
     NUMBER_FIELD_NUMBER: _builtins.int
+    SLOWS_FIELD_NUMBER: _builtins.int
     state: Global___SpendLeave.State.ValueType
     ceiling_micro_units: _builtins.int
     rate_micro_units: _builtins.int
@@ -479,6 +480,8 @@ class SpendLeave(_message.Message):
     """Grows with every leave of a pod. A pod says in its reports which one it goes by, so that a
     ceiling that was lowered is given to other pods only when it is no longer in force.
     """
+    slows: _builtins.bool
+    """Of OPEN: at the ceiling statements wait, as in THROTTLED, and are not refused."""
     def __init__(
         self,
         *,
@@ -489,10 +492,11 @@ class SpendLeave(_message.Message):
         resets_at_unix: _builtins.int = ...,
         percent: _builtins.int = ...,
         number: _builtins.int = ...,
+        slows: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ceiling_micro_units", b"ceiling_micro_units", "limit", b"limit", "number", b"number", "percent", b"percent", "rate_micro_units", b"rate_micro_units", "resets_at_unix", b"resets_at_unix", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ceiling_micro_units", b"ceiling_micro_units", "limit", b"limit", "number", b"number", "percent", b"percent", "rate_micro_units", b"rate_micro_units", "resets_at_unix", b"resets_at_unix", "slows", b"slows", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -508,10 +512,13 @@ class StatementReport(_message.Message):
     AT_UNIX_MS_FIELD_NUMBER: _builtins.int
     STATEMENTS_FIELD_NUMBER: _builtins.int
     ROLES_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.int
     pod_id: _builtins.int
     sequence: _builtins.int
     at_unix_ms: _builtins.int
+    last: _builtins.bool
+    """the pod ends: whatever comes after this is old news"""
     @_builtins.property
     def statements(self) -> _containers.RepeatedCompositeFieldContainer[Global___StatementCost]:
         """Those whose cost grew most since they were acknowledged, 100 at most."""
@@ -529,10 +536,11 @@ class StatementReport(_message.Message):
         at_unix_ms: _builtins.int = ...,
         statements: _abc.Iterable[Global___StatementCost] | None = ...,
         roles: _abc.Iterable[Global___RoleCost] | None = ...,
+        last: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ms", b"at_unix_ms", "pod_id", b"pod_id", "roles", b"roles", "sequence", b"sequence", "statements", b"statements", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ms", b"at_unix_ms", "last", b"last", "pod_id", b"pod_id", "roles", b"roles", "sequence", b"sequence", "statements", b"statements", "tenant_id", b"tenant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -9,6 +9,7 @@ STEP: tuple[str, ...] = (
         sequence INTEGER NOT NULL,
         at_ms INTEGER NOT NULL,
         heard_ms INTEGER NOT NULL,
+        ended INTEGER NOT NULL CHECK (ended IN (0, 1)),
         PRIMARY KEY (tenant_id, pod_id)
     ) STRICT, WITHOUT ROWID
     """,
@@ -60,8 +61,10 @@ STEP: tuple[str, ...] = (
         tenant_id INTEGER NOT NULL,
         query_id INTEGER NOT NULL,
         query TEXT NOT NULL,
+        last_day INTEGER NOT NULL,
         PRIMARY KEY (tenant_id, query_id)
     ) STRICT, WITHOUT ROWID
     """,
+    "CREATE INDEX statement_texts_by_time ON statement_texts (last_day)",
     "ALTER TABLE tenants ADD COLUMN storage_max_bytes INTEGER NOT NULL DEFAULT 0",
 )

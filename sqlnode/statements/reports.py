@@ -86,10 +86,10 @@ class StatementReports:
         await cancel(self._task)
         try:
             async with asyncio.timeout(seconds):
-                heard = await self.tell()
+                heard = await self.tell(last=True)
                 while not heard:
                     await asyncio.sleep(RETRY_SECONDS)
-                    heard = await self.tell()
+                    heard = await self.tell(last=True)
         except TimeoutError:
             _log.warning("what statements cost was not heard", extra={"tenant": self._tenant})
             return False
@@ -100,12 +100,13 @@ class StatementReports:
             await asyncio.sleep(REPORT_SECONDS)
             await self.tell()
 
-    async def tell(self) -> bool:
-        """Report what is new, if anything is; whether control knows of all that is reported."""
+    async def tell(self, *, last: bool = False) -> bool:
+        """Report what is new, if anything is or this is the `last` time; whether control knows of
+        all that is reported."""
         usage = self._used()
         units = units_of(usage).total
         entries = self._grown()
-        if units == self._heard_units and not entries:
+        if units == self._heard_units and not entries and not (last and self._sequence):
             return True
         self._sequence += 1
         known = [(entry, entry.calls, entry.roughly) for entry in entries]
@@ -116,6 +117,7 @@ class StatementReports:
             at_unix_ms=usage.at_unix_ms,
             statements=[_statement(entry) for entry in entries],
             roles=self._roles(units),
+            last=last,
         )
         if not await self._sent(report):
             return False

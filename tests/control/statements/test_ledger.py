@@ -52,7 +52,11 @@ class World:
         return start, start + DAY
 
     async def tell(
-        self, *sums: StatementSum, pod: int = POD, roles: Sequence[RoleSum] = ()
+        self,
+        *sums: StatementSum,
+        pod: int = POD,
+        roles: Sequence[RoleSum] = (),
+        last: bool = False,
     ) -> StatementReport:
         """Report sums of statements and roles, as a pod does."""
         self.sequence += 1
@@ -63,6 +67,7 @@ class World:
             at_ms=self.clock.wall_ns() // 10**6,
             statements=sums,
             roles=roles,
+            last=last,
         )
         assert await self.ledger.add(report) == self.sequence
         return report
@@ -128,6 +133,19 @@ def test_a_statement_that_a_pod_counts_anew_is_added_in_full(tmp_path: Path) -> 
         await world.tell(summed(1, Cost(9, 9, 9, 900), number=4))
         await world.tell(summed(1, Cost(10, 9, 9, 1000), number=8))
         assert (await world.lines())[0][2].micro_units == 1900
+
+    _run(tmp_path, body)
+
+
+def test_a_pods_last_report_ends_it(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        await world.tell(summed(1, Cost(1, 1, 1, 10)), roles=[RoleSum("ann", 1, 10)])
+        await world.tell(summed(1, Cost(3, 1, 1, 30)), roles=[RoleSum("ann", 3, 30)], last=True)
+        # Its answer was lost, so it comes again, under a number of its own.
+        await world.tell(summed(1, Cost(3, 1, 1, 30)), roles=[RoleSum("ann", 3, 30)], last=True)
+        assert await world.lines() == [("ann", "query 1", Cost(3, 1, 1, 30))]
+        assert await world.ledger.roles(world.tenant, *world.today) == [RoleSum("ann", 3, 30)]
+        assert await world.database.read("SELECT * FROM statement_known") == []
 
     _run(tmp_path, body)
 

@@ -343,6 +343,7 @@ def test_what_was_not_heard_is_told_again() -> None:
         assert not await reports.tell()
         control.away = False
         assert await reports.close(5.0)
+        assert control.heard[0].last
         assert len(control.heard[0].statements) == STATEMENTS_MAX
         assert control.heard[0].statements[0].query == f"SELECT a{STATEMENTS_MAX + 9}"
         assert await reports.tell()  # the others' turn
