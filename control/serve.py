@@ -34,7 +34,7 @@ from control.usage import UsageReader
 from control.watchers import Watchers
 from control.webhooks.run import sending
 from dormouse.base import metrics, rpc, tasks
-from dormouse.base.clock import Clock, SystemClock
+from dormouse.base.clock import SystemClock
 from dormouse.base.renewal import CertificateFiles, LiveCredentials
 from dormouse.base.revocation import Revocations
 from dormouse.base.role import Service
@@ -113,14 +113,15 @@ async def serve(settings: ControlSettings) -> AsyncIterator[Service]:
             spending=spending,
             statements=statements,
         )
-        yield await stack.enter_async_context(_front(settings, router, stores, clock))
+        yield await stack.enter_async_context(_front(settings, router, stores, files))
 
 
 @contextlib.asynccontextmanager
 async def _front(
-    settings: ControlSettings, router: APIRouter, stores: Stores, clock: Clock
+    settings: ControlSettings, router: APIRouter, stores: Stores, files: CertificateFiles
 ) -> AsyncIterator[Service]:
     """The HTTP API, and the page of metrics."""
+    clock = SystemClock()
 
     async def is_ready() -> bool:
         return await _answers(stores.database)
@@ -136,7 +137,7 @@ async def _front(
             "rpc": settings.rpc_address,
             "metrics": f"http://{settings.metrics_host}:{metrics_port}/metrics",
         }
-        yield Service(ready=ready, reload=tls.reload if tls is not None else None)
+        yield Service(ready=ready, reload=lambda: _look(files, tls))
 
 
 async def _take_admin_key(settings: ControlSettings, stores: Stores) -> None:
@@ -246,6 +247,13 @@ async def _http(
             yield
     finally:
         await tasks.cancel(watching)
+
+
+async def _look(files: CertificateFiles, tls: ApiTls | None) -> None:
+    """Use certificates that were replaced, at once."""
+    await asyncio.to_thread(files.look)
+    if tls is not None:
+        await tls.reload()
 
 
 def _api_tls(settings: ControlSettings) -> ApiTls | None:
