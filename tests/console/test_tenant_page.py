@@ -38,6 +38,8 @@ def test_the_charts_are_live(
     visit(page, f"#/tenants/{tenant}", "busy")
     expect(page.locator(".chart canvas")).to_have_count(4)
     units = page.locator(".chart", has_text="Request units")
+    drawn = "document.querySelectorAll('.chart canvas')[1].toDataURL()"
+    first = page.evaluate(drawn)
     for _ in range(3):
         connection.execute("SELECT sum(a) FROM t").fetchall()
         page.wait_for_timeout(300)
@@ -48,6 +50,7 @@ def test_the_charts_are_live(
     assert label.startswith("Request units: now ")
     for canvas in page.locator(".chart canvas").all():
         assert canvas.evaluate(_PAINTED) > 100
+    page.wait_for_function(f"first => {drawn} !== first", arg=first)
 
 
 def test_a_hidden_tab_asks_nothing(
