@@ -130,7 +130,7 @@ class Client:
         try:
             return self.find(name)
         except CommandError:
-            deleted = self._pages("/v1/tenants", "tenants", state="deleted")
+            deleted = self._pages("/v1/tenants", "tenants", state="deleted", search=name)
         matching = (
             each
             for each in reversed(deleted)
