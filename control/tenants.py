@@ -171,7 +171,7 @@ class Tenants:
 
         tenant = await self._change(tenant_id, make, action="tenant.settings", versions=versions)
         if "storage_max_bytes" in change:
-            await self._quotas.tell(tenant.id, tenant.settings.storage_max_bytes)
+            await self._quotas.tell(tenant.id)
         return tenant
 
     async def describe_as(

@@ -1,7 +1,7 @@
 """What statements and roles cost, as the API tells it; and how much a tenant may store."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import httpx
@@ -13,7 +13,8 @@ from control.quotas import Quotas
 from control.statements import Cost, RoleSum, StatementLedger, StatementReport, StatementSum
 from dormouse.base.clock import ManualClock
 from dormouse.base.ids import TenantId
-from tests.control.support import FakePeers, api_at
+from dormouse.base.tasks import spawn
+from tests.control.support import FakePeers, api_at, services_over, stores_at
 
 NOON = 1_773_144_000
 """2026-03-10, 12:00 UTC."""
@@ -176,3 +177,39 @@ def test_a_limit_is_told_at_once_and_again_where_it_was_not_heard(tmp_path: Path
         assert peers.quotas == {TenantId(other): 7 << 20}
 
     _with_world(tmp_path, body, peers)
+
+
+def test_an_older_limit_never_follows_a_newer_one(tmp_path: Path) -> None:
+    class Slow(FakePeers):
+        """A storage whose first hearing takes until somebody else has asked to be heard."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.asked_twice = asyncio.Event()
+            self.slow = False
+
+        async def set_quotas(
+            self, quotas: Mapping[TenantId, int], *, default: int, only_these: bool
+        ) -> None:
+            if self.slow:
+                self.slow = False
+                await self.asked_twice.wait()
+            await super().set_quotas(quotas, default=default, only_these=only_these)
+
+    async def body() -> None:
+        peers = Slow()
+        async with stores_at(tmp_path) as stores:
+            services = services_over(stores, peers, folder=tmp_path)
+            shop, _ = await services.tenants.create("shop")
+            await services.tenants.change(shop.id, {"storage_max_bytes": 5 << 20})
+            peers.slow = True
+            all_of_it = spawn(services.quotas.tell_all(), name="all limits")
+            await asyncio.sleep(0.05)
+            change = {"storage_max_bytes": 7 << 20}
+            one = spawn(services.tenants.change(shop.id, change), name="a change")
+            await asyncio.sleep(0.05)
+            peers.asked_twice.set()
+            await asyncio.gather(all_of_it, one)
+            assert peers.quotas == {shop.id: 7 << 20}
+
+    asyncio.run(body())
