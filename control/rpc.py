@@ -20,6 +20,7 @@ from control.statements import StatementLedger
 from control.trust.generations import AuthorityError
 from control.watchers import Refusal, Watchers, WatchRefused
 from dormouse.base.ids import TENANT_ID_MAX, PodId, TenantId
+from dormouse.base.revocation import Revocations
 from dormouse.base.rpc import Access
 from dormouse.base.tls import Role
 from proto import control_pb2, control_pb2_grpc
@@ -64,7 +65,9 @@ class ControlService(control_pb2_grpc.ControlServicer):
         spending: Spending,
         statements: StatementLedger,
         pod_certificate_days: int,
+        revocations: Revocations | None = None,
     ) -> None:
+        self._revocations = revocations
         self._registry = registry
         self._ledger = ledger
         self._authority = authority
@@ -129,6 +132,9 @@ class ControlService(control_pb2_grpc.ControlServicer):
     async def _certify(
         self, tenant: TenantId, public_key: bytes, pod: PodId, context: _Context
     ) -> bytes:
+        if self._revocations is not None and self._revocations.has(tenant, pod):
+            # It would outlive its place on the list.
+            await _abort(context, grpc.StatusCode.FAILED_PRECONDITION, "the pod is revoked")
         days = self._pod_certificate_days
         try:
             return self._authority.issue_pod(tenant, public_key, days=days, pod=pod)

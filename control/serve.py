@@ -66,6 +66,7 @@ async def serve(settings: ControlSettings) -> AsyncIterator[Service]:
         await _take_admin_key(settings, stores)
         watchers = Watchers()
         authority = Authority.open(settings.authority, clock)
+        revocations = Revocations(settings.certs)
         service = ControlService(
             registry=stores.registry,
             ledger=ledger,
@@ -74,9 +75,9 @@ async def serve(settings: ControlSettings) -> AsyncIterator[Service]:
             spending=spending,
             statements=statements,
             pod_certificate_days=settings.pod_certificate_days,
+            revocations=revocations,
         )
         watching = tasks.spawn(files.watch(), name="watch certificates")
-        revocations = Revocations(settings.certs)
         refusing = tasks.spawn(revocations.watch(), name="watch revocations")
         stack.push_async_callback(tasks.cancel, watching, refusing)
         await stack.enter_async_context(_grpc(settings, credentials, service, revocations))
@@ -165,7 +166,7 @@ async def _background(services: Services) -> AsyncIterator[None]:
     tidying = tasks.spawn(services.upkeep.tidy_forever(), name="upkeep")
     telling = tasks.spawn(services.owner_news.work_forever(), name="tell owners' news")
     sealing = tasks.spawn(services.sealing.look_forever(), name="seal anew")
-    revoking = tasks.spawn(services.revoking.tidy_forever(), name="revoked pods")
+    revoking = tasks.spawn(services.revoking.work_forever(), name="revoked pods")
     keeping = tasks.spawn(services.steward.work_forever(), name="keep certificates")
     try:
         yield

@@ -96,5 +96,6 @@ class PodRevoked(RevokedPodView):
     """A pod that was revoked."""
 
     is_ended: bool = Field(
-        description="False: the autoscaler did not answer; the pod lives on, and reaches nobody."
+        description="False: the autoscaler did not answer; the pod reaches nobody, and is ended"
+        " when it does."
     )

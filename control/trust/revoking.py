@@ -12,6 +12,7 @@ certificate it can have has ended.
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ REVOKED_MAX = 100
 """Of one tenant at a time: it has far fewer pods."""
 _DAY_NS = 86_400 * 1_000_000_000
 _TIDY_SECONDS = 600.0
+_RETRY_SECONDS = 5.0
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +56,7 @@ class Revoked:
 
     entry: RevokedPod
     is_ended: bool
-    """Whether the autoscaler has ended it, or has none like it."""
+    """Whether it has ended; otherwise that follows when the autoscaler answers."""
 
 
 class Revoking:
@@ -79,6 +81,9 @@ class Revoking:
         self._folder = folder
         self._certificate_ns = certificate_days * _DAY_NS
         self._writing = asyncio.Lock()
+        self._alive: set[tuple[TenantId, PodId]] = set()
+        """Revoked pods that may not have ended."""
+        self._more = asyncio.Event()
         self.own: Revocations | None = None
         """What this role refuses by; looked at as soon as the file is there."""
 
@@ -98,18 +103,27 @@ class Revoking:
     async def revoke(self, tenant: Tenant, pod: PodId) -> Revoked:
         """Refuse the pod from now on, and have it ended. Raises TooManyRevoked.
 
-        Durable on return; where the autoscaler does not answer the pod lives on, cut off from
-        everybody.
+        Durable on return; where the autoscaler does not answer the pod lives on for a while, cut
+        off from everybody.
         """
         entry = await self._enter(tenant, pod)
         await self.write()
+        self._alive.add((tenant.id, pod))
+        is_ended = await self._end(tenant.id, pod)
+        if not is_ended:
+            self._more.set()
+        return Revoked(entry, is_ended)
+
+    async def _end(self, tenant: TenantId, pod: PodId) -> bool:
+        """Whether the autoscaler has ended the pod, or has none like it."""
         try:
-            await self._peers.end_pod(tenant.id, pod)
+            await self._peers.end_pod(tenant, pod)
         except DormouseError as error:
-            extra = {"tenant": tenant.id, "pod": f"{pod:016x}", "reason": str(error)}
+            extra = {"tenant": tenant, "pod": f"{pod:016x}", "reason": str(error)}
             _log.warning("a revoked pod could not be ended", extra=extra)
-            return Revoked(entry, is_ended=False)
-        return Revoked(entry, is_ended=True)
+            return False
+        self._alive.discard((tenant, pod))
+        return True
 
     async def _enter(self, tenant: Tenant, pod: PodId) -> RevokedPod:
         now_ns = self._clock.wall_ns()
@@ -143,17 +157,31 @@ class Revoking:
         if self.own is not None:
             self.own.look()
 
-    async def tidy_forever(self) -> None:
-        """Write the file at the start, and forget pods whose certificates have ended."""
+    async def work_forever(self) -> None:
+        """Write the file at the start, end the pods that could not be ended, and forget those whose
+        certificates have ended."""
+        rows = await self._database.read("SELECT tenant_id, pod_id FROM revoked_pods")
+        self._alive |= {(TenantId(tenant), PodId(int(pod, 16))) for tenant, pod in rows}
         while True:
+            self._more.clear()
             try:
                 await self._database.write(
                     "DELETE FROM revoked_pods WHERE until_ns <= ?", (self._clock.wall_ns(),)
                 )
                 await self.write()
-            except OSError:
+            except (OSError, sqlite3.Error):
                 _log.exception("the list of revoked pods could not be written")
-            await asyncio.sleep(_TIDY_SECONDS)
+            for tenant, pod in list(self._alive):
+                await self._end(tenant, pod)
+            await self._wait(_RETRY_SECONDS if self._alive else _TIDY_SECONDS)
+
+    async def _wait(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._more.wait()
+        except TimeoutError:
+            return
+        await asyncio.sleep(_RETRY_SECONDS)  # it has just failed
 
     def _write(self, file: Path, text: str) -> None:
         if not file.exists() or file.read_text(encoding="ascii") != text:

@@ -18,7 +18,7 @@ def run(options: argparse.Namespace) -> int:
         elif done["is_ended"]:
             print(f"Pod {options.pod} is revoked and ended.")
         else:
-            print(f"Pod {options.pod} is revoked; it could not be ended, and reaches nobody.")
+            print(f"Pod {options.pod} is revoked and reaches nobody; it could not be ended yet.")
         return 0
     pods = client.pods(tenant["id"])
     if options.json:

@@ -30,7 +30,8 @@ from control.usage import UsageReader
 from control.watchers import Watchers
 from dormouse.base import rpc
 from dormouse.base.clock import SystemClock
-from dormouse.base.ids import TenantId
+from dormouse.base.ids import PodId, TenantId
+from dormouse.base.revocation import FILE, Revocations, write_text
 from dormouse.base.tls import Credentials, Identity, Role
 from proto import control_pb2, control_pb2_grpc
 from proto.control_pb2_grpc import ControlStub
@@ -97,6 +98,7 @@ def _with_service(folder: Path, body: Callable[[_Service], Awaitable[None]]) -> 
                     spending=spending,
                     statements=StatementLedger(database, clock),
                     pod_certificate_days=7,
+                    revocations=Revocations(folder),
                 ),
                 server,
             )
@@ -155,6 +157,31 @@ def test_only_the_right_name_resolves(tmp_path: Path) -> None:
             await service.registry.mark_deleted(tenant)
             gone = await _code(proxy.ResolveTenant(ask(tenant, "shop")))
             assert gone is grpc.StatusCode.NOT_FOUND
+
+    _with_service(tmp_path, body)
+
+
+def test_a_pod_is_renewed_unless_it_is_revoked(tmp_path: Path) -> None:
+    # Of the first tenant there will be.
+    (tmp_path / FILE).write_text(write_text([(TenantId(1), PodId(5))]))
+
+    async def body(service: _Service) -> None:
+        tenant = await _add(service.registry)
+        key = _public(ec.generate_private_key(ec.SECP256R1()))
+
+        def request(pod: int) -> control_pb2.RenewPodRequest:
+            return control_pb2.RenewPodRequest(tenant_id=tenant, public_key=key, pod_id=pod)
+
+        async with service.as_(Role.AUTOSCALER) as autoscaler:
+            reply = await autoscaler.RenewPod(request(6))
+            certificate = x509.load_pem_x509_certificate(reply.certificate)
+            assert certificate.subject.rfc4514_string() == f"CN={tenant}"
+            assert reply.authority == service.authority.certificate_pem
+            revoked = await _code(autoscaler.RenewPod(request(5)))
+            assert revoked is grpc.StatusCode.FAILED_PRECONDITION
+        async with service.as_(Role.PROXY) as proxy:
+            refused = await _code(proxy.RenewPod(request(6)))
+            assert refused is grpc.StatusCode.PERMISSION_DENIED
 
     _with_service(tmp_path, body)
 

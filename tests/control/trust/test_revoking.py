@@ -11,6 +11,7 @@ from control.trust import revoking
 from dormouse.base.clock import ManualClock
 from dormouse.base.ids import PodId, TenantId
 from dormouse.base.revocation import FILE, Revocations
+from dormouse.base.tasks import cancel, spawn
 from tests.control.support import FakePeers, Rig, rig_at
 
 POD = PodId(0xFEDCBA9876543210)
@@ -69,6 +70,37 @@ def test_without_the_autoscaler_it_is_revoked_all_the_same(tmp_path: Path) -> No
             assert Revocations(tmp_path).has(tenant, POD)
             async with rig.client() as client:
                 assert (await client.get(f"/v1/tenants/{tenant}/pods")).status_code == 503
+
+    asyncio.run(body())
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_what_could_not_be_ended_is_ended_later(
+    tmp_path: Path, restarts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(revoking, "_RETRY_SECONDS", 0.01)
+
+    async def ended(rig: Rig, peers: FakePeers, tenant: TenantId) -> None:
+        working = spawn(rig.services.revoking.work_forever(), name="work")
+        peers.away = False
+        for _ in range(1000):
+            if (f"end {POD}", tenant) in peers.asked:
+                break
+            await asyncio.sleep(0.01)
+        await cancel(working)
+        assert (f"end {POD}", tenant) in peers.asked
+
+    async def body() -> None:
+        peers = FakePeers()
+        async with rig_at(tmp_path, peers, manages_certificates=True) as rig:
+            tenant = await _tenant(rig)
+            peers.away = True
+            assert (await _revoke(rig, tenant)).json()["is_ended"] is False
+            if not restarts:
+                await ended(rig, peers, tenant)
+        if restarts:
+            async with rig_at(tmp_path, peers, manages_certificates=True) as rig:
+                await ended(rig, peers, tenant)
 
     asyncio.run(body())
 
