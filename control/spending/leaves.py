@@ -45,6 +45,8 @@ class Leave:
     limit: str = ""
     resets_at: int = 0
     percent: int = 0
+    slows: bool = False
+    """Of OPEN: whether statements wait at the ceiling instead of being refused."""
 
     def is_news_to(self, told: "Leave | None") -> bool:
         """Whether a pod that was told that has to be told this; a fallback rate is no news."""
@@ -90,6 +92,7 @@ def leave_under(account: int, stand: Stand, share: Share, *, pods: int, currency
         limit=words_of(account, stand, currency),
         resets_at=stand.position.end,
         percent=stand.percent,
+        slows=state is State.OPEN and stand.limit.policy is Policy.THROTTLE,
     )
 
 
@@ -107,6 +110,7 @@ def strictest(leaves: Sequence[Leave]) -> Leave:
         limit=first.limit,
         resets_at=first.resets_at,
         percent=max(each.percent for each in leaves),
+        slows=first.slows,
     )
 
 
@@ -120,6 +124,7 @@ def message_of(leave: Leave, number: int) -> control_pb2.SpendLeave:
         resets_at_unix=leave.resets_at,
         percent=leave.percent,
         number=number,
+        slows=leave.slows,
     )
 
 

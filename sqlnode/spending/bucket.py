@@ -16,14 +16,14 @@ DEBT_SECONDS_MAX = 60.0
 
 
 class Bucket:
-    """Filled at a rate in millionths of a unit a second. Full at first."""
+    """Filled at a rate in millionths of a unit a second."""
 
     __slots__ = ("_at", "_balance", "_rate", "_seen")
 
-    def __init__(self, rate: int, *, now: float, used: int) -> None:
-        """`used`: the sum so far of what empties it."""
+    def __init__(self, rate: int, *, now: float, used: int, full: bool = True) -> None:
+        """`used`: the sum so far of what empties it. It begins full, or with nothing in it."""
         self._rate = rate
-        self._balance = BURST_SECONDS * rate
+        self._balance = BURST_SECONDS * rate if full else 0.0
         self._at = now
         self._seen = used
 

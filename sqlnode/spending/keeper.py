@@ -1,7 +1,8 @@
 """What the leave says of a statement: go on, wait, or not. Pure: time and use are passed in.
 
     FREE       everything goes
-    OPEN       begins while use < ceiling; a running one may pass it by MARGIN
+    OPEN       begins while use < ceiling; a running one may pass it by MARGIN. Where the limit only
+               slows down, it waits there for a bucket that begins empty
     THROTTLED  waits for the bucket, at its beginning and at its checkpoints
     STOPPED    reading and deleting begin while there is something in the bucket, and then keep its
                pace; the rest is refused
@@ -26,6 +27,8 @@ MARGIN = 100 * MICRO
 """What a statement that runs already may use beyond the ceiling before it is stopped, its commit
 reckoned in: more may have been given in the meantime, and what it did would be wasted."""
 UNHEARD_SECONDS_MAX = 3600.0
+AT_CEILING_PER_SECOND = 10 * MICRO
+"""What a pod that is only to be slowed down goes on with at its ceiling, until it hears more."""
 
 
 class Action(Enum):
@@ -116,7 +119,8 @@ class Keeper:
             case State.FREE:
                 return GO
             case State.OPEN:
-                return GO if moment.billed < self.ceiling(moment.now) else REFUSE
+                within = moment.billed < self.ceiling(moment.now)
+                return GO if within else self._beyond(moment)
             case State.THROTTLED:
                 return self._paced(moment)
             case State.STOPPED:
@@ -133,11 +137,20 @@ class Keeper:
             case State.FREE:
                 return GO
             case State.OPEN:
-                return GO if moment.billed <= self.ceiling(moment.now) + MARGIN else REFUSE
+                within = moment.billed <= self.ceiling(moment.now) + MARGIN
+                return GO if within else self._beyond(moment)
             case State.THROTTLED:
                 return self._paced(moment)
             case State.STOPPED:
                 return REFUSE if kind is Kind.WRITE else self._paced(moment)
+
+    def _beyond(self, moment: Moment) -> Verdict:
+        if not self.leave.slows:
+            return REFUSE
+        if self._bucket is None:
+            rate = AT_CEILING_PER_SECOND
+            self._bucket = Bucket(rate, now=moment.now, used=moment.used, full=False)
+        return self._paced(moment)
 
     def _paced(self, moment: Moment) -> Verdict:
         if self._bucket is None:

@@ -44,6 +44,8 @@ class Leave:
     """Unix seconds; 0: not told."""
     percent: int = 0
     number: int = 0
+    slows: bool = False
+    """Of OPEN: statements wait at the ceiling instead of being refused."""
 
     @classmethod
     def of_message(cls, message: SpendLeave) -> "Leave":
@@ -57,6 +59,7 @@ class Leave:
             resets_at=message.resets_at_unix,
             percent=message.percent,
             number=message.number,
+            slows=message.slows,
         )
 
 

@@ -98,6 +98,10 @@ class Spending:
         self._scale.look()
         self._keeper.take(leave, self._moment())
         self._in_force(before)
+        if before.state is leave.state is State.OPEN and leave.ceiling < before.ceiling:
+            # What this pod may no longer use is another one's as soon as control has heard of it.
+            for ask in self._ask:
+                ask()
 
     def lost(self) -> None:
         """Control is not heard."""

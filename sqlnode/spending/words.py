@@ -29,7 +29,8 @@ def stopped(leave: Leave, tenant: TenantId) -> SqlError:
 
 def trickled(leave: Leave, tenant: TenantId, seconds: float) -> SqlError:
     """One that may go on, but for which there is nothing in the bucket now."""
-    when = f"in {math.ceil(seconds)} seconds" if 0 < seconds < math.inf else "later"
+    whole = math.ceil(min(seconds, 3600.0))
+    when = "later" if seconds == math.inf else f"in {whole} second{'s' * (whole != 1)}"
     hint = f"Try again {when}: data are read and deleted slowly now. {_how_to_raise(leave, tenant)}"
     return _error("spend limit reached", _the_limit(leave), hint)
 

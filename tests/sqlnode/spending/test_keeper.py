@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 
 from proto.control_pb2 import SpendLeave
 from sqlnode.spending.bucket import BURST_SECONDS
-from sqlnode.spending.keeper import MARGIN, UNHEARD_SECONDS_MAX, Action, Keeper, Moment
+from sqlnode.spending.keeper import (
+    AT_CEILING_PER_SECOND,
+    MARGIN,
+    UNHEARD_SECONDS_MAX,
+    Action,
+    Keeper,
+    Moment,
+)
 from sqlnode.spending.leave import Kind, Leave, State
 
 UNIT = 1_000_000
@@ -54,6 +61,22 @@ def test_a_ceiling(kind: Kind) -> None:
             begins,
             goes_on,
         )
+
+
+@pytest.mark.parametrize("kind", WORK)
+def test_a_ceiling_of_a_limit_that_slows_refuses_nobody(kind: Kind) -> None:
+    kept = keeper(State.OPEN, ceiling=50 * UNIT, slows=True)
+    assert kept.begins(kind, later(units=49)).action is Action.GO
+    first = kept.begins(kind, later(units=50))
+    assert first.action is Action.WAIT  # for nothing yet but a moment
+    assert first.seconds < 0.001
+    beyond = later(1, units=50 + MARGIN / UNIT + 30)
+    for ask in (kept.begins, kept.goes_on):
+        verdict = ask(kind, beyond)
+        assert verdict.action is Action.WAIT
+        assert round(verdict.seconds) == round((MARGIN + 30 * UNIT) / AT_CEILING_PER_SECOND) - 1
+    kept.take(Leave(state=State.OPEN, ceiling=500 * UNIT, slows=True), beyond)
+    assert kept.begins(kind, beyond).action is Action.GO
 
 
 def test_what_was_used_while_stopped_does_not_count_against_the_ceiling() -> None:

@@ -222,6 +222,21 @@ POINT = "SELECT b FROM t WHERE a = 1"
 INSERT = "INSERT INTO t SELECT count(*) FROM t"
 
 
+def test_a_limit_that_slows_refuses_nobody_at_its_ceiling() -> None:
+    async def body(pod: LimitedPod) -> None:
+        client = await Linked.open(pod)
+        await went(client, TABLE)
+        await pod.told(open_up_to(pod.used_units, slows=True))
+        for number in range(5):
+            await went(client, f"INSERT INTO t VALUES ({number})")
+        client.send(frontend.Query("INSERT INTO t SELECT g FROM generate_series(10, 500) g"))
+        await pod.until(lambda: pod.spending.waiting)
+        await pod.told(free())
+        assert "E" not in kinds(await client.until())
+
+    with_limits(body)
+
+
 def test_who_waits_can_be_cancelled_and_is_served_when_the_limit_is_raised() -> None:
     async def body(pod: LimitedPod) -> None:
         client, other = await Linked.open(pod), await Linked.open(pod)
