@@ -89,7 +89,7 @@ def test_usage_is_told_by_cause_and_by_day(
     assert page.locator(".bars canvas").evaluate(_PAINTED) > 100
     page.get_by_text("As a table").click()
     expect(page.get_by_role("table", name="Usage by day").get_by_role("row")).to_have_count(2)
-    month = page.locator(".card", has_text="This month")
+    month = page.get_by_role("region", name="This month")
     total = console_gateway.call("GET", f"/v1/tenants/{tenant}/usage")["request_units"]
     assert total > 5000
     expect(month).to_contain_text("Forecast")
