@@ -7,13 +7,17 @@ SQL_PORT ?= 5433
 API_PORT ?= 8080
 PYTEST_ARGS ?=
 
-.PHONY: up test check fmt bench proto install install-dev system clean
+.PHONY: up test soak check fmt bench proto install install-dev system clean
 
 up: $(VENV)/.installed
 	$(BIN)/dormouse up --data $(DATA) --sql-port $(SQL_PORT) --api-port $(API_PORT) --demo
 
 test: check system
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# Three isolation levels under some hundred kill -9; SOAK_ARGS, such as --seed 7 --kills 34.
+soak: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.e2e.listappend.load $(SOAK_ARGS)
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
