@@ -5,7 +5,8 @@ So there is nothing to be re-sent: the next report contains the one that was los
 was lost makes no difference, and hours without control cost no memory and no accuracy.
 
     every second   a look, and at once when it is asked for (`hurry`, HURRY_SECONDS apart).
-                   Used since the last report that was heard: report now.
+                   Used since the last report that was heard, or another leave to spend in
+                   force: report now.
                    Not used: report every PRESENCE_SECONDS, for a pod costs time as well.
     no answer      the next look that is due after a pause that grows to PAUSE_SECONDS_MAX
     hour's end     the sums at that moment are kept until they were heard, so that what is told
@@ -84,6 +85,7 @@ class Metering:
         self._borders: deque[UsageReport] = deque(maxlen=BORDERS_MAX)
         self._last = self._report()
         self._heard_signs: tuple[int, int, int] | None = None
+        self._heard_leave = leave()
         self._heard_at = clock.monotonic()
         self._pause = 0.0
         self._not_before = 0.0
@@ -138,7 +140,7 @@ class Metering:
         now = self._clock.monotonic()
         if now < self._not_before:
             return False
-        used = self._accounts.signs != self._heard_signs
+        used = self._accounts.signs != self._heard_signs or self._leave() != self._heard_leave
         return used or bool(self._borders) or now - self._heard_at >= PRESENCE_SECONDS
 
     async def tell(self) -> bool:
@@ -149,10 +151,10 @@ class Metering:
                 return False
             if self._borders and self._borders[0] is border:
                 self._borders.popleft()
-        signs, now = self._accounts.signs, self._clock.monotonic()
+        signs, now, leave = self._accounts.signs, self._clock.monotonic(), self._leave()
         if not await self._sent(self._report()):
             return False
-        self._heard_signs, self._heard_at = signs, now
+        self._heard_signs, self._heard_at, self._heard_leave = signs, now, leave
         return True
 
     async def _sent(self, report: UsageReport) -> bool:

@@ -75,7 +75,7 @@ class Rounds:
         whole = await self._months.whole_of(domain)
         await self._restore(domain, whole)
         pods = self._pods.of(domain)
-        await self._look_up([pod for pod in pods if pod.use is None])
+        await self._look_up([pod for pod in pods if pod.use is None or not pod.is_restored])
         tenants = {pod.key[0] for pod in pods} | set(touched)
         accounts = {
             account: limit

@@ -23,8 +23,10 @@ is left, up to FLOOR_MICRO_UNITS_MAX, so that a sudden load meets a ceiling only
 itself is near. When all of them together want more than there is, they share what there is by
 their rates: to the very end for a single pod, in ever smaller pieces for several.
 
-A ceiling moves when the reserve has fallen under three quarters of what is wanted, or exceeds twice
-of it; when the rest is short, always. So a pod at an even pace gets a leave every three seconds.
+A ceiling is raised when the reserve has fallen under three quarters of what is wanted, so a pod at
+an even pace gets a leave every three seconds. It is lowered when the reserve exceeds twice of that,
+and where another pod cannot have what it wants, when it exceeds four thirds. The pod says at once
+that it goes by that, and the other one gets the rest with the next round.
 
 Without control, ceilings grow by a fallback rate: what is free, spread over FALLBACK_SECONDS and
 the pods. So an hour without control passes no limit.
@@ -87,36 +89,36 @@ def share(room: int, pods: Sequence[Sharer]) -> list[Share]:
     if not pods:
         return []
     room = max(room, 0)
-    wants, is_short = _wants(room, pods)
+    wants = _wants(room, pods)
     free = max(room - sum(pod.reserve for pod in pods), 0)
     raises = [
-        max(want - pod.reserve, 0) if is_short or 4 * pod.reserve < 3 * want else 0
+        want - pod.reserve if 4 * pod.reserve < 3 * want else 0
         for pod, want in zip(pods, wants, strict=True)
     ]
     total = sum(raises)
-    if total > free:
+    if is_scarce := total > free:
         raises = [each * free // total for each in raises]
     fallback = (free - sum(raises)) // (len(pods) * FALLBACK_SECONDS)
     return [
-        Share(pod.use + _reserve(pod, want, more, is_short=is_short), fallback)
+        Share(pod.use + _reserve(pod, want, more, is_scarce=is_scarce), fallback)
         for pod, want, more in zip(pods, wants, raises, strict=True)
     ]
 
 
-def _reserve(pod: Sharer, want: int, more: int, *, is_short: bool) -> int:
+def _reserve(pod: Sharer, want: int, more: int, *, is_scarce: bool) -> int:
     if more:
         return pod.reserve + more
-    lowers = pod.reserve > (want if is_short else 2 * want)
+    lowers = 3 * pod.reserve > 4 * want if is_scarce else pod.reserve > 2 * want
     return want if lowers else pod.reserve
 
 
-def _wants(room: int, pods: Sequence[Sharer]) -> tuple[list[int], bool]:
-    """What each pod should have in reserve, and whether that is less than it would like."""
+def _wants(room: int, pods: Sequence[Sharer]) -> list[int]:
+    """What each pod should have in reserve; together no more than there is."""
     floor = min(room // (FLOOR_PARTS * len(pods)), FLOOR_MICRO_UNITS_MAX)
     ahead = [ADVANCE_SECONDS * pod.per_second for pod in pods]
     wants = [max(each, floor) for each in ahead]
     if sum(wants) <= room:
-        return wants, False
+        return wants
     weights = [each + 1 for each in ahead]
     whole = sum(weights)
-    return [room * weight // whole for weight in weights], True
+    return [room * weight // whole for weight in weights]

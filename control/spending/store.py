@@ -169,13 +169,17 @@ class Ceilings:
         return {(row[0], row[1]): (row[2], row[3]) for row in rows}
 
     async def prune(self) -> int:
-        """Forget those of pods that cannot live any more, a bounded number; how many."""
-        oldest = self._clock.wall_ns() - LEAVES_DAYS * 86_400 * 1_000_000_000
+        """Forget those of pods that were not heard for so long that they cannot live any more, a
+        bounded number; how many."""
+        oldest_ms = self._clock.wall_ns() // 1_000_000 - LEAVES_DAYS * 86_400 * 1000
         rows = await self._database.write_all(
             "DELETE FROM spend_leaves WHERE (tenant_id, pod_id) IN"
-            " (SELECT tenant_id, pod_id FROM spend_leaves WHERE at_ns < ? LIMIT ?)"
+            " (SELECT tenant_id, pod_id FROM spend_leaves WHERE at_ns < ?1 * 1000000"
+            " AND NOT EXISTS (SELECT 1 FROM usage_pods"
+            " WHERE usage_pods.tenant_id = spend_leaves.tenant_id"
+            " AND usage_pods.pod_id = spend_leaves.pod_id AND heard_ms >= ?1) LIMIT ?2)"
             " RETURNING tenant_id",
-            (oldest, _PRUNE_ROWS),
+            (oldest_ms, _PRUNE_ROWS),
         )
         return len(rows)
 

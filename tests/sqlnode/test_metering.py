@@ -109,6 +109,24 @@ def test_a_used_pod_reports_each_second_and_an_unused_one_now_and_then() -> None
     asyncio.run(body())
 
 
+def test_another_leave_to_spend_is_named_at_once() -> None:
+    async def body() -> None:
+        bench, leave = _Bench(), 1
+        tenant, pod = TenantId(7), PodId(1)
+        metering = Metering(
+            bench.accounts(), bench.send, bench.clock, tenant=tenant, pod=pod, leave=lambda: leave
+        )
+        assert await metering.tell()
+        assert not metering.due()
+        leave = 2
+        assert metering.due(), "what it lets go is another pod's when control knows"
+        assert await metering.tell()
+        assert [report.leave for report in bench.heard] == [1, 2]
+        assert not metering.due()
+
+    asyncio.run(body())
+
+
 def test_hours_without_control_lose_nothing() -> None:
     async def body() -> None:
         bench = _Bench(away=True)

@@ -52,6 +52,17 @@ def test_whoever_is_busy_gets_what_the_idle_do_not_need() -> None:
     assert busy.ceiling >= 999
 
 
+def test_what_others_hold_is_taken_back_where_somebody_wants_it() -> None:
+    holder, hungry = Sharer(0, 900, 10), Sharer(500, 500, 100)
+    kept, none = share(900, [holder, hungry])
+    assert kept.ceiling < 100
+    assert none.ceiling == 500, "nothing is free before the holder has said so"
+    _, given = share(900, [Sharer(0, kept.ceiling, 10), hungry])
+    assert given.ceiling > 1200
+    [alone] = share(900, [holder])
+    assert alone.ceiling == 900, "nobody wants it"
+
+
 def test_an_even_pace_is_told_rarely() -> None:
     """At 100 a second and 1000 in advance the ceiling moves every third second."""
     ceiling = moves = use = 0
