@@ -146,7 +146,7 @@ class ControlService(control_pb2_grpc.ControlServicer):
     ) -> control_pb2.UsageAck:
         """See proto/control.proto."""
         amounts = [int(getattr(request, name)) for name in AMOUNT_NAMES]
-        numbers = (request.tenant_id, request.sequence, request.at_unix_ms, *amounts)
+        numbers = (request.tenant_id, request.sequence, request.at_unix_ms, request.leave, *amounts)
         if not request.tenant_id or max(numbers) > AMOUNT_MAX:
             await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, "an amount is out of range")
         report = Report(

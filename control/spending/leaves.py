@@ -21,6 +21,8 @@ from proto import control_pb2
 
 TRICKLE = 50 * MICRO
 """A second, of all pods of a stopped account together."""
+CEILING_MAX = 1 << 62
+"""SQLite's integers hold it, whatever a broken pod says that it has used."""
 THROTTLED_LEAST = 10 * MICRO
 """Likewise of one that is throttled; more where the limit spread over the month is more."""
 
@@ -87,7 +89,7 @@ def leave_under(account: int, stand: Stand, share: Share, *, pods: int, currency
     }
     return Leave(
         state=state,
-        ceiling=share.ceiling if state is State.OPEN else 0,
+        ceiling=min(share.ceiling, CEILING_MAX) if state is State.OPEN else 0,
         per_second=rates[state],
         limit=words_of(account, stand, currency),
         resets_at=stand.position.end,

@@ -355,12 +355,20 @@ class Spending:
         self._dirty.setdefault(domain, set()).update(tenants)
         self._news.set()
 
+    def _touch_tenants(self, account: int) -> None:
+        """Those of an organisation without a limit whose own limits may let go now."""
+        if account < 0:
+            for tenant in {pod.key[0] for pod in self._pods.of(account)}:
+                if self._limits.of(tenant) is not None:
+                    self._touch(tenant)
+
     async def _settle(self, account: int, touched: Collection[int] = ()) -> None:
         """Have the domain of an account decided, or free it."""
         async with self._round:
             whole = await self._months.whole_of(account)
             if self._limits.of(account) is None:
                 await self._rounds.lift(account)
+                self._touch_tenants(account)
             domain = whole if account < 0 else self._rounds.domain_of(account, whole)
             if domain is None or self._limits.of(domain) is None:
                 return

@@ -249,6 +249,54 @@ def test_two_that_find_a_percentage_reached_give_one_notice(tmp_path: Path) -> N
     asyncio.run(body())
 
 
+def test_without_its_organisations_limit_a_tenant_has_its_own(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with _control(tmp_path, ManualClock()) as control:
+            await control.limit(monthly_units=1000)
+            await control.limit(-1, monthly_units=0)
+            heard: list[SpendLeave] = []
+
+            async def listen() -> None:
+                async for leave in control.spending.watch((1, 1)):
+                    heard.append(leave)  # noqa: PERF401 - as they come
+
+            listening = spawn(listen(), name="a pod")
+            await asyncio.sleep(0.001)
+            await control.spending.work()
+            await asyncio.sleep(0.001)
+            assert heard[-1].state == SpendLeave.STOPPED
+            await control.limit(-1)
+            await control.spending.work()
+            await asyncio.sleep(0.001)
+            assert (heard[-1].state, heard[-1].limit) == (1, "1000 request units a month")
+            await control.limit()
+            await asyncio.sleep(0.001)
+            assert heard[-1].state == SpendLeave.FREE
+            await cancel(listening)
+
+    asyncio.run(body())
+
+
+def test_a_pod_that_says_absurd_things_hurts_nobody_else(tmp_path: Path) -> None:
+    version = Version(
+        effective_from=date(1970, 1, 1), basis="pod_seconds", per_thousand_pod_seconds=1
+    )
+
+    async def body() -> None:
+        clock = ManualClock()
+        async with _control(tmp_path, clock, PriceBook(versions=(version,))) as control:
+            for tenant in (1, 2):
+                await control.limit(tenant, monthly_cents=10**12)
+                await control.leave(tenant, tenant=tenant)
+            clock.advance(1)
+            await control.report(1, 1 << 50)
+            absurd = await control.leave(1)
+            assert (absurd.state, absurd.ceiling_micro_units) == (SpendLeave.OPEN, 1 << 62)
+            assert (await control.leave(4, tenant=2)).ceiling_micro_units < 1 << 62
+
+    asyncio.run(body())
+
+
 def test_listeners_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "STREAMS_PER_TENANT_MAX", 2)
 
