@@ -98,10 +98,6 @@ class Spending:
         self._scale.look()
         self._keeper.take(leave, self._moment())
         self._in_force(before)
-        if before.state is leave.state is State.OPEN and leave.ceiling < before.ceiling:
-            # What this pod may no longer use is another one's as soon as control has heard of it.
-            for ask in self._ask:
-                ask()
 
     def lost(self) -> None:
         """Control is not heard."""
@@ -116,6 +112,9 @@ class Spending:
             left = max(leave.ceiling - self._scale.billed(), 0)
             self._calm_below = leave.ceiling - left // 2
             self._asked_at_end = False
+        if leave.ceiling < before.ceiling:
+            # What this pod may no longer use is another one's as soon as control has heard of it.
+            self._ask_now()
         for state in State:
             STATE.labels(state.name.lower()).set(state is leave.state)
         if leave.state is not before.state:
@@ -176,9 +175,12 @@ class Spending:
             # At the half, and at the end; the next leave begins anew.
             self._asked_at_end = moment.billed >= before.ceiling
             self._calm_below = before.ceiling
-            for ask in self._ask:
-                ask()
+            self._ask_now()
         return moment
+
+    def _ask_now(self) -> None:
+        for ask in self._ask:
+            ask()
 
     async def _wait(self, seconds: float) -> None:
         changed, since = self._changed, self._clock.monotonic()

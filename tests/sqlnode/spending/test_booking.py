@@ -23,7 +23,9 @@ _KV = (
 
 
 @dataclass
-class _Counters:
+class Counters:
+    """A pod's, turned by hand."""
+
     kv: KvUsage = field(default_factory=KvUsage)
     system_kv: KvUsage = field(default_factory=KvUsage)
     egress_bytes: int = 0
@@ -51,7 +53,7 @@ _STEPS = st.lists(_USES | st.booleans() | st.just("look"), max_size=80)
 
 @given(_STEPS)
 def test_each_unit_is_on_one_side(steps: list[tuple[str, int] | bool | str]) -> None:
-    counters = _Counters()
+    counters = Counters()
     accounts = counters.accounts()
     scale = Scale(accounts, counters.kv, counters.clock)
     billed = dict.fromkeys((*_KV, "egress_bytes", "cpu_ns"), 0)
@@ -82,7 +84,7 @@ def test_each_unit_is_on_one_side(steps: list[tuple[str, int] | bool | str]) -> 
 
 @given(_STEPS)
 def test_the_scale_weighs_what_is_reported(steps: list[tuple[str, int] | bool | str]) -> None:
-    counters = _Counters()
+    counters = Counters()
     accounts = counters.accounts()
     scale = Scale(accounts, counters.kv, counters.clock)
     turns = 1
@@ -98,7 +100,7 @@ def test_the_scale_weighs_what_is_reported(steps: list[tuple[str, int] | bool | 
 
 
 def test_time_while_stopped_is_not_billed() -> None:
-    counters = _Counters()
+    counters = Counters()
     accounts = counters.accounts()
     counters.clock.advance(2)
     accounts.bill(False)
@@ -111,7 +113,7 @@ def test_time_while_stopped_is_not_billed() -> None:
 
 
 def test_cpu_of_a_pod_that_nobody_uses_stays_the_systems() -> None:
-    counters = _Counters(is_active=False)
+    counters = Counters(is_active=False)
     accounts = counters.accounts()
     accounts.bill(False)
     counters.cpu_ns += 7_000_000
@@ -122,7 +124,7 @@ def test_cpu_of_a_pod_that_nobody_uses_stays_the_systems() -> None:
 
 
 def test_cpu_and_egress_are_read_now_and_then() -> None:
-    counters = _Counters()
+    counters = Counters()
     scale = Scale(counters.accounts(), counters.kv, counters.clock)
     assert scale.used() == 0
     counters.egress_bytes += 1024
