@@ -23,6 +23,7 @@ from dormouse.cli.eventflags import (
 from dormouse.cli.folder import CommandError
 from dormouse.cli.invoiceflags import add_billing_flags, add_invoice_actions
 from dormouse.cli.limitflags import add_limit_actions
+from dormouse.cli.objectstore import add_object_store_flags, object_storage
 from dormouse.cli.tenantflags import add_role_actions, add_tenant_actions
 from dormouse.cli.trustflags import add_authority_actions, add_pod_actions
 from dormouse.cli.usageflags import add_statement_flags, add_usage_flags
@@ -207,6 +208,7 @@ def _add_up(commands: _Commands) -> None:
     add_api_flags(up)
     add_webhook_flags(up)
     add_billing_flags(up)
+    add_object_store_flags(up)
     up.set_defaults(run=_up)
 
 
@@ -450,6 +452,7 @@ def _up(options: argparse.Namespace) -> int:
                 demo=options.demo,
                 webhooks=WebhookOptions.of(options),
                 billing=options.billing,
+                objects=object_storage(options),
             )
         )
     )

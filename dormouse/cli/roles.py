@@ -28,7 +28,7 @@ from dormouse.cli.spec import Handover, RoleSpec
 from proxy.config import ProxySettings
 from sqlnode.config import PodSettings
 from sqlnode.podhost_config import PodHostSettings
-from storage.config import StorageSettings
+from storage.config import ObjectStorage, StorageSettings
 
 SQL_HOST = "localhost"
 SQL_DOMAIN = "dormouse.localhost"
@@ -72,6 +72,8 @@ class Wiring:
     webhook_ca_file: Path | None = None
     billing: Path | None = None
     """Control's settings about money (dormouse/cli/billing.py)."""
+    objects: ObjectStorage | None = None
+    """Where the rows are, if not in the data folder."""
 
     @property
     def folder(self) -> DataFolder:
@@ -158,6 +160,8 @@ def _file(wiring: Wiring, name: str) -> Path:
 def _storage(wiring: Wiring) -> StorageSettings:
     return StorageSettings(
         data=wiring.folder.root / "storage",
+        engine="sqlite" if wiring.objects is None else "slatedb",
+        objects=wiring.objects or ObjectStorage(),
         certs=wiring.folder.certificates,
         host=_HOST,
         port=wiring.internal_ports["storage"],

@@ -22,6 +22,7 @@ from dormouse.cli.billing import check_billing
 from dormouse.cli.door import Door
 from dormouse.cli.eventflags import WebhookOptions
 from dormouse.cli.folder import CommandError, DataFolder, Lock, write_private
+from dormouse.cli.objectstore import remember_place
 from dormouse.cli.roles import (
     SQL_HOST,
     Wiring,
@@ -35,6 +36,7 @@ from dormouse.cli.sockets import LOOPBACK, listen
 from dormouse.cli.spec import RoleStatus, State
 from dormouse.cli.supervisor import Supervisor
 from sqlnode.cgroups import KernelFiles, Limits, Unusable, delegate, own_group
+from storage.config import ObjectStorage
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +55,7 @@ class UpOptions:
     demo: bool
     webhooks: WebhookOptions
     billing: Path | None = None
+    objects: ObjectStorage | None = None
 
 
 class Up:
@@ -211,6 +214,7 @@ async def up(options: UpOptions) -> None:
         prepare_certificates(folder, clock, api_names=names, api_addresses=addresses)
         certificate, private_key = api.certificate_files(folder) or (None, None)
         _admin_key(folder)
+        remember_place(folder.root, options.objects)
         wiring = Wiring(
             data=folder.root,
             sql_fds=tuple(each.fileno() for each in sql_sockets),
@@ -233,6 +237,7 @@ async def up(options: UpOptions) -> None:
             webhook_http=options.webhooks.http,
             webhook_ca_file=options.webhooks.ca_file,
             billing=options.billing.resolve() if options.billing is not None else None,
+            objects=options.objects,
         )
         config.dump(wiring, folder.wiring)
         write_settings(wiring)
