@@ -118,9 +118,10 @@ def parameter_description(types: Sequence[int]) -> bytes:
     return message(b"t", struct.pack(f">H{len(types)}I", len(types), *types))
 
 
-def notification(pid: int, channel: str, payload: str) -> bytes:
+def notification(pid: int, channel: str, payload: str, encoding: str = "utf-8") -> bytes:
     """An asynchronous NOTIFY."""
-    return message(b"A", _U32.pack(pid) + f"{channel}\0{payload}\0".encode())
+    texts = f"{channel}\0{payload}\0".encode(encoding, "replace")
+    return message(b"A", _U32.pack(pid) + texts)
 
 
 def copy_in_response(columns: int, *, binary: bool = False) -> bytes:

@@ -107,6 +107,7 @@ class ServerFrame(_message.Message):
     HELLO_FIELD_NUMBER: _builtins.int
     REPLIES_FIELD_NUMBER: _builtins.int
     CATALOG_VERSION_FIELD_NUMBER: _builtins.int
+    NOTIFICATIONS_FIELD_NUMBER: _builtins.int
     catalog_version: _builtins.int
     """The catalog has this version: to be read again, and answered with `catalog_seen`, soon. A
     stream that does not answer is ended.
@@ -115,20 +116,53 @@ class ServerFrame(_message.Message):
     def hello(self) -> Global___HelloReply: ...
     @_builtins.property
     def replies(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reply]: ...
+    @_builtins.property
+    def notifications(self) -> _containers.RepeatedCompositeFieldContainer[Global___Notification]:
+        """What was notified on channels that this stream listens to, in the order of the commits. Stands
+        before the replies of its frame: a commit's own notifications are here no later than its reply.
+        """
+
     def __init__(
         self,
         *,
         hello: Global___HelloReply | None = ...,
         replies: _abc.Iterable[Global___Reply] | None = ...,
         catalog_version: _builtins.int = ...,
+        notifications: _abc.Iterable[Global___Notification] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["catalog_version", b"catalog_version", "hello", b"hello", "replies", b"replies"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["catalog_version", b"catalog_version", "hello", b"hello", "notifications", b"notifications", "replies", b"replies"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ServerFrame: _TypeAlias = ServerFrame  # noqa: Y015
+
+@_typing.final
+class Notification(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    PAYLOAD_FIELD_NUMBER: _builtins.int
+    PID_FIELD_NUMBER: _builtins.int
+    channel: _builtins.str
+    payload: _builtins.str
+    pid: _builtins.int
+    """the backend whose transaction it was"""
+    def __init__(
+        self,
+        *,
+        channel: _builtins.str = ...,
+        payload: _builtins.str = ...,
+        pid: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "payload", b"payload", "pid", b"pid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Notification: _TypeAlias = Notification  # noqa: Y015
 
 @_typing.final
 class Hello(_message.Message):
@@ -137,22 +171,28 @@ class Hello(_message.Message):
     PROTOCOL_VERSION_FIELD_NUMBER: _builtins.int
     TENANT_ID_FIELD_NUMBER: _builtins.int
     POD_ID_FIELD_NUMBER: _builtins.int
+    CHANNELS_FIELD_NUMBER: _builtins.int
     protocol_version: _builtins.int
     """1"""
     tenant_id: _builtins.int
     """must equal the certificate's"""
     pod_id: _builtins.int
     """(pod_id, txn) names a transaction for good"""
+    @_builtins.property
+    def channels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """listened to from the first frame on"""
+
     def __init__(
         self,
         *,
         protocol_version: _builtins.int = ...,
         tenant_id: _builtins.int = ...,
         pod_id: _builtins.int = ...,
+        channels: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["pod_id", b"pod_id", "protocol_version", b"protocol_version", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "pod_id", b"pod_id", "protocol_version", b"protocol_version", "tenant_id", b"tenant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -208,6 +248,7 @@ class Request(_message.Message):
     RESOLVE_FIELD_NUMBER: _builtins.int
     INCREMENT_FIELD_NUMBER: _builtins.int
     CANCEL_FIELD_NUMBER: _builtins.int
+    LISTEN_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """chosen by the pod, unique among its requests in flight"""
     txn: _builtins.int
@@ -236,6 +277,8 @@ class Request(_message.Message):
     def increment(self) -> Global___Increment: ...
     @_builtins.property
     def cancel(self) -> Global___Cancel: ...
+    @_builtins.property
+    def listen(self) -> Global___Listen: ...
     def __init__(
         self,
         *,
@@ -251,12 +294,13 @@ class Request(_message.Message):
         resolve: Global___Resolve | None = ...,
         increment: Global___Increment | None = ...,
         cancel: Global___Cancel | None = ...,
+        listen: Global___Listen | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "commit", b"commit", "end", b"end", "get", b"get", "increment", b"increment", "lock", b"lock", "op", b"op", "resolve", b"resolve", "scan", b"scan", "stage", b"stage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "commit", b"commit", "end", b"end", "get", b"get", "increment", b"increment", "listen", b"listen", "lock", b"lock", "op", b"op", "resolve", b"resolve", "scan", b"scan", "stage", b"stage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "catalog_version", b"catalog_version", "commit", b"commit", "end", b"end", "get", b"get", "id", b"id", "increment", b"increment", "lock", b"lock", "op", b"op", "resolve", b"resolve", "scan", b"scan", "stage", b"stage", "txn", b"txn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "catalog_version", b"catalog_version", "commit", b"commit", "end", b"end", "get", b"get", "id", b"id", "increment", b"increment", "listen", b"listen", "lock", b"lock", "op", b"op", "resolve", b"resolve", "scan", b"scan", "stage", b"stage", "txn", b"txn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_op: _TypeAlias = _typing.Literal["get", "scan", "lock", "stage", "commit", "end", "resolve", "increment", "cancel"]  # noqa: Y015
+    _WhichOneofReturnType_op: _TypeAlias = _typing.Literal["get", "scan", "lock", "stage", "commit", "end", "resolve", "increment", "cancel", "listen"]  # noqa: Y015
     _WhichOneofArgType_op: _TypeAlias = _typing.Literal["op", b"op"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_op) -> _WhichOneofReturnType_op | None: ...
 
@@ -275,6 +319,7 @@ class Reply(_message.Message):
     END_FIELD_NUMBER: _builtins.int
     RESOLVE_FIELD_NUMBER: _builtins.int
     INCREMENT_FIELD_NUMBER: _builtins.int
+    LISTEN_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     @_builtins.property
@@ -294,6 +339,8 @@ class Reply(_message.Message):
     @_builtins.property
     def increment(self) -> Global___IncrementReply: ...
     @_builtins.property
+    def listen(self) -> Global___ListenReply: ...
+    @_builtins.property
     def error(self) -> Global___Error: ...
     def __init__(
         self,
@@ -307,13 +354,14 @@ class Reply(_message.Message):
         end: Global___EndReply | None = ...,
         resolve: Global___ResolveReply | None = ...,
         increment: Global___IncrementReply | None = ...,
+        listen: Global___ListenReply | None = ...,
         error: Global___Error | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "end", b"end", "error", b"error", "get", b"get", "increment", b"increment", "lock", b"lock", "resolve", b"resolve", "result", b"result", "scan", b"scan", "stage", b"stage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "end", b"end", "error", b"error", "get", b"get", "increment", b"increment", "listen", b"listen", "lock", b"lock", "resolve", b"resolve", "result", b"result", "scan", b"scan", "stage", b"stage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "end", b"end", "error", b"error", "get", b"get", "id", b"id", "increment", b"increment", "lock", b"lock", "resolve", b"resolve", "result", b"result", "scan", b"scan", "stage", b"stage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "end", b"end", "error", b"error", "get", b"get", "id", b"id", "increment", b"increment", "listen", b"listen", "lock", b"lock", "resolve", b"resolve", "result", b"result", "scan", b"scan", "stage", b"stage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["get", "scan", "lock", "stage", "commit", "end", "resolve", "increment", "error"]  # noqa: Y015
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["get", "scan", "lock", "stage", "commit", "end", "resolve", "increment", "listen", "error"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
@@ -630,6 +678,7 @@ class Commit(_message.Message):
     CHANGES_CATALOG_FIELD_NUMBER: _builtins.int
     TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     READS_FIELD_NUMBER: _builtins.int
+    NOTIFICATIONS_FIELD_NUMBER: _builtins.int
     snapshot: _builtins.int
     absent: _builtins.bytes
     """block of keys"""
@@ -651,6 +700,12 @@ class Commit(_message.Message):
         snapshot, or if that can no longer be told.
         """
 
+    @_builtins.property
+    def notifications(self) -> _containers.RepeatedCompositeFieldContainer[Global___Notification]:
+        """For who listens, once the commit is durable. A transaction that does nothing else leaves no
+        record: `Resolve` says that it did not commit.
+        """
+
     def __init__(
         self,
         *,
@@ -662,10 +717,11 @@ class Commit(_message.Message):
         changes_catalog: _builtins.bool = ...,
         timeout_ms: _builtins.int = ...,
         reads: Global___Reads | None = ...,
+        notifications: _abc.Iterable[Global___Notification] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["reads", b"reads", "writes", b"writes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent", b"absent", "changes_catalog", b"changes_catalog", "guards", b"guards", "reads", b"reads", "retired", b"retired", "snapshot", b"snapshot", "timeout_ms", b"timeout_ms", "writes", b"writes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent", b"absent", "changes_catalog", b"changes_catalog", "guards", b"guards", "notifications", b"notifications", "reads", b"reads", "retired", b"retired", "snapshot", b"snapshot", "timeout_ms", b"timeout_ms", "writes", b"writes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -879,6 +935,51 @@ class IncrementReply(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___IncrementReply: _TypeAlias = IncrementReply  # noqa: Y015
+
+@_typing.final
+class Listen(_message.Message):
+    """Changes which channels this stream listens to. What is committed after the reply is heard."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANNELS_FIELD_NUMBER: _builtins.int
+    GONE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def channels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """from now on"""
+
+    @_builtins.property
+    def gone(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """no more"""
+
+    def __init__(
+        self,
+        *,
+        channels: _abc.Iterable[_builtins.str] | None = ...,
+        gone: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "gone", b"gone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Listen: _TypeAlias = Listen  # noqa: Y015
+
+@_typing.final
+class ListenReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListenReply: _TypeAlias = ListenReply  # noqa: Y015
 
 @_typing.final
 class Cancel(_message.Message):

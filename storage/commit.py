@@ -30,6 +30,7 @@ from storage.engines.interface import EngineError, Write
 from storage.layout import TIME, catalog_key, history_key, record_key, retired_key
 from storage.locks import NO_KEY_UPDATE, SHARE, UPDATE, Outcome
 from storage.metrics import COMMITS
+from storage.notifications import checked
 from storage.refusals import Refusal, catalog_stale, transaction_ended
 from storage.shard import Shard
 from storage.tenants import Tenant, Transaction
@@ -55,6 +56,7 @@ class Intent:
     timeout_ms: int
     """For each lock that must be waited for; 0: no limit."""
     size: int
+    notifications: list[kv.Notification]
     strange: list[bytes] = field(default_factory=list)
     """Keys written without a lock of the transaction's own."""
     growth: int = 0
@@ -80,6 +82,7 @@ def parse(tenant: Tenant, request: kv.Request) -> Intent:
         reads=_reads(tenant, commit),
         timeout_ms=commit.timeout_ms,
         size=len(commit.writes.keys) + len(commit.writes.values),
+        notifications=checked(commit.notifications),
     )
 
 
@@ -258,6 +261,7 @@ class CommitPath:
         tenant = transaction.tenant
         judge(intent, transaction, records)
         if not intent.writes and not intent.retired and not intent.changes_catalog:
+            tenant.channels.deliver(intent.notifications)
             self._shard.end(transaction)
             done(self._shard.versions.visible, None)
             return
@@ -321,6 +325,7 @@ class CommitPath:
         if intent.changes_catalog:
             tenant.catalog_version = time
         transaction.decided(time)
+        tenant.channels.deliver(intent.notifications)
         self._shard.end(transaction)
         if intent.changes_catalog and tenant.readers.behind(time, but=transaction.session):
             spawn(_answer_when_told(transaction, time, done), name="telling of a catalog")

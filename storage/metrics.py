@@ -62,3 +62,8 @@ QUOTA_REFUSED = Counter(
     "Commits and staged writes refused because their tenant stores as much as it may.",
     registry=REGISTRY,
 )
+NOTIFICATIONS = Counter(
+    "dormouse_storage_notifications_total",
+    "Notifications handed to streams that listen.",
+    registry=REGISTRY,
+)

@@ -71,6 +71,7 @@ class Operations:
             "end": self._end,
             "resolve": self._resolve,
             "increment": self._increment,
+            "listen": self._listen,
         }
 
     def handle(self, request: kv.Request) -> kv.Reply | None:
@@ -354,6 +355,12 @@ class Operations:
             return kv.Reply(id=request.id, resolve=kv.ResolveReply(commit_time=time))
 
         self._stream.later(request, resolve)
+
+    def _listen(self, request: kv.Request) -> kv.Reply:
+        channels = self._tenant.channels
+        channels.unlisten(self._stream, request.listen.gone)
+        channels.listen(self._stream, request.listen.channels)
+        return kv.Reply(id=request.id, listen=kv.ListenReply())
 
     def _increment(self, request: kv.Request) -> None:
         key, delta = self._tenant.span.key(request.increment.key), request.increment.delta

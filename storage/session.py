@@ -14,6 +14,7 @@ more is read.
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
@@ -41,6 +42,10 @@ more may."""
 _FRAME_BYTES = 1 << 20
 """A frame of replies is closed once it has this many bytes; a single reply may have more."""
 _HELLO_SECONDS = 10
+_NOTIFICATION_BYTES_MAX = 8 << 20
+"""Of notifications that wait to be sent; past it the stream is cut."""
+_CUT_SECONDS = 1.0
+"""How long a stream that is cut may take to say so."""
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +72,10 @@ class SessionStream:
         self._tenant: Tenant | None = None
         self._catalog_version = 0
         """What the pod is to be told with the next frame; 0: nothing."""
+        self._notifications: deque[kv.Notification] = deque()
+        self._notification_bytes = 0
+        self._cut = False
+        """The pod takes nothing: there is no point in telling it why."""
 
     def __repr__(self) -> str:
         return f"<SessionStream {len(self._in_flight)} in flight, {len(self._outbox)} to send>"
@@ -88,6 +97,7 @@ class SessionStream:
         self._operations = Operations(self._shard, tenant, PodId(frame.hello.pod_id), self)
         writer = spawn(self._write(), name="session writer")
         try:
+            tenant.channels.listen(self, frame.hello.channels)
             await self._context.write(kv.ServerFrame(hello=self._hello(tenant)))
             self._take(frame)
             if not self._ending:
@@ -111,6 +121,19 @@ class SessionStream:
         """See `storage.tenants.Session.tell_catalog`."""
         self._catalog_version = version
         self._ready.set()
+
+    def tell_notification(self, notification: kv.Notification) -> None:
+        """See `storage.tenants.Session.tell_notification`."""
+        self._notification_bytes += notification.ByteSize()
+        if self._notification_bytes <= _NOTIFICATION_BYTES_MAX:
+            self._notifications.append(notification)
+            self._ready.set()
+        elif not self._cut:
+            self._cut = True
+            self._notifications.clear()
+            REFUSED.labels("notifications").inc()
+            _log.warning("stream cut that does not take its notifications")
+            self.end("the pod does not take its notifications")
 
     def reply(self, reply: kv.Reply) -> None:
         """See `storage.operations.Stream.reply`. The writer runs after everything that is ready
@@ -255,21 +278,39 @@ class SessionStream:
             await self._flush()
 
     async def _flush(self) -> None:
-        while self._outbox or self._catalog_version:
+        while self._outbox or self._catalog_version or self._notifications:
+            notifications = self._take_notifications()
             replies, size = [], 0
-            for reply in self._outbox:
+            # Replies wait for the notifications that came before them.
+            for reply in () if self._notifications else self._outbox:
                 replies.append(reply)
                 size += reply.ByteSize()
                 if size >= _FRAME_BYTES:
                     break
             del self._outbox[: len(replies)]
             version, self._catalog_version = self._catalog_version, 0
-            await self._context.write(kv.ServerFrame(replies=replies, catalog_version=version))
+            frame = kv.ServerFrame(
+                replies=replies, catalog_version=version, notifications=notifications
+            )
+            await self._context.write(frame)
         self._drained.set()
+
+    def _take_notifications(self) -> list[kv.Notification]:
+        taken, size = [], 0
+        while self._notifications and size < _FRAME_BYTES:
+            taken.append(self._notifications.popleft())
+            size += taken[-1].ByteSize()
+        self._notification_bytes -= size
+        return taken
 
     async def _finish(self) -> None:
         """The stream is to end from this side: commits that are on their way are answered first."""
         if not self._ending:
+            return
+        if self._cut:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_CUT_SECONDS):
+                    await self._context.abort(grpc.StatusCode.UNAVAILABLE, self._ending)
             return
         await self._shard.committer.write([])
         await self._flush()

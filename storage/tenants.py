@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from dormouse.base.ids import PodId, TenantId
+from proto import kv_pb2 as kv
 from storage.admission import Share
 from storage.catalogs import CatalogReaders
+from storage.notifications import Channels
 from storage.refusals import Refusal
 from storage.spans import TenantSpan
 from storage.validator import Validator
@@ -28,6 +30,10 @@ class Session(Protocol):
 
     def tell_catalog(self, version: int) -> None:
         """Say that the tenant's catalog has this version now."""
+        ...
+
+    def tell_notification(self, notification: kv.Notification) -> None:
+        """Send a notification soon."""
         ...
 
 
@@ -122,6 +128,7 @@ class Tenant:
         self.catalog_next = 0
         """What commits must match: also counts commits that are on their way."""
         self.readers = CatalogReaders()
+        self.channels = Channels()
         self.last_overwrite = last_overwrite
         """No version was superseded after this time, commits on their way included."""
         self.floor = floor

@@ -32,6 +32,8 @@ class FunctionContext(FormatSettings, Protocol):
     """A sqlnode.catalog.catalog.Catalog."""
     statement_costs: Any
     """A sqlnode.statements.costs.StatementCosts; None outside a pod."""
+    notifications: Any
+    """A sqlnode.session.notifications.Notifications; None outside a session."""
 
     def setting(self, name: str) -> str | None:
         """The value of a session setting, None if there is none."""

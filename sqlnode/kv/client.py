@@ -30,6 +30,7 @@ from dormouse.base.tls import Credentials, Identity, Role
 from proto import kv_pb2 as kv
 from proto.kv_pb2_grpc import KvStub
 from sqlnode.kv.calls import Call, Calls, Limits
+from sqlnode.kv.channels import Channels
 from sqlnode.kv.errors import KvRefused, StreamLost, connection_lost, outcome_unknown, sql_error
 from sqlnode.kv.following import CatalogFollower
 from sqlnode.kv.rowids import Numbers
@@ -83,6 +84,11 @@ class KvClient:
         self._greeted = False
         self.catalog = CatalogFollower(self._wake_writer, follows=keeps_catalog)
         """What the pod has of the catalog, if it keeps a copy."""
+        self.channels = Channels(
+            lambda request: self.call(request, retry=True),
+            lambda request: self.send(request, epoch=self.epoch),
+        )
+        """What the pod's sessions listen to."""
         self._row_ids = self.numbers(ROW_ID_COUNTER, first=1)
 
     def __repr__(self) -> str:
@@ -237,6 +243,7 @@ class KvClient:
                     _log.warning("storage stream broke", extra={"reason": _reason(error)})
                 self.epoch += 1
                 self._calls.stream_broke()
+                self.channels.stream_broke()
                 if self._greeted:
                     pause, down_since = _PAUSE_MIN, None
                 down_since = down_since or loop.time()
@@ -258,6 +265,7 @@ class KvClient:
                     self._hello(frame.hello)
                 if frame.catalog_version:
                     self.catalog.told(frame.catalog_version)
+                self.channels.told(frame.notifications)
                 for reply in frame.replies:
                     self._calls.answer(reply)
                 self._wake_writer()
@@ -271,6 +279,7 @@ class KvClient:
         self._greeted = True
         self.greeted.set()
         self.catalog.told(hello.catalog_version)
+        self.channels.greeted()
         limits = self._calls.limits
         limits.frame_bytes_max = hello.frame_bytes_max or limits.frame_bytes_max
         limits.txn_bytes_max = hello.txn_bytes_max or limits.txn_bytes_max
@@ -278,7 +287,12 @@ class KvClient:
 
     async def _write(self, stream: Any) -> None:
         loop = asyncio.get_running_loop()
-        hello = kv.Hello(protocol_version=PROTOCOL_VERSION, tenant_id=self.tenant, pod_id=self.pod)
+        hello = kv.Hello(
+            protocol_version=PROTOCOL_VERSION,
+            tenant_id=self.tenant,
+            pod_id=self.pod,
+            channels=self.channels.names,
+        )
         frame = self._calls.next_frame() or kv.ClientFrame()
         frame.hello.CopyFrom(hello)
         frame.catalog_seen = self.catalog.seen

@@ -27,7 +27,6 @@ outcome reported as unknown (08007).
 from __future__ import annotations  # the client makes transactions
 
 import asyncio
-from collections import deque
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -49,19 +48,16 @@ from sqlnode.kv.errors import (
 from sqlnode.kv.heldlocks import HeldLocks
 from sqlnode.kv.marks import STRENGTHS, Marks
 from sqlnode.kv.reads import ReadSet
+from sqlnode.kv.stager import STAGE_BYTES, Stager
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from sqlnode.kv.client import KvClient
 
-STAGE_BYTES = 1 << 20
-"""Buffered bytes past which `flush` stages; also the size of a staged piece."""
 REST_BYTES = 64 << 10
 """Bytes that may go with the commit of a transaction that has staged others: storage gets pieces
 ready while more of them come, but not the commit's own writes."""
-PIECES_IN_FLIGHT = 4
-"""Staged pieces sent and not yet answered, so that both sides work at the same time."""
 LOCKS_PER_REQUEST = 2_048
 KEYS_PER_REQUEST = 4_096
 KEEP_SECONDS = 0.005
@@ -99,6 +95,8 @@ class KvTransaction:
         """Set by a commit that wrote."""
         self.read_only = read_only
         """Whether writes are refused (25006)."""
+        self.notifications: Sequence[kv.Notification] = ()
+        """What the commit lets others know."""
         self._client = client
         self._take_row_ids = take_row_ids
         self._buffer = WriteBuffer()
@@ -119,7 +117,7 @@ class KvTransaction:
         self._retired: list[tuple[bytes, bytes]] = []
         self._changes_catalog = False
         self._levels: list[tuple[int, bool]] = []
-        self._staging: deque[asyncio.Future[kv.Reply]] = deque()
+        self._stager = Stager(client, self._buffer, self._enlist, self._reply)
         self._ended = False
 
     def __repr__(self) -> str:
@@ -462,20 +460,8 @@ class KvTransaction:
             await self._stage()
 
     async def _stage(self) -> None:
-        """Send all buffered writes ahead, a bounded number of pieces on their way at a time."""
         await self.lock_shapes()
-        piece_bytes = min(STAGE_BYTES, self._client.limits.frame_bytes_max // 2)
-        for piece in self._buffer.take_pieces(piece_bytes):
-            await self._staged(PIECES_IN_FLIGHT - 1)
-            writes = kv.Writes(keys=piece.packed_keys, values=piece.packed_values)
-            request = kv.Request(stage=kv.Stage(writes=writes))
-            self._enlist(request)
-            self._staging.append(self._client.call(request, epoch=self._epoch))
-
-    async def _staged(self, left: int = 0) -> None:
-        """Wait until at most `left` pieces are on their way."""
-        while len(self._staging) > left:
-            await self._reply(self._staging.popleft())
+        await self._stager.stage()
 
     def _check_writable(self) -> None:
         if self.read_only:
@@ -493,7 +479,7 @@ class KvTransaction:
         (see `give_up`), 53100, 54000, 58030, 08007. Cancelling the awaiting task does not stop a
         commit that was sent; its outcome is then not reported.
         """
-        if not self.has_writes:
+        if not self.has_writes and not self.notifications:
             self.rollback()
             return 0
         try:
@@ -512,7 +498,7 @@ class KvTransaction:
             room = self._client.limits.frame_bytes_max // 2
             if self._buffer.size > (REST_BYTES if self._buffer.staged else room):
                 await self._stage()
-            await self._staged()
+            await self._stager.finished()
         except SqlError:
             self._tell_end()
             raise
@@ -542,6 +528,7 @@ class KvTransaction:
             retired=[kv.Range(start=start, end=end) for start, end in self._retired],
             changes_catalog=self._changes_catalog,
             reads=self._reads.message() if self._reads else None,
+            notifications=self.notifications,
         )
         return kv.Request(txn=self._number, commit=commit)
 
@@ -562,18 +549,18 @@ class KvTransaction:
         if self._keeping is not None:
             self._keeping.cancel()
             self._keeping = None
-        while self._staging:
-            self._staging.popleft().add_done_callback(_ignore)
+        self._stager.forget()
 
     # --- requests ---
 
-    def _enlist(self, request: kv.Request) -> None:
+    def _enlist(self, request: kv.Request) -> int:
         """Make a request part of the transaction: from here on storage holds something for it."""
         if not self._number:
             self._number = self._client.next_txn()
         if not self._epoch:
             self._epoch = self._client.epoch
         request.txn = self._number
+        return self._epoch
 
     def _prove(self, request: kv.Request) -> None:
         if not self._proven:
@@ -591,8 +578,3 @@ class KvTransaction:
             raise sql_error(refused) from refused
         except StreamLost as lost:
             raise connection_lost() from lost
-
-
-def _ignore(future: asyncio.Future[kv.Reply]) -> None:
-    if not future.cancelled():
-        future.exception()

@@ -192,6 +192,8 @@ class Backend:
                     report = replies.parameter_status(name, value, session.codec)
                     session.connection.send(report)
             session.told = now
+        if session.notifications.waiting:
+            session.tell_notifications()
         status = session.transactions.status
         if status == "I" and self._linked is not None:
             self._linked.checkpoint()

@@ -49,6 +49,8 @@ class Connection(asyncio.Protocol):
         self._out: list[bytes] = []
         self._out_bytes = 0
         self.closed = False
+        self.on_writable: Callable[[], None] | None = None
+        """Called when a client that did not read reads again."""
         self.sent_bytes = 0
         """Bytes written for the client, the proxy's own left out."""
         self.next_frame = self._decoder.next
@@ -102,6 +104,8 @@ class Connection(asyncio.Protocol):
         self._write_paused = False
         if self._writable is not None:
             _wake(self._writable)
+        if self.on_writable is not None:
+            self.on_writable()
 
     # --- the session's side -----------------------------------------------------------------
 
@@ -187,6 +191,11 @@ class Connection(asyncio.Protocol):
     def following(self) -> int:
         """The kind of the message that comes next, 0 if none is here."""
         return self._decoder.following
+
+    @property
+    def write_paused(self) -> bool:
+        """Whether the client leaves much unread."""
+        return self._write_paused
 
     @property
     def crowded(self) -> bool:

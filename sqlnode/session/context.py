@@ -9,6 +9,7 @@ from sqlnode.session.settings import Settings
 
 if TYPE_CHECKING:
     from sqlnode.catalog.catalog import Catalog
+    from sqlnode.session.notifications import Notifications
     from sqlnode.statements.costs import StatementCosts
 
 EPOCH_MICROS = 946_684_800_000_000
@@ -47,6 +48,7 @@ class SessionContext:
         self.current_database = database
         self.backend_pid = pid
         self.statement_costs: StatementCosts | None = None
+        self.notifications: Notifications | None = None
         self._catalog = catalog
         self._transaction_micros = 0
         self._statement_micros = 0

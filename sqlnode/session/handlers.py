@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 from sqlnode.errors import SqlError, unsupported
 from sqlnode.execute.api import ResultColumn
 from sqlnode.parse import RawStatement
-from sqlnode.session import copying, cursor_commands, explain, prepare_commands, variables
+from sqlnode.session import (
+    copying,
+    cursor_commands,
+    explain,
+    notify_commands,
+    prepare_commands,
+    variables,
+)
 from sqlnode.session.portal import Portal
 from sqlnode.session.utility import Answer, CopyStates, Handler, transaction
 
@@ -19,10 +26,6 @@ def _refused(feature: str) -> Handler:
         raise unsupported(feature)
 
     return refuse
-
-
-async def _unlisten(_session: "Session", _portal: Portal, _states: CopyStates) -> Answer:
-    return Answer("UNLISTEN")  # true: nothing is listened to
 
 
 async def _checkpoint(_session: "Session", _portal: Portal, _states: CopyStates) -> Answer:
@@ -54,11 +57,11 @@ HANDLERS: dict[str, Handler] = {
     "close_portal_stmt": cursor_commands.close,
     "explain_stmt": explain.explain,
     "copy_stmt": copying.copy,
-    "unlisten_stmt": _unlisten,
+    "listen_stmt": notify_commands.listen,
+    "unlisten_stmt": notify_commands.unlisten,
+    "notify_stmt": notify_commands.notify,
     "check_point_stmt": _checkpoint,
     "constraints_set_stmt": _set_constraints,
-    "listen_stmt": _refused("LISTEN"),
-    "notify_stmt": _refused("NOTIFY"),
     "lock_stmt": _refused("LOCK TABLE"),
     "do_stmt": _refused("DO"),
     "call_stmt": _refused("CALL"),

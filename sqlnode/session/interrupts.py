@@ -76,6 +76,11 @@ class SessionInterrupts:
         self.check_end()
         self._waits = True
 
+    @property
+    def waits(self) -> bool:
+        """Whether the session waits for its client."""
+        return self._waits
+
     def waited(self) -> None:
         """The client has sent something."""
         self._waits = False

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import Counter
 
 from dormouse.base.metrics import REGISTRY
-from pgwire.backend import data_rows, row_description
+from pgwire.backend import data_rows, notification, row_description
 from pgwire.link import Link
 from pgwire.notices import Notice, notice_response
 from sqlnode.errors import SqlError
@@ -27,6 +27,7 @@ from sqlnode.session.context import SessionContext
 from sqlnode.session.encoding import column_encoder, encode_batch, fields, result_formats
 from sqlnode.session.guc_values import codec
 from sqlnode.session.interrupts import SessionInterrupts
+from sqlnode.session.notifications import Notifications
 from sqlnode.session.pipeline import Planned, make_plan, plan_one
 from sqlnode.session.portal import Portal
 from sqlnode.session.prepared import PreparedStatement, Statements
@@ -92,7 +93,14 @@ class Session:
         )
         self.context.statement_costs = tenant.costs
         self.meter = Meter(tenant.costs, user, connection)
-        self.transactions = Transactions(tenant, settings, self.context, interrupts, self.warn)
+        self.notifications: Notifications = Notifications(
+            tenant.kv.channels, pid, wake=self._notified, overflow=self._overheard
+        )
+        self.context.notifications = self.notifications
+        connection.on_writable = self._notified
+        self.transactions = Transactions(
+            tenant, settings, self.context, interrupts, self.notifications, self.warn
+        )
         unsent = self.transactions.unsent_micro_units
         self.budget = interrupts.budget = Budget(tenant.spending, unsent)
         self.statements = Statements()
@@ -120,6 +128,27 @@ class Session:
         """Likewise, with all its fields; None is nothing."""
         if notice and wanted(notice.severity, self.settings["client_min_messages"]):
             self.connection.send(notice_response(notice, self.codec))
+
+    def tell_notifications(self) -> None:
+        """What was notified meanwhile, where the client can take it now."""
+        if self.connection.write_paused or self.transactions.in_block:
+            return
+        for each in self.notifications.take():
+            if each is None:
+                self.warn("01000", "notifications may have been lost")
+            else:
+                texts = each.channel, each.payload
+                self.connection.send(notification(each.pid, *texts, self.codec))
+
+    def _notified(self) -> None:
+        if self.interrupts.waits and not self.busy and not self.transactions.active:
+            self.tell_notifications()
+            self.connection.flush()
+
+    def _overheard(self) -> None:
+        _log.warning("session ended that does not take its notifications", extra={"pid": self.pid})
+        text = "terminating connection because too many notifications wait for the client"
+        self.interrupts.end_session(SqlError("53400", text))
 
     # --- time-outs ---------------------------------------------------------------------------
 
@@ -402,6 +431,7 @@ class Session:
             await portal.close()
         self.portals.clear()
         self.transactions.abandon()
+        self.notifications.close()
 
 
 def _row_shape(planned: Planned) -> list[tuple[str, int, int]] | None:

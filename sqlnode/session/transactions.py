@@ -20,6 +20,7 @@ from sqlnode.errors import SqlError
 from sqlnode.kv.transaction import Isolation, KvTransaction
 from sqlnode.session.context import SessionContext
 from sqlnode.session.interrupts import SessionInterrupts
+from sqlnode.session.notifications import Mark, Notifications
 from sqlnode.session.settings import Settings, SettingsMark
 from sqlnode.session.tenant import Tenant
 from sqlnode.spending.scale import of_writes
@@ -65,6 +66,7 @@ class Mode:
 class _Savepoint:
     name: str
     settings: SettingsMark
+    notifications: Mark
     catalog: "Catalog | None"
 
 
@@ -77,12 +79,14 @@ class Transactions:
         settings: Settings,
         context: SessionContext,
         interrupts: SessionInterrupts,
+        notifications: Notifications,
         warn: Warn,
     ) -> None:
         self._tenant = tenant
         self._settings = settings
         self._context = context
         self._interrupts = interrupts
+        self._notifications = notifications
         self._warn = warn
         self._kv: KvTransaction | None = None
         self._savepoints: list[_Savepoint] = []
@@ -180,12 +184,7 @@ class Transactions:
         """The KV transaction for a statement that reads or writes, planned with `catalog`."""
         kv = self._kv
         if kv is None:
-            if self._facts_of != self._settings.generation:
-                self._read_facts()
-            kv = self._kv = self._tenant.kv.begin(
-                isolation=self._kv_isolation, read_only=self._kv_read_only
-            )
-            kv.lock_timeout_ms = self._lock_timeout_ms
+            kv = self._kv = self._begin_kv()
             for _ in self._savepoints:
                 kv.savepoint()
         kv.catalog_version = catalog.version
@@ -193,6 +192,13 @@ class Transactions:
             # An index that is younger than the snapshot would lack rows the snapshot has.
             self._frozen = self._frozen or catalog
         await kv.begin_statement()
+        return kv
+
+    def _begin_kv(self) -> KvTransaction:
+        if self._facts_of != self._settings.generation:
+            self._read_facts()
+        kv = self._tenant.kv.begin(isolation=self._kv_isolation, read_only=self._kv_read_only)
+        kv.lock_timeout_ms = self._lock_timeout_ms
         return kv
 
     def _read_facts(self) -> None:
@@ -307,7 +313,8 @@ class Transactions:
             raise SqlError("54000", f"a transaction has at most {SAVEPOINTS_MAX} savepoints")
         if self._kv is not None:
             self._kv.savepoint()
-        self._savepoints.append(_Savepoint(name, self._settings.mark(), self._catalog))
+        marks = self._settings.mark(), self._notifications.mark()
+        self._savepoints.append(_Savepoint(name, *marks, self._catalog))
 
     def release(self, name: str) -> None:
         """RELEASE SAVEPOINT."""
@@ -325,6 +332,7 @@ class Transactions:
         if self._kv is not None:
             await self._kv.rollback_to(position)
         self._settings.restore(savepoint.settings)
+        self._notifications.restore(savepoint.notifications)
         self._catalog = savepoint.catalog
         self._context.refresh()
         del self._savepoints[position + 1 :]
@@ -339,15 +347,21 @@ class Transactions:
     # --- ends --------------------------------------------------------------------------------
 
     async def _commit(self) -> None:
+        said = self._notifications.said
+        if said and self._kv is None:
+            self._kv = self._begin_kv()
         kv = self._kv
-        if kv is None:
-            self._end(committed=True)
-            return
         try:
+            await self._notifications.prepare()
+            if kv is None:
+                self._end(committed=True)
+                return
+            kv.notifications = said
             with self._interrupts.shielded(kv.give_up):
                 version = await kv.commit()
         except BaseException:
-            self._kv = None  # a commit that failed has ended the transaction
+            if kv is not None:
+                kv.rollback()  # nothing to do where the commit itself failed
             self._end(committed=False)
             raise
         changed = self._catalog
@@ -367,6 +381,7 @@ class Transactions:
             self._settings.end_transaction()
         elif self._started:
             self._settings.restore(self._begun)
+        self._notifications.ended(committed=committed)
         self._started = False
         self._savepoints.clear()
         self._catalog = self._frozen = None

@@ -130,6 +130,7 @@ async def discard(session: "Session", portal: Portal, _states: CopyStates) -> An
         if session.portals[name] is not portal:
             await session.close_portal(name)
     session.statements.clear()
+    session.notifications.unlisten_all()
     session.settings.reset_all()
     session.context.refresh()
     return Answer("DISCARD ALL")

@@ -63,6 +63,10 @@ class ScriptSession:
     def tell_catalog(self, version: int) -> None:
         self._script.say(f"{self.name}: is told of catalog {self._script.time(version)}")
 
+    def tell_notification(self, notification: kv.Notification) -> None:
+        channel, payload = notification.channel, notification.payload
+        self._script.say(f"{self.name}: is notified on {channel}: {payload}")
+
     def saw_catalog(self, version: int) -> None:
         self.tenant.readers.saw(self, version, self.tenant.catalog_version)
 

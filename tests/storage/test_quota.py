@@ -278,6 +278,9 @@ class _Stream:
     def end(self, reason: str) -> None:
         raise AssertionError(reason)
 
+    def tell_notification(self, notification: kv.Notification) -> None:
+        raise AssertionError(notification)
+
     def tell_catalog(self, version: int) -> None:
         raise AssertionError(version)
 

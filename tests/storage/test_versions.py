@@ -44,6 +44,9 @@ class DirectSession:
         tenant = await self._shard.enter(TENANT, self)
         self._operations = Operations(self._shard, tenant, PodId(1), self)
 
+    def tell_notification(self, notification: kv.Notification) -> None:
+        raise AssertionError(notification)
+
     def tell_catalog(self, version: int) -> None:
         raise AssertionError("nobody keeps the catalog here")
 

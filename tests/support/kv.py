@@ -61,6 +61,11 @@ class KvClient:
         self._seen = 0
         self.told: list[int] = []
         """Catalog versions storage has told of."""
+        self.heard: list[tuple[str, str]] = []
+        """(channel, payload) of every notification."""
+        self.reading = asyncio.Event()
+        self.reading.set()
+        """Cleared, nothing more is taken from the stream."""
 
     async def open(self) -> Self:
         self._call = self._stub.Session(wait_for_ready=True)
@@ -213,6 +218,8 @@ class KvClient:
     async def _read(self) -> None:
         try:
             while isinstance(frame := await self._call.read(), kv.ServerFrame):
+                await self.reading.wait()
+                self.heard += [(each.channel, each.payload) for each in frame.notifications]
                 if frame.catalog_version:
                     self.told.append(frame.catalog_version)
                 for reply in frame.replies:

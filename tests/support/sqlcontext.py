@@ -20,6 +20,7 @@ class StubContext:
     backend_pid: int = 42
     catalog: Any = None
     statement_costs: Any = None
+    notifications: Any = None
     settings: dict[str, str] = field(default_factory=dict)
     micros: int = 700_000_000_000_000
 

@@ -42,6 +42,7 @@ class Context:
     current_database: str = "db"
     backend_pid: int = 1
     statement_costs: Any = None
+    notifications: Any = None
     catalog: Any = field(default_factory=Catalog)
 
     def setting(self, name: str) -> str | None:

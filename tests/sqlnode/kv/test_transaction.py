@@ -7,6 +7,7 @@ import pytest
 
 from dormouse.base import keys
 from dormouse.base.errors import DormouseError
+from sqlnode.kv import stager
 from sqlnode.kv import transaction as module
 from sqlnode.kv.api import Page
 from sqlnode.kv.client import KvClient
@@ -158,6 +159,7 @@ def test_unique_keys_are_checked_against_storage_buffer_and_batch() -> None:
 @pytest.mark.parametrize("existing", [True, False])
 def test_savepoints_over_staged_writes(monkeypatch: pytest.MonkeyPatch, existing: bool) -> None:
     monkeypatch.setattr(module, "STAGE_BYTES", 200)
+    monkeypatch.setattr(stager, "STAGE_BYTES", 200)
 
     async def body(client: KvClient) -> None:
         start = {n: b"v%d" % n for n in range(1, 40 if existing else 3)}

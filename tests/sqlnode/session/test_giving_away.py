@@ -89,6 +89,12 @@ COPY = Query("COPY t FROM STDIN")
             [Query("FETCH c")],
             "CZTDCZ",
         ),
+        (
+            [Query("LISTEN news")],
+            "it listens to notifications",
+            [Query("NOTIFY news"), Query("UNLISTEN *")],
+            "CZCAZCZ",
+        ),
     ],
 )
 @pytest.mark.parametrize("pieces", [1, 2], ids=["in one piece", "one by one"])

@@ -10,6 +10,7 @@ A command is one line, `session` + how + SQL, where how is one of
     a& ALTER …      run it, and go on after a moment if it has not been answered: it `waits`
     a.              the answer of what waited
     a!              cancel what waits, then its answer
+    a@              what was notified to it since it was last asked, and by whom
     ~               nothing happens for a moment
     -- …            a comment
 
@@ -29,7 +30,7 @@ from tests.sqlnode.session.golden_runner import described
 
 FOLDER = Path(__file__).parent / "golden"
 _INSIDE = re.compile(r"  CONTEXT: while [a-z ]+ tuple|  DETAIL: Reason code: ")
-_LINE = re.compile(r"([a-d])([:&.!]) ?(.*)")
+_LINE = re.compile(r"([a-d])([:&.!@]) ?(.*)")
 _MOMENT_SECONDS = 0.3
 """How long something may take before it counts as waiting. What is expected to be answered is
 waited for much longer; so a slow machine can hide a fault here, and never make one up."""
@@ -51,6 +52,7 @@ class Player:
         self._extended = extended
         self._connections: dict[str, Connection] = {}
         self._waiting: dict[str, asyncio.Task[list[str]]] = {}
+        self._heard: dict[str, list[psycopg.Notify]] = {}
         self._written: list[str] = []
 
     async def play(self, text: str) -> str:
@@ -75,6 +77,9 @@ class Player:
             raise ValueError(f"no command: {line}")
         name, how, statement = match.groups()
         self._written.append(f"\n> {line}")
+        if how == "@":
+            self._written += await self._notified(name)
+            return
         if how == "!":
             await (await self._connection(name)).cancel_safe()
         if how in ".!":
@@ -100,8 +105,24 @@ class Player:
         if name not in self._connections:
             dsn = self._dsns[(ord(name) - ord("a")) % len(self._dsns)]
             connection = await psycopg.AsyncConnection.connect(dsn, autocommit=True)
+            connection.add_notify_handler(self._heard.setdefault(name, []).append)
             self._connections[name] = connection
         return self._connections[name]
+
+    async def _notified(self, name: str) -> list[str]:
+        pgconn = (await self._connection(name)).pgconn
+        await asyncio.sleep(_MOMENT_SECONDS)
+        pgconn.consume_input()
+        heard = self._heard[name]
+        while (late := pgconn.notifies()) is not None:
+            heard.append(psycopg.Notify(late.relname.decode(), late.extra.decode(), late.be_pid))
+        speakers = {
+            connection.pgconn.backend_pid: speaker
+            for speaker, connection in self._connections.items()
+        }
+        lines = [f"{each.channel}: {each.payload!r} of {speakers[each.pid]}" for each in heard]
+        heard.clear()
+        return lines or ["nothing"]
 
     async def _run(self, connection: Connection, statement: str) -> list[str]:
         pgconn = connection.pgconn
