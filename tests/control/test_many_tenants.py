@@ -20,6 +20,7 @@ from control.database import Database, open_database
 from control.filters import Filter, page_query
 from control.serve import serve
 from control.services import Stores
+from control.storage_sampling import StorageLevels
 from dormouse.base.clock import ManualClock, SystemClock
 from dormouse.base.ids import TenantId
 from dormouse.base.tls import Role
@@ -84,8 +85,19 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
         folder = tmp_path_factory.mktemp(f"with-{count}")
         asyncio.run(_begin(folder / "registry.sqlite"))
         fill(folder / "registry.sqlite", 1, count)
+        _store(folder / "registry.sqlite")
         made[count] = folder / "registry.sqlite"
     return made
+
+
+def _store(file: Path) -> None:
+    """Every tenant stores something."""
+    with sqlite3.connect(file) as connection:
+        levels = (
+            "INSERT INTO storage_levels (tenant_id, bytes, booked) SELECT id, 4096, ? FROM tenants"
+        )
+        connection.execute(levels, (ManualClock().wall_ns() // 1_000_000_000,))
+    connection.close()
 
 
 async def _begin(file: Path) -> None:
@@ -203,9 +215,25 @@ async def _audit(stores: Stores) -> object:
     return await stores.journal.page(after=0, limit=_LIMIT, reach=reach, tenant=TenantId(150))
 
 
+async def _stored(stores: Stores) -> object:
+    levels = StorageLevels(stores.database, ManualClock())
+    return await levels.now(-1), await levels.now(0)
+
+
 @pytest.mark.parametrize(
     "action",
-    [_resolve, _owner, _find, _authenticate, _make_key, _make, _delete, _purgeable, _audit],
+    [
+        _stored,
+        _resolve,
+        _owner,
+        _find,
+        _authenticate,
+        _make_key,
+        _make,
+        _delete,
+        _purgeable,
+        _audit,
+    ],
     ids=lambda action: action.__name__,
 )
 def test_what_is_done_with_one_tenant_knows_no_others(
