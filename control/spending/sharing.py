@@ -45,6 +45,8 @@ ADVANCE_SECONDS = 10
 FLOOR_MICRO_UNITS_MAX = 200_000 * MICRO
 """What a pod may write or send within two seconds, about."""
 FLOOR_PARTS = 2
+ROOM_MAX = 1 << 62
+"""More is never left to anybody; messages and SQLite's integers hold it."""
 FALLBACK_SECONDS = 3600
 SILENT_SECONDS = 20.0
 """A pod that is there reports every five seconds at the least."""
@@ -88,7 +90,7 @@ def share(room: int, pods: Sequence[Sharer]) -> list[Share]:
     """What each pod gets of `room`, in the order of `pods`."""
     if not pods:
         return []
-    room = max(room, 0)
+    room = min(max(room, 0), ROOM_MAX)
     wants = _wants(room, pods)
     free = max(room - sum(pod.reserve for pod in pods), 0)
     raises = [
