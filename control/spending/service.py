@@ -312,6 +312,9 @@ class Spending:
             except sqlite3.Error:
                 self._dirty = {**dirty, **self._dirty, domain: touched}
                 raise
+            except Exception:  # noqa: BLE001 - see below
+                # What is wrong with one account must not keep the others from being decided.
+                _log.exception("a spend limit could not be decided", extra={"account": domain})
 
     async def tick(self) -> None:
         """Look for what nobody reports."""

@@ -1,7 +1,7 @@
 """Spend limits at work: restarts, silence, the turn of the month, and what comes by the clock."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -19,6 +19,7 @@ from control.services import Stores
 from control.spending import service
 from control.spending.leaves import State
 from control.spending.limits import Limit
+from control.spending.months import Months
 from control.spending.notices import Notices
 from control.spending.room import stand_of
 from control.spending.service import Spending, StreamCut
@@ -295,6 +296,29 @@ def test_a_pod_that_says_absurd_things_hurts_nobody_else(tmp_path: Path) -> None
             assert (await control.leave(4, tenant=2)).ceiling_micro_units < 1 << 62
 
     asyncio.run(body())
+
+
+def test_a_fault_with_one_account_leaves_the_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def body() -> None:
+        async with _control(tmp_path, ManualClock()) as control:
+            for tenant in (1, 2):
+                await control.limit(tenant, monthly_units=1000)
+            ensure = Months.ensure
+
+            async def fail(self: Months, accounts: Iterable[int]) -> None:
+                if 2 in (wanted := list(accounts)):
+                    raise ValueError("of the second tenant")
+                await ensure(self, wanted)
+
+            monkeypatch.setattr(Months, "ensure", fail)
+            for tenant in (1, 2, 1):
+                await control.report(tenant, 600, tenant=tenant)
+            assert await control.kinds() == ["spend.notice"]
+
+    asyncio.run(body())
+    assert "a spend limit could not be decided" in caplog.text
 
 
 def test_listeners_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
