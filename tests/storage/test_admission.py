@@ -22,10 +22,9 @@ TURNS = 100_000
 class Node:
     """A clock, tenants, and a record of what was handled."""
 
-    def __init__(self, **options: int) -> None:
+    def __init__(self, *, readers: int = 1) -> None:
         self.now = 100.0
-        chosen = {"readers": 1, "group_bytes_max": 8 << 20, **options}
-        self.admission = Admission(clock=lambda: self.now, **chosen)
+        self.admission = Admission(readers=readers, group_bytes_max=8 << 20, clock=lambda: self.now)
         self.shares: dict[str, Share] = {}
         self.handled: list[tuple[str, int]] = []
 
