@@ -182,10 +182,13 @@ class Spending:
 
     async def first_leave(self, key: PodKey) -> control_pb2.SpendLeave:
         """What a pod is stamped with. Raises sqlite3.Error."""
+        free = message_of(FREE, self._clock.wall_ns() // 1_000_000)
+        if not len(self._limits):  # a wake need not even read whose the tenant is
+            return free
         whole = await self._months.whole_of(key[0])
         domain = self._rounds.domain_of(key[0], whole)
         if domain is None:
-            return message_of(FREE, self._clock.wall_ns() // 1_000_000)
+            return free
         pod = self._known(key, whole)
         pod.told = None
         pod.waiting = waiting = asyncio.get_running_loop().create_future()
