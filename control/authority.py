@@ -223,7 +223,7 @@ class Authority:
         return not ends_soon and extension.value == _alternative_names(subject)
 
     def _ends_soon(self, certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-        """Whether it is time for another one, and that would end later: none outlives its issuer."""
+        """Whether it is time for another one that would end later: none outlives its issuer."""
         now, end = now_of(self._clock), certificate.not_valid_after_utc
         possible = min(now + _ROLE_LIFE, issuer.not_valid_after_utc)
         return end - now <= _RENEW_BEFORE_END and possible - end > _WORTH_IT
