@@ -40,7 +40,7 @@ class Meter:
     """What one session has used, and for which statement it is doing it now."""
 
     __slots__ = (
-        "_costs", "_named", "_paid_egress", "_paid_ns", "_role", "_since_ns", "_spent_ns",
+        "_costs", "_last", "_named", "_paid_egress", "_paid_ns", "_role", "_since_ns", "_spent_ns",
         "_wire", "current", "kv", "now_ns",
     )  # fmt: skip
 
@@ -53,6 +53,8 @@ class Meter:
         self._role = costs.role(role)
         self._wire = wire
         self._named: RawStatement | None = None
+        self._last: Entry | None = None
+        """The entry of the statement that was named last."""
         self.now_ns = costs.now_ns
         """The clock that statements' times are taken with."""
         self._spent_ns = 0
@@ -85,14 +87,16 @@ class Meter:
         current = self.current
         if raw is self._named and current is not None:
             return
-        costs = self._costs
-        identity = costs.identities.get(raw.text) or costs.identities.find(raw.text)
-        entry = self._role.entries.get(identity.query_id) or costs.entry(self._role, identity)
+        entry = self._last
+        if raw is not self._named or entry is None or entry.gone:
+            costs = self._costs
+            identity = costs.identities.get(raw.text) or costs.identities.find(raw.text)
+            entry = self._role.entries.get(identity.query_id) or costs.entry(self._role, identity)
+            self._named, self._last = raw, entry
         if entry is not current:
             if current is not None:
                 self._pay(current)
             self.current = entry
-        self._named = raw
 
     def ran(self, tag: str, elapsed_ns: int) -> None:
         """The statement has run to its end, with this command tag."""
