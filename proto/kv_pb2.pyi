@@ -249,6 +249,11 @@ class Request(_message.Message):
     INCREMENT_FIELD_NUMBER: _builtins.int
     CANCEL_FIELD_NUMBER: _builtins.int
     LISTEN_FIELD_NUMBER: _builtins.int
+    ADVISORY_FIELD_NUMBER: _builtins.int
+    UNLOCK_FIELD_NUMBER: _builtins.int
+    UNDO_FIELD_NUMBER: _builtins.int
+    LOCKS_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """chosen by the pod, unique among its requests in flight"""
     txn: _builtins.int
@@ -258,6 +263,10 @@ class Request(_message.Message):
     catalog_version: _builtins.int
     """When set, the request is refused with CATALOG_STALE unless the tenant's catalog has this version
     (for a read without a snapshot: at the snapshot it is given; for a lock: also when it is got).
+    """
+    session: _builtins.int
+    """The session this is done for: its backend pid, which no other session of the stream has. What a
+    session waits for, in whichever way, is one in the search for deadlocks.
     """
     @_builtins.property
     def get(self) -> Global___Get: ...
@@ -279,6 +288,14 @@ class Request(_message.Message):
     def cancel(self) -> Global___Cancel: ...
     @_builtins.property
     def listen(self) -> Global___Listen: ...
+    @_builtins.property
+    def advisory(self) -> Global___Advisory: ...
+    @_builtins.property
+    def unlock(self) -> Global___Unlock: ...
+    @_builtins.property
+    def undo(self) -> Global___Undo: ...
+    @_builtins.property
+    def locks(self) -> Global___ListLocks: ...
     def __init__(
         self,
         *,
@@ -295,12 +312,17 @@ class Request(_message.Message):
         increment: Global___Increment | None = ...,
         cancel: Global___Cancel | None = ...,
         listen: Global___Listen | None = ...,
+        advisory: Global___Advisory | None = ...,
+        unlock: Global___Unlock | None = ...,
+        undo: Global___Undo | None = ...,
+        locks: Global___ListLocks | None = ...,
+        session: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "commit", b"commit", "end", b"end", "get", b"get", "increment", b"increment", "listen", b"listen", "lock", b"lock", "op", b"op", "resolve", b"resolve", "scan", b"scan", "stage", b"stage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["advisory", b"advisory", "cancel", b"cancel", "commit", b"commit", "end", b"end", "get", b"get", "increment", b"increment", "listen", b"listen", "lock", b"lock", "locks", b"locks", "op", b"op", "resolve", b"resolve", "scan", b"scan", "stage", b"stage", "undo", b"undo", "unlock", b"unlock"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "catalog_version", b"catalog_version", "commit", b"commit", "end", b"end", "get", b"get", "id", b"id", "increment", b"increment", "listen", b"listen", "lock", b"lock", "op", b"op", "resolve", b"resolve", "scan", b"scan", "stage", b"stage", "txn", b"txn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["advisory", b"advisory", "cancel", b"cancel", "catalog_version", b"catalog_version", "commit", b"commit", "end", b"end", "get", b"get", "id", b"id", "increment", b"increment", "listen", b"listen", "lock", b"lock", "locks", b"locks", "op", b"op", "resolve", b"resolve", "scan", b"scan", "session", b"session", "stage", b"stage", "txn", b"txn", "undo", b"undo", "unlock", b"unlock"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_op: _TypeAlias = _typing.Literal["get", "scan", "lock", "stage", "commit", "end", "resolve", "increment", "cancel", "listen"]  # noqa: Y015
+    _WhichOneofReturnType_op: _TypeAlias = _typing.Literal["get", "scan", "lock", "stage", "commit", "end", "resolve", "increment", "cancel", "listen", "advisory", "unlock", "undo", "locks"]  # noqa: Y015
     _WhichOneofArgType_op: _TypeAlias = _typing.Literal["op", b"op"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_op) -> _WhichOneofReturnType_op | None: ...
 
@@ -320,6 +342,10 @@ class Reply(_message.Message):
     RESOLVE_FIELD_NUMBER: _builtins.int
     INCREMENT_FIELD_NUMBER: _builtins.int
     LISTEN_FIELD_NUMBER: _builtins.int
+    ADVISORY_FIELD_NUMBER: _builtins.int
+    UNLOCK_FIELD_NUMBER: _builtins.int
+    UNDO_FIELD_NUMBER: _builtins.int
+    LOCKS_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     @_builtins.property
@@ -341,6 +367,14 @@ class Reply(_message.Message):
     @_builtins.property
     def listen(self) -> Global___ListenReply: ...
     @_builtins.property
+    def advisory(self) -> Global___AdvisoryReply: ...
+    @_builtins.property
+    def unlock(self) -> Global___UnlockReply: ...
+    @_builtins.property
+    def undo(self) -> Global___UndoReply: ...
+    @_builtins.property
+    def locks(self) -> Global___ListLocksReply: ...
+    @_builtins.property
     def error(self) -> Global___Error: ...
     def __init__(
         self,
@@ -355,13 +389,17 @@ class Reply(_message.Message):
         resolve: Global___ResolveReply | None = ...,
         increment: Global___IncrementReply | None = ...,
         listen: Global___ListenReply | None = ...,
+        advisory: Global___AdvisoryReply | None = ...,
+        unlock: Global___UnlockReply | None = ...,
+        undo: Global___UndoReply | None = ...,
+        locks: Global___ListLocksReply | None = ...,
         error: Global___Error | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "end", b"end", "error", b"error", "get", b"get", "increment", b"increment", "listen", b"listen", "lock", b"lock", "resolve", b"resolve", "result", b"result", "scan", b"scan", "stage", b"stage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["advisory", b"advisory", "commit", b"commit", "end", b"end", "error", b"error", "get", b"get", "increment", b"increment", "listen", b"listen", "lock", b"lock", "locks", b"locks", "resolve", b"resolve", "result", b"result", "scan", b"scan", "stage", b"stage", "undo", b"undo", "unlock", b"unlock"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "end", b"end", "error", b"error", "get", b"get", "id", b"id", "increment", b"increment", "listen", b"listen", "lock", b"lock", "resolve", b"resolve", "result", b"result", "scan", b"scan", "stage", b"stage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["advisory", b"advisory", "commit", b"commit", "end", b"end", "error", b"error", "get", b"get", "id", b"id", "increment", b"increment", "listen", b"listen", "lock", b"lock", "locks", b"locks", "resolve", b"resolve", "result", b"result", "scan", b"scan", "stage", b"stage", "undo", b"undo", "unlock", b"unlock"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["get", "scan", "lock", "stage", "commit", "end", "resolve", "increment", "listen", "error"]  # noqa: Y015
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["get", "scan", "lock", "stage", "commit", "end", "resolve", "increment", "listen", "advisory", "unlock", "undo", "locks", "error"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
@@ -528,6 +566,7 @@ class Lock(_message.Message):
     SNAPSHOT_FIELD_NUMBER: _builtins.int
     MARKS_FIELD_NUMBER: _builtins.int
     MARKS_MODE_FIELD_NUMBER: _builtins.int
+    SAVEPOINT_FIELD_NUMBER: _builtins.int
     keys: _builtins.bytes
     """block; locked in this order"""
     mode: Global___LockMode.ValueType
@@ -541,6 +580,8 @@ class Lock(_message.Message):
     `wait` says; if one exists then, the request is refused with CATALOG_STALE.
     """
     marks_mode: Global___LockMode.ValueType
+    savepoint: _builtins.int
+    """What `Undo` can take back: the number of the newest savepoint; 0: the lock lasts to the end."""
     def __init__(
         self,
         *,
@@ -551,10 +592,11 @@ class Lock(_message.Message):
         snapshot: _builtins.int = ...,
         marks: _builtins.bytes = ...,
         marks_mode: Global___LockMode.ValueType = ...,
+        savepoint: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "marks", b"marks", "marks_mode", b"marks_mode", "mode", b"mode", "snapshot", b"snapshot", "timeout_ms", b"timeout_ms", "wait", b"wait"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "marks", b"marks", "marks_mode", b"marks_mode", "mode", b"mode", "savepoint", b"savepoint", "snapshot", b"snapshot", "timeout_ms", b"timeout_ms", "wait", b"wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -935,6 +977,237 @@ class IncrementReply(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___IncrementReply: _TypeAlias = IncrementReply  # noqa: Y015
+
+@_typing.final
+class Undo(_message.Message):
+    """Frees the locks that requests with this `savepoint`, or a greater one, have got, down to what was
+    held before. Marks stay locked, and everything does once the transaction has staged writes.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SAVEPOINT_FIELD_NUMBER: _builtins.int
+    savepoint: _builtins.int
+    def __init__(
+        self,
+        *,
+        savepoint: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["savepoint", b"savepoint"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Undo: _TypeAlias = Undo  # noqa: Y015
+
+@_typing.final
+class UndoReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndoReply: _TypeAlias = UndoReply  # noqa: Y015
+
+@_typing.final
+class Advisory(_message.Message):
+    """Lets `session` hold an advisory lock. It is counted by the pod: storage knows the strongest mode.
+    What a session holds is lost with its stream.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    WAIT_FIELD_NUMBER: _builtins.int
+    TIMEOUT_MS_FIELD_NUMBER: _builtins.int
+    key: _builtins.bytes
+    """17 bytes, beginning with the class of the key"""
+    mode: Global___LockMode.ValueType
+    """SHARE or UPDATE"""
+    wait: Global___WaitPolicy.ValueType
+    """WAIT or NOWAIT"""
+    timeout_ms: _builtins.int
+    def __init__(
+        self,
+        *,
+        key: _builtins.bytes = ...,
+        mode: Global___LockMode.ValueType = ...,
+        wait: Global___WaitPolicy.ValueType = ...,
+        timeout_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "mode", b"mode", "timeout_ms", b"timeout_ms", "wait", b"wait"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Advisory: _TypeAlias = Advisory  # noqa: Y015
+
+@_typing.final
+class AdvisoryReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdvisoryReply: _TypeAlias = AdvisoryReply  # noqa: Y015
+
+@_typing.final
+class Unlock(_message.Message):
+    """What `session` still holds of these advisory locks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEPT_FIELD_NUMBER: _builtins.int
+    SESSION_ENDS_FIELD_NUMBER: _builtins.int
+    session_ends: _builtins.bool
+    """nothing stays, and the session is forgotten"""
+    @_builtins.property
+    def kept(self) -> _containers.RepeatedCompositeFieldContainer[Global___Kept]: ...
+    def __init__(
+        self,
+        *,
+        kept: _abc.Iterable[Global___Kept] | None = ...,
+        session_ends: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kept", b"kept", "session_ends", b"session_ends"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Unlock: _TypeAlias = Unlock  # noqa: Y015
+
+@_typing.final
+class Kept(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    key: _builtins.bytes
+    mode: Global___LockMode.ValueType
+    """LOCK_MODE_UNSPECIFIED: it is free"""
+    def __init__(
+        self,
+        *,
+        key: _builtins.bytes = ...,
+        mode: Global___LockMode.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "mode", b"mode"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Kept: _TypeAlias = Kept  # noqa: Y015
+
+@_typing.final
+class UnlockReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnlockReply: _TypeAlias = UnlockReply  # noqa: Y015
+
+@_typing.final
+class ListLocks(_message.Message):
+    """The locks of the tenant that somebody may wait for: advisory locks, and row locks with a queue."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLocks: _TypeAlias = ListLocks  # noqa: Y015
+
+@_typing.final
+class ListLocksReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOCKS_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    more: _builtins.bool
+    """there are too many for one reply"""
+    @_builtins.property
+    def locks(self) -> _containers.RepeatedCompositeFieldContainer[Global___LockState]: ...
+    def __init__(
+        self,
+        *,
+        locks: _abc.Iterable[Global___LockState] | None = ...,
+        more: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["locks", b"locks", "more", b"more"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLocksReply: _TypeAlias = ListLocksReply  # noqa: Y015
+
+@_typing.final
+class LockState(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    ADVISORY_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    GRANTED_FIELD_NUMBER: _builtins.int
+    POD_ID_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
+    TXN_FIELD_NUMBER: _builtins.int
+    key: _builtins.bytes
+    advisory: _builtins.bool
+    mode: Global___LockMode.ValueType
+    granted: _builtins.bool
+    pod_id: _builtins.int
+    session: _builtins.int
+    txn: _builtins.int
+    """0: the session itself"""
+    def __init__(
+        self,
+        *,
+        key: _builtins.bytes = ...,
+        advisory: _builtins.bool = ...,
+        mode: Global___LockMode.ValueType = ...,
+        granted: _builtins.bool = ...,
+        pod_id: _builtins.int = ...,
+        session: _builtins.int = ...,
+        txn: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["advisory", b"advisory", "granted", b"granted", "key", b"key", "mode", b"mode", "pod_id", b"pod_id", "session", b"session", "txn", b"txn"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LockState: _TypeAlias = LockState  # noqa: Y015
 
 @_typing.final
 class Listen(_message.Message):

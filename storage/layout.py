@@ -10,6 +10,7 @@
     c tenant…                    counters: the user's key behind another letter
     r tenant time number         retired ranges that wait for their last reader
     q tenant                     bytes of current rows that the tenant may store
+    a tenant key                 advisory locks: only in the lock table, never in the engine
     m name                       facts of the shard (last commit time, quota of other tenants)
 
 Only `t` and `c` are built from keys a client sends, and only after the check of `storage.spans`.
@@ -54,6 +55,11 @@ Span = tuple[bytes, bytes]
 
 def _escaped(key: bytes) -> bytes:
     return b"h" + key[1:_TENANT_END] + key[_TENANT_END:].replace(b"\0", b"\0\xff")
+
+
+def advisory_key(tenant: TenantId, key: bytes) -> bytes:
+    """The name of an advisory lock in the lock table."""
+    return b"a" + _BIG.pack(tenant) + key
 
 
 def history_prefix(key: bytes) -> bytes:

@@ -23,6 +23,13 @@ Deadlocks are looked for at the moment of waiting, on the graph "waits for": who
 the victim and is not queued. As nothing else adds edges except a grant ahead in the queue to an
 owner the graph already knew as blocker, no later check is needed.
 
+Owners may act for a *party*: a transaction for its session, which holds advisory locks of its own.
+They never contend for the same keys, but in the graph they are one, for while one of them waits the
+others do not go on.
+
+    transaction of S ──row──▶ transaction of R        S and R are the nodes: a circle
+              session S ◀──advisory── session R
+
 Almost every lock is held by one owner with nobody waiting; such a key costs one dict slot and a
 tuple shared by all keys its owner holds in that mode.
 """
@@ -87,6 +94,8 @@ class LockTable:
         self._keys: dict[bytes, _Sole | _Shared] = {}
         self._held: dict[Owner, _Held] = {}
         self._waiting: dict[Owner, dict[Ticket, None]] = {}
+        self._party: dict[Owner, Owner] = {}
+        self._members: dict[Owner, set[Owner]] = {}
 
     def __repr__(self) -> str:
         waiting = sum(map(len, self._waiting.values()))
@@ -150,6 +159,18 @@ class LockTable:
         writers = (owner for owner, mode in entry.holders.items() if mode >= NO_KEY_UPDATE)
         return next(writers, None)
 
+    def contended(self) -> Iterator[tuple[bytes, Owner, int, bool]]:
+        """(key, owner, mode, whether it is held) of all who hold or wait for a key that somebody
+        waits for."""
+        keys = {ticket.key: None for each in self._waiting.values() for ticket in each}
+        for key in keys:
+            entry = self._keys[key]
+            if isinstance(entry, _Shared):
+                for owner, mode in entry.holders.items():
+                    yield key, owner, mode, True
+                for ticket in entry.queue:
+                    yield key, ticket.owner, ticket.mode, False
+
     def held(self, owner: Owner) -> list[bytes]:
         """The keys `owner` holds, in the order it got them."""
         held = self._held.get(owner)
@@ -159,6 +180,35 @@ class LockTable:
         """How many keys `owner` holds."""
         held = self._held.get(owner)
         return 0 if held is None else len(held.keys)
+
+    def join(self, owner: Owner, party: Owner) -> None:
+        """`owner` acts for `party`, an owner too: who waits for the one may wait for the other.
+        Neither may be waiting now. Lasts until `owner` is released."""
+        if owner not in self._party:
+            self._party[owner] = party
+            self._members.setdefault(party, set()).add(owner)
+
+    def lower(self, owner: Owner, key: bytes, mode: int) -> None:
+        """Keep a weaker mode of a key that is held, or (0) nothing; grant what that makes way for.
+        Nothing happens where no more is held anyway."""
+        if self.mode_held(owner, key) <= mode:
+            return
+        entry = self._keys[key]
+        if isinstance(entry, _Shared) and mode:
+            entry.holders[owner] = mode
+        elif isinstance(entry, _Shared):
+            del entry.holders[owner]
+        elif mode:
+            self._hold_alone(owner, key, mode)
+        else:
+            del self._keys[key]
+        if not mode:
+            held = self._held[owner]
+            del held.keys[key]
+            if not held.keys:
+                del self._held[owner]
+        if isinstance(entry, _Shared):
+            self._settle(key, entry)
 
     def cancel(self, ticket: Ticket) -> None:
         """Take a waiting request out of its queue; a granted one stays held."""
@@ -176,6 +226,7 @@ class LockTable:
         """Drop all that `owner` holds and waits for, and grant what that makes way for."""
         for ticket in list(self._waiting.get(owner, ())):
             self.cancel(ticket)
+        self._part(owner)
         held = self._held.pop(owner, None)
         if held is None:
             return
@@ -186,6 +237,14 @@ class LockTable:
             else:
                 del entry.holders[owner]
                 self._settle(key, entry)
+
+    def _part(self, owner: Owner) -> None:
+        party = self._party.pop(owner, None)
+        if party is not None:
+            members = self._members[party]
+            members.discard(owner)
+            if not members:
+                del self._members[party]
 
     def _hold_alone(self, owner: Owner, key: bytes, mode: int) -> None:
         self._keys[key] = self._holding(owner, key).soles[mode]
@@ -229,21 +288,22 @@ class LockTable:
         return outcome
 
     def _closes_circle(self, ticket: Ticket) -> bool:
-        # From all the waits of the owner, not only the new one: an upgrade that overtakes others
+        # From all the waits of the party, not only the new one: an upgrade that overtakes others
         # makes these wait for its owner, which may have been waiting for them elsewhere.
         pending: list[Owner] = []
         seen: set[Owner] = set()
-        owner: Owner = ticket.owner
+        start = party = self._party.get(ticket.owner, ticket.owner)
         while True:
-            for other in self._waiting.get(owner, ()):
-                pending.extend(self._waits_for(other))
-            seen.add(owner)
-            if ticket.owner in pending:
+            for owner in (party, *self._members.get(party, ())):
+                for other in self._waiting.get(owner, ()):
+                    pending += [self._party.get(each, each) for each in self._waits_for(other)]
+            seen.add(party)
+            if start in pending:
                 return True
             pending = [each for each in pending if each not in seen]
             if not pending:
                 return False
-            owner = pending.pop()
+            party = pending.pop()
 
     def _waits_for(self, ticket: Ticket) -> Iterator[Owner]:
         entry = self._keys[ticket.key]

@@ -14,6 +14,7 @@ from dormouse.base import blocks
 from dormouse.base.ids import PodId
 from proto import kv_pb2 as kv
 from storage import commit as commits
+from storage.advisory import Advisory
 from storage.cache import Record
 from storage.engines.interface import EngineError
 from storage.layout import TIME
@@ -61,6 +62,7 @@ class Operations:
         self._commits = commits.CommitPath(shard)
         self._staging = Staging(shard, self._commits)
         self._resolver = Resolver(shard)
+        self._advisory = Advisory(shard, tenant, pod, stream)
         self._ended: dict[int, None] = {}
         self._handlers: dict[str, Callable[[kv.Request], kv.Reply | None]] = {
             "get": self._get,
@@ -72,6 +74,10 @@ class Operations:
             "resolve": self._resolve,
             "increment": self._increment,
             "listen": self._listen,
+            "undo": self._undo,
+            "advisory": self._advisory.lock,
+            "unlock": self._advisory.unlock,
+            "locks": self._advisory.list_locks,
         }
 
     def handle(self, request: kv.Request) -> kv.Reply | None:
@@ -87,7 +93,8 @@ class Operations:
         if version and version != self._tenant.catalog_version:
             raise catalog_stale(self._tenant.catalog_version)
 
-    def _transaction(self, number: int) -> Transaction:
+    def _transaction(self, request: kv.Request) -> Transaction:
+        number = request.txn
         if not number:
             raise bad_request("this operation needs a transaction")
         tenant = self._tenant
@@ -102,6 +109,8 @@ class Operations:
             tenant.transactions[name] = transaction
         elif transaction.committing or transaction.session is not self._stream:
             raise transaction_ended()
+        if request.session:
+            self._advisory.join(transaction, request.session)
         return transaction
 
     def _remember_ended(self, number: int) -> None:
@@ -112,7 +121,7 @@ class Operations:
     def _snapshot(self, request: kv.Request, read: kv.Get | kv.Scan) -> int:
         snapshot = self._shard.versions.snapshot(self._tenant, read.snapshot)
         if read.pin:
-            transaction = self._transaction(request.txn)
+            transaction = self._transaction(request)
             self._tenant.pins[transaction] = snapshot
             if read.validated and not read.snapshot:
                 self._shard.validate(transaction, snapshot)
@@ -171,7 +180,7 @@ class Operations:
         marks = self._tenant.span.keys_or_none(wanted.marks)
         if marks and wanted.marks_mode not in _LOCK_MODES:
             raise bad_request("an unknown lock mode")
-        transaction = self._transaction(request.txn)
+        transaction = self._transaction(request)
         self._check_locks(transaction, len(keys) + len(marks))
         if marks and not self._marks_now(transaction, marks, int(wanted.marks_mode)):
             waiting = partial(self._lock_marks, request, transaction, keys, marks)
@@ -219,8 +228,12 @@ class Operations:
         wanted, mode = request.lock, int(request.lock.mode)
         locks = self._shard.locks
         locked = bytearray(b"\1" * len(keys))
+        savepoint = wanted.savepoint
         for number, key in enumerate(keys):
+            before = locks.mode_held(transaction, key) if savepoint else mode
             if locks.acquire(transaction, key, mode) is Outcome.GRANTED:
+                if before < mode:
+                    transaction.undo.append((savepoint, key, before))
                 continue
             if wanted.wait == kv.NOWAIT:
                 raise Refusal(kv.Error.LOCK_NOT_AVAILABLE, "the lock is not available", key=key)
@@ -245,15 +258,12 @@ class Operations:
         flight: InFlight,
     ) -> kv.Reply | None:
         deadline = deadline_of(request.lock.timeout_ms)
+        locks, mode, savepoint = self._shard.locks, int(request.lock.mode), request.lock.savepoint
         for key in keys[first:]:
-            await lock(
-                self._shard.locks,
-                transaction,
-                key,
-                int(request.lock.mode),
-                request=flight,
-                deadline=deadline,
-            )
+            before = locks.mode_held(transaction, key) if savepoint else mode
+            await lock(locks, transaction, key, mode, request=flight, deadline=deadline)
+            if before < mode:
+                transaction.undo.append((savepoint, key, before))
         locked = bytearray(b"\1" * len(keys))
         return await self._lock_read(request, transaction, keys, locked, flight)
 
@@ -298,7 +308,7 @@ class Operations:
 
     def _stage(self, request: kv.Request) -> None:
         writes = self._tenant.span.writes(request.stage.writes)
-        transaction = self._transaction(request.txn)
+        transaction = self._transaction(request)
         prepared, staged = self._staging.add(transaction, request.stage.writes, writes)
 
         async def look(_: InFlight) -> kv.Reply:
@@ -312,7 +322,7 @@ class Operations:
 
     def _commit(self, request: kv.Request) -> kv.Reply | None:
         intent = commits.parse(self._tenant, request)
-        transaction = self._transaction(request.txn)
+        transaction = self._transaction(request)
         if transaction.staged_bytes + intent.size > self._shard.limits.txn_bytes_max:
             raise Refusal(kv.Error.TOO_LARGE, "the transaction writes too much")
         self._check_locks(transaction, len(intent.writes) + len(intent.guards))
@@ -342,6 +352,20 @@ class Operations:
             self._shard.end(transaction)
             self._remember_ended(request.txn)
         return kv.Reply(id=request.id, end=kv.EndReply())
+
+    def _undo(self, request: kv.Request) -> kv.Reply:
+        transaction = self._tenant.transactions.get((self._pod, request.txn))
+        if (
+            transaction is not None
+            and transaction.session is self._stream
+            and not transaction.committing
+            and not transaction.pieces
+        ):
+            undo, locks = transaction.undo, self._shard.locks
+            while undo and undo[-1][0] >= request.undo.savepoint:
+                _, key, before = undo.pop()
+                locks.lower(transaction, key, before)
+        return kv.Reply(id=request.id, undo=kv.UndoReply())
 
     def _resolve(self, request: kv.Request) -> None:
         number = request.resolve.txn

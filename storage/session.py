@@ -272,10 +272,11 @@ class SessionStream:
             self._in_flight_bytes -= flight.size
 
     async def _write(self) -> None:
-        while True:
-            await self._ready.wait()
-            self._ready.clear()
-            await self._flush()
+        with suppress(grpc.aio.InternalError):  # a stream that is gone is the reader's to notice
+            while True:
+                await self._ready.wait()
+                self._ready.clear()
+                await self._flush()
 
     async def _flush(self) -> None:
         while self._outbox or self._catalog_version or self._notifications:

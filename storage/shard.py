@@ -29,7 +29,7 @@ from storage.locks import LockTable
 from storage.quotas import Quotas
 from storage.refusals import Refusal, transaction_ended
 from storage.sizes import Sizes
-from storage.tenants import Session, Tenant, Tenants, Transaction
+from storage.tenants import Party, Session, Tenant, Tenants, Transaction
 from storage.versions import Versions
 
 _log = logging.getLogger(__name__)
@@ -154,6 +154,9 @@ class Shard:
         for transaction in list(tenant.transactions.values()):
             if transaction.session is session and not transaction.committing:
                 self.end(transaction)
+        for party in list(tenant.parties.values()):
+            if party.session is session:
+                self.part(tenant, party)
         self.tenants.forget_if_idle(tenant)
 
     def validate(self, transaction: Transaction, snapshot: int) -> None:
@@ -178,6 +181,14 @@ class Shard:
             self.collector.drop_staged(transaction)
         if not tenant.sessions:
             self.tenants.forget_if_idle(tenant)
+
+    def part(self, tenant: Tenant, party: Party) -> None:
+        """A session is over: its advisory locks are free."""
+        party.ended = True
+        for wait in list(party.waits):
+            wait.fail(transaction_ended())
+        tenant.parties.pop((party.session, party.number), None)
+        self.locks.release(party)
 
     def end_sessions(self, reason: str) -> None:
         """Ask every session to finish; commits that are on their way are answered first."""

@@ -75,9 +75,11 @@ class Transaction:
         "pod",
         "prepared",
         "session",
+        "session_number",
         "staged_bytes",
         "staging",
         "tenant",
+        "undo",
         "waits",
     )
 
@@ -91,6 +93,10 @@ class Transaction:
         self.ended = False
         self.finished: asyncio.Future[int] | None = None
         """Made by who wants to wait for a committing transaction: its commit time, 0 if failed."""
+        self.session_number = 0
+        """Whose it is; see `Party.number`."""
+        self.undo: list[tuple[int, bytes, int]] = []
+        """(savepoint, key, mode held before) of every lock taken behind a savepoint."""
         self.staged_bytes = 0
         self.pieces = 0
         self.prepared: list[Prepared] = []
@@ -117,6 +123,25 @@ class Transaction:
             self.finished = None
 
 
+class Party:
+    """A session of a pod that has asked for advisory locks: their owner, and what its transactions
+    are one with in the search for deadlocks. It lives as long as the session or its stream."""
+
+    __slots__ = ("ended", "number", "pod", "session", "waits")
+
+    def __init__(self, session: Session, pod: PodId, number: int) -> None:
+        self.session = session
+        """The stream."""
+        self.pod = pod
+        self.number = number
+        """The backend pid, unique on the stream."""
+        self.ended = False
+        self.waits: set[Wait] = set()
+
+    def __repr__(self) -> str:
+        return f"<Party {self.pod:x}/{self.number}>"
+
+
 class Tenant:
     """The live state of one tenant."""
 
@@ -135,6 +160,7 @@ class Tenant:
         """Snapshots before this may have lost versions to the garbage collection."""
         self.pins: dict[object, int] = {}
         self.transactions: dict[tuple[PodId, int], Transaction] = {}
+        self.parties: dict[tuple[Session, int], Party] = {}
         self.fenced: dict[tuple[PodId, int], int] = {}
         """Transactions that never may commit, and since when."""
         self.share = Share()

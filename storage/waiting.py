@@ -5,7 +5,7 @@ import asyncio
 from proto import kv_pb2 as kv
 from storage.locks import LockTable, Outcome, Ticket
 from storage.refusals import Refusal, transaction_ended
-from storage.tenants import Transaction
+from storage.tenants import Party, Transaction
 
 
 class InFlight:
@@ -63,7 +63,7 @@ def deadline_of(timeout_ms: int) -> float | None:
 
 async def lock(
     locks: LockTable,
-    transaction: Transaction,
+    transaction: Transaction | Party,
     key: bytes,
     mode: int,
     *,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlnode.builtins.facts import facts
 from sqlnode.catalog import (
     information_schema,
+    lock_view,
     pg_objects,
     pg_views,
     statement_views,
@@ -31,6 +32,7 @@ _MAKERS: Makers = {
     **{("pg_catalog", name): maker for name, maker in pg_objects.MAKERS.items()},
     **{("pg_catalog", name): maker for name, maker in pg_views.MAKERS.items()},
     **{("pg_catalog", name): maker for name, maker in statement_views.MAKERS.items()},
+    **{("pg_catalog", name): maker for name, maker in lock_view.MAKERS.items()},
     **{("information_schema", name): maker for name, maker in information_schema.MAKERS.items()},
 }
 _KEPT = frozenset(
@@ -50,6 +52,11 @@ _KEPT = frozenset(
     }
 )
 _VECTORS = {"oidvector", "int2vector"}
+
+
+def waits(table: Table) -> bool:
+    """Whether the rows of a system table are asked of storage (sqlnode.bridge)."""
+    return table.virtual and table.name in lock_view.MAKERS
 
 
 def rows(catalog: "Catalog", table: Table, execution: "Execution") -> list[tuple[Value, ...]]:

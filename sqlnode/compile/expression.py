@@ -149,6 +149,7 @@ def call_text(compiler: Compiler, function: Function, names: Sequence[str], type
         args.insert(0, compiler.bound(tuple(types)))
     if function.needs_context:
         args.insert(0, "c")
+    compiler.module.waits |= function.waits
     return f"{compiler.bound(function.call)}({', '.join(args)})"
 
 

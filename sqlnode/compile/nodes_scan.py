@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlnode import tree
 from sqlnode.catalog.descriptors import Table
+from sqlnode.catalog.virtual import waits
 from sqlnode.compile.plans import Compiled, PlanCompiler, compiles
 from sqlnode.compile.rowset import Layout
 from sqlnode.execute.api import Row
@@ -79,6 +80,7 @@ def _table(compiler: PlanCompiler, node: nodes.TableScan) -> Compiled:
     layout = table_layout(node.table, node.entry, positions, key=with_key)
     pipeline, result = compiler.rowset.pipeline(layout, node.filter, node.output)
     if node.table.virtual:
+        compiler.module.waits |= waits(node.table)
         return VirtualRows(node.table, positions, pipeline), result
     path = node.range
     values = None

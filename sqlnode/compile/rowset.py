@@ -66,6 +66,7 @@ class RowsetCompiler:
         self, layout: Layout, condition: Expr | None, output: Sequence[Expr]
     ) -> tuple[Pipeline, Layout]:
         """Rows of `layout` filtered by `condition` and turned into `output`."""
+        waited, self.module.waits = self.module.waits, False
         parts = conjuncts(condition)
         cheap = [part for part in parts if not subplans_of((part,), layout.exprs)]
         dear = [part for part in parts if subplans_of((part,), layout.exprs)]
@@ -83,7 +84,9 @@ class RowsetCompiler:
         stage, result = self._stage(layout, rest, output)
         if stage.function is not None or stage.preparation is not None:
             stages.append(stage)
-        return Pipeline(tuple(stages)), result
+        waits = self.module.waits
+        self.module.waits |= waited
+        return Pipeline(tuple(stages), one_by_one=waits), result
 
     def _stage(
         self, layout: Layout, condition: Expr | None, output: Sequence[Expr] | None

@@ -50,6 +50,8 @@ class Module:
         self._names = dict(_NAMESPACE)
         self._bound: dict[int, tuple[str, Any]] = {}
         self._count = 0
+        self.waits = False
+        """Whether a function in it may wait for storage (sqlnode.bridge)."""
 
     def fresh(self, prefix: str) -> str:
         """An identifier not used before."""

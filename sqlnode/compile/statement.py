@@ -6,6 +6,7 @@ Importing this module registers how every kind of expression and node is compile
 from collections.abc import AsyncIterator, Sequence
 
 from sqlnode import tree
+from sqlnode.bridge import bridged
 from sqlnode.compile import (  # noqa: F401 - they register themselves
     arrays,
     casts,
@@ -56,7 +57,8 @@ def _compiled(plan: nodes.Plan, param_types: tuple[int, ...]) -> "CompiledPlan":
         for number, cte in enumerate(plan.ctes)
         if isinstance(cte.node, nodes.Insert | nodes.Update | nodes.Delete)
     ]
-    return CompiledPlan(plan, param_types, operator, eager, tuple(compiler.shapes.items()))
+    shapes = tuple(compiler.shapes.items())
+    return CompiledPlan(plan, param_types, operator, eager, shapes, waits=compiler.module.waits)
 
 
 class CompiledPlan:
@@ -69,11 +71,14 @@ class CompiledPlan:
         operator: Operator,
         eager: Sequence[tuple[int, Operator]],
         shapes: Sequence[tuple[bytes, str]],
+        *,
+        waits: bool,
     ) -> None:
         self._plan = plan
         self._operator = operator
         self._eager = tuple(eager)
         self._shapes = shapes
+        self._waits = waits
         self._slots = plan.slots
         self._counts = plan.command is tree.Command.SELECT
         self.columns = result_columns(plan)
@@ -81,8 +86,12 @@ class CompiledPlan:
         self.tag = _TAGS[plan.command]
         self.writes = plan.writes
 
-    async def run(self, execution: Execution) -> AsyncIterator[Batch]:
+    def run(self, execution: Execution) -> AsyncIterator[Batch]:
         """See Executable.run."""
+        batches = self._run(execution)
+        return bridged(batches) if self._waits else batches
+
+    async def _run(self, execution: Execution) -> AsyncIterator[Batch]:
         runtime = Runtime(execution, self._slots)
         for mark, strength in self._shapes:
             execution.transaction.use_shape(mark, strength=strength)
@@ -127,7 +136,7 @@ def _point_select(plan: nodes.Plan, param_types: tuple[int, ...]) -> Executable 
     if pipeline.sync is None and not pipeline.is_identity:
         return None
     values, preparation = compiler.scalar(*scan.range.equals)
-    if preparation is not None:
+    if preparation is not None or compiler.module.waits:
         return None
     known = codecs(scan.table)
     return PointSelect(

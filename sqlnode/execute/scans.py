@@ -45,10 +45,10 @@ class TableRows:
                 rows = self._decode(values)
                 if self._with_keys:
                     rows = [(key, *row) for key, row in zip(keys, rows, strict=True)]
-                if not pipeline.is_identity:
-                    rows = await pipeline.apply(rows, runtime)
-                if rows:
-                    yield rows
+                for part in pipeline.parts(rows):
+                    found = part if pipeline.is_identity else await pipeline.apply(part, runtime)
+                    if found:
+                        yield found
                 await runtime.checkpoint()
         finally:
             await pages.aclose()
@@ -119,15 +119,12 @@ class FunctionRows:
                 row = (value,)
             batch.append((*row, number) if self._ordinality else row)
             if len(batch) >= BATCH_ROWS:
-                rows = await self._pipeline.apply(batch, runtime)
-                batch = []
-                if rows:
+                async for rows in self._pipeline.flow(batch, runtime):
                     yield rows
+                batch = []
                 await runtime.checkpoint()
-        if batch:
-            batch = await self._pipeline.apply(batch, runtime)
-            if batch:
-                yield batch
+        async for rows in self._pipeline.flow(batch, runtime):
+            yield rows
 
 
 class ValuesRows:
@@ -146,9 +143,8 @@ class ValuesRows:
                     batch.append(row)
                 else:
                     batch += await row.apply([()], runtime)
-            batch = await self._pipeline.apply(batch, runtime)
-            if batch:
-                yield batch
+            async for rows in self._pipeline.flow(batch, runtime):
+                yield rows
             await runtime.checkpoint()
 
 
@@ -164,8 +160,7 @@ class Piped:
         batches = self._child.run(runtime)
         try:
             async for batch in batches:
-                rows = await self._pipeline.apply(batch, runtime)
-                if rows:
+                async for rows in self._pipeline.flow(batch, runtime):
                     yield rows
         finally:
             await close(batches)

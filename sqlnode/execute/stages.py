@@ -1,6 +1,6 @@
 """What happens to a batch between the node that made it and the one that takes it."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 
 from sqlnode.execute.api import Batch
@@ -19,10 +19,13 @@ class Stage:
 class Pipeline:
     """Stages in a row."""
 
-    __slots__ = ("stages", "sync")
+    __slots__ = ("_one_by_one", "stages", "sync")
 
-    def __init__(self, stages: tuple[Stage, ...]) -> None:
+    def __init__(self, stages: tuple[Stage, ...], *, one_by_one: bool = False) -> None:
+        """`one_by_one`: rows are not to be looked at before somebody wants them, for looking at
+        them takes locks."""
         self.stages = stages
+        self._one_by_one = one_by_one
         only = stages[0] if len(stages) == 1 else None
         self.sync = only.function if only is not None and only.preparation is None else None
         """The whole pipeline as one plain function, where it is no more than that."""
@@ -31,6 +34,17 @@ class Pipeline:
     def is_identity(self) -> bool:
         """Whether rows pass unchanged."""
         return not self.stages
+
+    def parts(self, batch: Batch) -> Iterable[Batch]:
+        """The batch in the pieces that are to be applied one after the other."""
+        return ([row] for row in batch) if self._one_by_one else (batch,)
+
+    async def flow(self, batch: Batch, runtime: Runtime) -> AsyncIterator[Batch]:
+        """What is left of the batch after all stages, in pieces that are not empty."""
+        for part in self.parts(batch):
+            rows = await self.apply(part, runtime)
+            if rows:
+                yield rows
 
     async def apply(self, batch: Batch, runtime: Runtime) -> Batch:
         """The batch after all stages; may be empty."""

@@ -34,6 +34,10 @@ class FunctionContext(FormatSettings, Protocol):
     """A sqlnode.statements.costs.StatementCosts; None outside a pod."""
     notifications: Any
     """A sqlnode.session.notifications.Notifications; None outside a session."""
+    advisory: Any
+    """A sqlnode.kv.advisory.AdvisoryLocks; None outside a session."""
+    warn: Any
+    """Sends a WARNING: (SQLSTATE, message); None outside a session."""
 
     def setting(self, name: str) -> str | None:
         """The value of a session setting, None if there is none."""
@@ -94,6 +98,8 @@ class Function:
     """SQL text of the last `defaults` arguments' defaults."""
     namespace: int = 11
     """OID of its schema."""
+    waits: bool = False
+    """`call` may wait for storage (sqlnode.bridge)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

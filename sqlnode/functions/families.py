@@ -1,6 +1,7 @@
 """The families of implementations, one per file."""
 
 from sqlnode.functions import (
+    advisory,
     aggregates,
     anytexts,
     arrays,
@@ -28,6 +29,7 @@ from sqlnode.functions import (
 from sqlnode.functions.family import Family
 
 FAMILIES: tuple[Family, ...] = (
+    advisory.FAMILY,
     aggregates.FAMILY,
     anytexts.FAMILY,
     arrays.FAMILY,

@@ -25,6 +25,7 @@ class Entry:
     needs_context: bool = False
     needs_types: bool = False
     aggregate: Aggregate | None = None
+    waits: bool = False
 
 
 class Family:
@@ -39,11 +40,12 @@ class Family:
         inline: str | None = None,
         needs_context: bool = False,
         needs_types: bool = False,
+        waits: bool = False,
     ) -> Callable[[_F], _F]:
         """Decorates the implementation of `keys`."""
 
         def register(call: _F) -> _F:
-            entry = Entry(call, inline, needs_context, needs_types)
+            entry = Entry(call, inline, needs_context, needs_types, waits=waits)
             for key in keys:
                 self._add(key, entry)
             return call

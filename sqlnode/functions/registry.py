@@ -220,6 +220,7 @@ def _function(fact: dict[str, str | None], entry: Entry) -> Function:
         argument_names=tuple(inputs[: len(arguments)]) if any(inputs) else (),
         default_expressions=_expressions(fact["proargdefaults"]),
         namespace=int(fact["pronamespace"] or 0),
+        waits=entry.waits,
     )
 
 

@@ -45,8 +45,6 @@ FAMILY.call(lambda c: c.current_user, "current_user", needs_context=True)
 FAMILY.call(lambda c: c.session_user, "session_user", needs_context=True)
 FAMILY.call(lambda c: c.backend_pid, "pg_backend_pid", needs_context=True)
 FAMILY.call(lambda: False, "pg_is_in_recovery", "pg_is_wal_replay_paused")
-# No session holds an advisory lock yet; drivers' pools release them all the same.
-FAMILY.call(lambda: "", "pg_advisory_unlock_all")
 FAMILY.call(lambda: 0, "pg_my_temp_schema")
 FAMILY.call(lambda oid: False, "pg_is_other_temp_schema")
 FAMILY.call(lambda pid: Array.of(()), "pg_blocking_pids", "pg_safe_snapshot_blocking_pids")

@@ -10,7 +10,16 @@ and what was read is validated at the commit).
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
+
+
+class Isolation(Enum):
+    """Isolation levels that are kept. READ UNCOMMITTED is READ COMMITTED, as in PostgreSQL."""
+
+    READ_COMMITTED = "read committed"
+    REPEATABLE_READ = "repeatable read"
+    SERIALIZABLE = "serializable"
 
 
 @dataclass(slots=True)

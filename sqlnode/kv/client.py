@@ -29,16 +29,18 @@ from dormouse.base.rpc import make_channel
 from dormouse.base.tls import Credentials, Identity, Role
 from proto import kv_pb2 as kv
 from proto.kv_pb2_grpc import KvStub
+from sqlnode.kv.api import Isolation
 from sqlnode.kv.calls import Call, Calls, Limits
 from sqlnode.kv.channels import Channels
 from sqlnode.kv.errors import KvRefused, StreamLost, connection_lost, outcome_unknown, sql_error
 from sqlnode.kv.following import CatalogFollower
 from sqlnode.kv.rowids import Numbers
-from sqlnode.kv.transaction import Isolation, KvTransaction
+from sqlnode.kv.transaction import KvTransaction
 from sqlnode.kv.usage import KvUsage
 
 if TYPE_CHECKING:
     from dormouse.base.ids import PodId, TenantId
+    from sqlnode.kv.advisory import AdvisoryLocks
 
 PROTOCOL_VERSION = 1
 COUNTERS_TABLE_ID = 2
@@ -89,6 +91,9 @@ class KvClient:
             lambda request: self.send(request, epoch=self.epoch),
         )
         """What the pod's sessions listen to."""
+        self._freeing: dict[int, asyncio.Future[kv.Reply]] = {}
+        self.holders: dict[AdvisoryLocks, None] = {}
+        """The sessions that hold advisory locks beyond their transactions."""
         self._row_ids = self.numbers(ROW_ID_COUNTER, first=1)
 
     def __repr__(self) -> str:
@@ -170,6 +175,18 @@ class KvClient:
             request.id = next(self._request_ids)
             self._queue(request, None, bound=True, retry=False)
 
+    def free(self, request: kv.Request, *, epoch: int) -> None:
+        """Send a request that frees locks of a session. Nobody need wait for it, but `settled` lets
+        the session's client hear of it when the locks are free."""
+        if epoch == self.epoch:
+            self._freeing[request.session] = future = self.call(request, epoch=epoch)
+            future.add_done_callback(_ignore)
+
+    async def settled(self, session: int) -> None:
+        """Wait until what the session freed is free: in order, so the last request counts."""
+        if session in self._freeing:
+            await asyncio.wait({self._freeing.pop(session)})
+
     def cancel(self, request_id: int) -> None:
         """Let storage give up waiting for the locks of a request."""
         self.send(kv.Request(cancel=kv.Cancel(request_id=request_id)), epoch=self.epoch)
@@ -219,7 +236,7 @@ class KvClient:
         bound: bool,
         retry: bool,
     ) -> None:
-        is_lock = request.HasField("lock")
+        is_lock = request.HasField("lock") or request.HasField("advisory")
         self._calls.add(Call(request, future, bound, retry, request.ByteSize() + 8, is_lock))
         self._wake_writer()
 
@@ -244,6 +261,8 @@ class KvClient:
                 self.epoch += 1
                 self._calls.stream_broke()
                 self.channels.stream_broke()
+                for holder in list(self.holders):
+                    holder.stream_broke()
                 if self._greeted:
                     pause, down_since = _PAUSE_MIN, None
                 down_since = down_since or loop.time()
@@ -316,6 +335,11 @@ class KvClient:
 
 class _StreamEnded(Exception):
     """Storage ended the stream."""
+
+
+def _ignore(future: asyncio.Future[kv.Reply]) -> None:
+    if not future.cancelled():
+        future.exception()
 
 
 def _reason(error: Exception) -> str:

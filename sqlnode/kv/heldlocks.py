@@ -21,6 +21,7 @@ class _Held:
     mode: int
     value: bytes | None
     version: int
+    savepoint: int
 
 
 class HeldLocks:
@@ -44,18 +45,25 @@ class HeldLocks:
         return Locked(held.value, changed, locked=True, version=held.version)
 
     def take(
-        self, keys: Sequence[bytes], reply: kv.LockReply, mode: int, snapshot: int
+        self, keys: Sequence[bytes], reply: kv.LockReply, mode: int, snapshot: int, savepoint: int
     ) -> list[Locked]:
-        """What storage answers to a lock request: remembered, and as the executor has it."""
+        """What storage answers to a lock request, made behind this savepoint: remembered, and as
+        the executor has it."""
         versions = struct.unpack(f"<{len(keys)}Q", reply.versions)
         values = blocks.unpack(reply.values)
         locked: list[Locked] = []
         for key, value, version, got in zip(keys, values, versions, reply.locked, strict=True):
             if got:
-                self._remember(key, _Held(mode, value, version))
+                self._remember(key, _Held(mode, value, version, savepoint))
             changed = _is_changed(value, version, snapshot)
             locked.append(Locked(value, changed, got == 1, version))
         return locked
+
+    def forget(self, savepoint: int) -> None:
+        """The locks got behind this savepoint are free, or weaker, again."""
+        gone = [key for key, held in self._by_key.items() if held.savepoint >= savepoint]
+        for key in gone:
+            del self._by_key[key]
 
     def clear(self) -> None:
         """The transaction has ended."""
@@ -64,7 +72,7 @@ class HeldLocks:
     def _remember(self, key: bytes, held: _Held) -> None:
         before = self._by_key.get(key)
         if before is not None and before.mode > held.mode:
-            held = _Held(before.mode, held.value, held.version)
+            held = _Held(before.mode, held.value, held.version, before.savepoint)
         if before is not None or len(self._by_key) < LOCKS_REMEMBERED:
             self._by_key[key] = held
 

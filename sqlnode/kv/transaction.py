@@ -27,7 +27,6 @@ outcome reported as unknown (08007).
 from __future__ import annotations  # the client makes transactions
 
 import asyncio
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from dormouse.base import blocks
@@ -35,7 +34,7 @@ from proto import kv_pb2 as kv
 from sqlnode import sqlstate
 from sqlnode.errors import SqlError
 from sqlnode.kv import overlay
-from sqlnode.kv.api import Locked, Page
+from sqlnode.kv.api import Isolation, Locked, Page
 from sqlnode.kv.buffer import MISSING, Missing, WriteBuffer, packed
 from sqlnode.kv.errors import (
     CatalogStale,
@@ -48,6 +47,7 @@ from sqlnode.kv.errors import (
 from sqlnode.kv.heldlocks import HeldLocks
 from sqlnode.kv.marks import STRENGTHS, Marks
 from sqlnode.kv.reads import ReadSet
+from sqlnode.kv.savepoints import Savepoints
 from sqlnode.kv.stager import STAGE_BYTES, Stager
 
 if TYPE_CHECKING:
@@ -65,14 +65,6 @@ KEEP_SECONDS = 0.005
 _PIN_ASKED = -1
 
 _WAITS = {"wait": kv.WAIT, "nowait": kv.NOWAIT, "skip_locked": kv.SKIP_LOCKED}
-
-
-class Isolation(Enum):
-    """Isolation levels that are kept. READ UNCOMMITTED is READ COMMITTED, as in PostgreSQL."""
-
-    READ_COMMITTED = "read committed"
-    REPEATABLE_READ = "repeatable read"
-    SERIALIZABLE = "serializable"
 
 
 class KvTransaction:
@@ -97,6 +89,8 @@ class KvTransaction:
         """Whether writes are refused (25006)."""
         self.notifications: Sequence[kv.Notification] = ()
         """What the commit lets others know."""
+        self.session = 0
+        """Whose it is: the backend pid."""
         self._client = client
         self._take_row_ids = take_row_ids
         self._buffer = WriteBuffer()
@@ -116,7 +110,7 @@ class KvTransaction:
         """The id of the commit request that is on its way."""
         self._retired: list[tuple[bytes, bytes]] = []
         self._changes_catalog = False
-        self._levels: list[tuple[int, bool]] = []
+        self._savepoints = Savepoints()
         self._stager = Stager(client, self._buffer, self._enlist, self._reply)
         self._ended = False
 
@@ -161,19 +155,20 @@ class KvTransaction:
     def savepoint(self) -> int:
         """Begin a level that can be undone; answers its number, counted from 0."""
         level = self._buffer.savepoint()
-        self._levels[level:] = [(len(self._retired), self._changes_catalog)]
+        self._savepoints.add(level, len(self._retired), changes_catalog=self._changes_catalog)
         return level
 
     def release(self, level: int) -> None:
         """Keep what was written since savepoint `level` and forget the savepoint."""
         self._buffer.release(level)
-        del self._levels[level:]
+        self._savepoints.release(level)
 
     async def rollback_to(self, level: int) -> None:
-        """Undo what was written since savepoint `level`, which stays. Locks are kept."""
-        retired, self._changes_catalog = self._levels[level]
+        """Undo what was written and locked since savepoint `level`, which stays. Once writes were
+        staged, all locks are kept: the staged ones still are to be written over."""
+        retired, self._changes_catalog, savepoint = self._savepoints.back_to(level)
         del self._retired[retired:]
-        del self._levels[level + 1 :]
+        self._free(savepoint)
         back = self._buffer.rollback_to(level)
         for at in range(0, len(back), KEYS_PER_REQUEST):
             # The keys are locked, or were new: the newest values are what they were before.
@@ -183,6 +178,17 @@ class KvTransaction:
             for key, value in zip(part, blocks.unpack(reply.get.values), strict=True):
                 self._buffer.put_back(key, value)
         await self.flush()
+
+    def fail(self) -> None:
+        """Nothing but rolling back to a savepoint leads on: what was locked since is free now."""
+        self._free(self._savepoints.newest)
+
+    def _free(self, savepoint: int) -> None:
+        if not self._buffer.staged and self._savepoints.free(savepoint):
+            self._held.forget(savepoint)
+            undo = kv.Undo(savepoint=savepoint)
+            request = kv.Request(txn=self._number, session=self.session, undo=undo)
+            self._client.free(request, epoch=self._epoch)
 
     # --- reads ---
 
@@ -288,28 +294,31 @@ class KvTransaction:
             self._saw(reply.get.snapshot)
 
     async def _lock(
-        self, keys: Sequence[bytes], mode: int, wait: str, snapshot: int
+        self, keys: Sequence[bytes], mode: int, wait: str, snapshot: int, *, lasting: bool = False
     ) -> list[Locked]:
         locked: list[Locked] = []
         for at in range(0, len(keys), LOCKS_PER_REQUEST):
             part = keys[at : at + LOCKS_PER_REQUEST]
-            reply = await self._lock_part(part, mode, wait, snapshot)
+            reply = await self._lock_part(part, mode, wait, snapshot, lasting=lasting)
             self._newest_seen = max(self._newest_seen, reply.snapshot)
             self._proven = True
             if not self._snapshot and not snapshot:
                 self._snapshot = reply.snapshot
-            locked += self._held.take(part, reply, mode, self._snapshot)
+            savepoint = self._savepoints.newest
+            locked += self._held.take(part, reply, mode, self._snapshot, savepoint)
         return locked
 
     async def _lock_part(
-        self, keys: Sequence[bytes], mode: int, wait: str, snapshot: int
+        self, keys: Sequence[bytes], mode: int, wait: str, snapshot: int, *, lasting: bool = False
     ) -> kv.LockReply:
+        """`lasting`: rolling back to a savepoint does not free them."""
         lock = kv.Lock(
             keys=blocks.pack(keys),
             mode=kv.LockMode.ValueType(mode),
             wait=_WAITS[wait],
             timeout_ms=self.lock_timeout_ms,
             snapshot=snapshot,
+            savepoint=0 if lasting else self._savepoints.locking(),
         )
         marks = self._marks.join(lock)
         request = kv.Request(lock=lock)
@@ -418,7 +427,7 @@ class KvTransaction:
     async def change_shape(self, mark: bytes, *, strength: str) -> None:
         """See `Transaction.change_shape`."""
         mode = STRENGTHS[strength]
-        [locked] = await self._lock([mark], mode, "wait", 0)
+        [locked] = await self._lock([mark], mode, "wait", 0, lasting=True)
         if locked.value is not None:
             raise CatalogStale(locked.version)
         self._marks.held([mark], mode)
@@ -530,7 +539,7 @@ class KvTransaction:
             reads=self._reads.message() if self._reads else None,
             notifications=self.notifications,
         )
-        return kv.Request(txn=self._number, commit=commit)
+        return kv.Request(txn=self._number, session=self.session, commit=commit)
 
     def rollback(self) -> None:
         """Forget everything. Storage is told, without waiting, if it knows the transaction."""
@@ -560,7 +569,14 @@ class KvTransaction:
         if not self._epoch:
             self._epoch = self._client.epoch
         request.txn = self._number
+        request.session = self.session
         return self._epoch
+
+    def bind(self, request: kv.Request) -> None:
+        """Let a request of the session belong to the transaction, which ends with the stream then.
+        Raises SqlError 40001 where that has happened."""
+        if self._enlist(request) != self._client.epoch:
+            raise connection_lost()
 
     def _prove(self, request: kv.Request) -> None:
         if not self._proven:

@@ -84,6 +84,8 @@ class KvUsage:
                 self._read(1, _bytes(reply.scan.keys) + _bytes(reply.scan.values), also)
             case "lock":
                 self._read(_items(request.lock.keys), _bytes(reply.lock.values), also)
+            case "advisory":
+                self._read(1, 0, also)
             case "stage":
                 writes = request.stage.writes
                 self._write(_items(writes.keys), _size(writes), also)

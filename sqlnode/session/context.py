@@ -1,7 +1,7 @@
 """What functions and type codecs see of a session: settings as attributes, names, times."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from dormouse.base.clock import Clock
@@ -9,6 +9,7 @@ from sqlnode.session.settings import Settings
 
 if TYPE_CHECKING:
     from sqlnode.catalog.catalog import Catalog
+    from sqlnode.kv.advisory import AdvisoryLocks
     from sqlnode.session.notifications import Notifications
     from sqlnode.statements.costs import StatementCosts
 
@@ -49,6 +50,8 @@ class SessionContext:
         self.backend_pid = pid
         self.statement_costs: StatementCosts | None = None
         self.notifications: Notifications | None = None
+        self.advisory: AdvisoryLocks | None = None
+        self.warn: Callable[[str, str], None] | None = None
         self._catalog = catalog
         self._transaction_micros = 0
         self._statement_micros = 0

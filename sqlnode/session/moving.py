@@ -45,6 +45,7 @@ RUNNING = "a statement is running"
 LASTING: tuple[tuple[str, Callable[["Session"], object]], ...] = (
     ("a cursor WITH HOLD is open", lambda session: session.portals),
     ("it listens to notifications", lambda session: session.notifications.listening),
+    ("it holds advisory locks", lambda session: session.advisory.held),
 )
 """What ties a session to its pod even between transactions: the reason, and when it is one. They
 are asked before every ReadyForQuery outside a transaction, so each has to be cheap."""

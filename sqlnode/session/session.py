@@ -19,6 +19,7 @@ from pgwire.link import Link
 from pgwire.notices import Notice, notice_response
 from sqlnode.errors import SqlError
 from sqlnode.execute.api import Batch, Execution, ResultColumn
+from sqlnode.kv.advisory import AdvisoryLocks
 from sqlnode.kv.errors import CatalogStale
 from sqlnode.parse import RawStatement
 from sqlnode.session.budget import Budget
@@ -97,9 +98,20 @@ class Session:
             tenant.kv.channels, pid, wake=self._notified, overflow=self._overheard
         )
         self.context.notifications = self.notifications
+        self.advisory: AdvisoryLocks = AdvisoryLocks(
+            tenant.kv, pid, transaction=lambda: self.transactions.kv, lost=self._locks_lost
+        )
+        self.context.advisory = self.advisory
+        self.context.warn = self.warn
         connection.on_writable = self._notified
         self.transactions = Transactions(
-            tenant, settings, self.context, interrupts, self.notifications, self.warn
+            tenant,
+            settings,
+            self.context,
+            interrupts,
+            self.notifications,
+            self.advisory,
+            self.warn,
         )
         unsent = self.transactions.unsent_micro_units
         self.budget = interrupts.budget = Budget(tenant.spending, unsent)
@@ -144,6 +156,16 @@ class Session:
         if self.interrupts.waits and not self.busy and not self.transactions.active:
             self.tell_notifications()
             self.connection.flush()
+
+    def _locks_lost(self) -> None:
+        _log.warning("session ended that has lost its advisory locks", extra={"pid": self.pid})
+        error = SqlError(
+            "57P01",
+            "terminating connection because its advisory locks are lost",
+            detail="The connection to storage broke, and others may hold the locks now.",
+            hint="Connect again, and take the locks anew.",
+        )
+        self.interrupts.end_session(error)
 
     def _overheard(self) -> None:
         _log.warning("session ended that does not take its notifications", extra={"pid": self.pid})
@@ -414,12 +436,19 @@ class Session:
             if self.portals:
                 await self.end_transaction_portals(committed=True)
             await self.transactions.finish()
+        await self._settle()
+
+    async def _settle(self) -> None:
+        """What this session has freed is free for others before its client hears of it."""
+        with self.interrupts.shielded(_nothing):
+            await self.tenant.kv.settled(self.pid)
 
     async def fail(self) -> None:
         """A statement has failed."""
         self.transactions.fail()
         if self.portals and not self.transactions.in_block:
             await self.end_transaction_portals(committed=False)
+        await self._settle()
 
     def take_encoding(self) -> None:
         """Follow client_encoding."""
@@ -432,6 +461,11 @@ class Session:
         self.portals.clear()
         self.transactions.abandon()
         self.notifications.close()
+        self.advisory.close()
+
+
+def _nothing() -> None:
+    """What is shielded here ends by itself."""
 
 
 def _row_shape(planned: Planned) -> list[tuple[str, int, int]] | None:

@@ -17,7 +17,9 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from sqlnode.errors import SqlError
-from sqlnode.kv.transaction import Isolation, KvTransaction
+from sqlnode.kv.advisory import AdvisoryLocks
+from sqlnode.kv.api import Isolation
+from sqlnode.kv.transaction import KvTransaction
 from sqlnode.session.context import SessionContext
 from sqlnode.session.interrupts import SessionInterrupts
 from sqlnode.session.notifications import Mark, Notifications
@@ -67,6 +69,7 @@ class _Savepoint:
     name: str
     settings: SettingsMark
     notifications: Mark
+    advisory: int
     catalog: "Catalog | None"
 
 
@@ -80,6 +83,7 @@ class Transactions:
         context: SessionContext,
         interrupts: SessionInterrupts,
         notifications: Notifications,
+        advisory: AdvisoryLocks,
         warn: Warn,
     ) -> None:
         self._tenant = tenant
@@ -87,6 +91,7 @@ class Transactions:
         self._context = context
         self._interrupts = interrupts
         self._notifications = notifications
+        self._advisory = advisory
         self._warn = warn
         self._kv: KvTransaction | None = None
         self._savepoints: list[_Savepoint] = []
@@ -108,6 +113,11 @@ class Transactions:
         if self.block is Block.FAILED:
             return "E"
         return "T" if self.block is Block.OPEN else "I"
+
+    @property
+    def kv(self) -> KvTransaction | None:
+        """The KV transaction that is open, if one is."""
+        return self._kv
 
     @property
     def active(self) -> bool:
@@ -199,6 +209,7 @@ class Transactions:
             self._read_facts()
         kv = self._tenant.kv.begin(isolation=self._kv_isolation, read_only=self._kv_read_only)
         kv.lock_timeout_ms = self._lock_timeout_ms
+        kv.session = self._context.backend_pid
         return kv
 
     def _read_facts(self) -> None:
@@ -235,11 +246,14 @@ class Transactions:
         """A statement has failed: the block has too, and an implicit one is over."""
         if self.block is Block.OPEN:
             self.block = Block.FAILED
+            self._advisory.restore(self._savepoints[-1].advisory if self._savepoints else 0)
             if self._kv is not None and not self._savepoints:
                 # Nothing can be taken up again, so others need not wait for ROLLBACK.
                 self._kv.rollback()
                 self._kv = None
                 self._catalog = None
+            elif self._kv is not None:
+                self._kv.fail()
         elif self.block is not Block.FAILED:
             self._rollback()
 
@@ -313,7 +327,7 @@ class Transactions:
             raise SqlError("54000", f"a transaction has at most {SAVEPOINTS_MAX} savepoints")
         if self._kv is not None:
             self._kv.savepoint()
-        marks = self._settings.mark(), self._notifications.mark()
+        marks = self._settings.mark(), self._notifications.mark(), self._advisory.mark()
         self._savepoints.append(_Savepoint(name, *marks, self._catalog))
 
     def release(self, name: str) -> None:
@@ -333,6 +347,7 @@ class Transactions:
             await self._kv.rollback_to(position)
         self._settings.restore(savepoint.settings)
         self._notifications.restore(savepoint.notifications)
+        self._advisory.restore(savepoint.advisory)
         self._catalog = savepoint.catalog
         self._context.refresh()
         del self._savepoints[position + 1 :]
@@ -352,6 +367,7 @@ class Transactions:
             self._kv = self._begin_kv()
         kv = self._kv
         try:
+            self._advisory.check()
             await self._notifications.prepare()
             if kv is None:
                 self._end(committed=True)
@@ -382,6 +398,7 @@ class Transactions:
         elif self._started:
             self._settings.restore(self._begun)
         self._notifications.ended(committed=committed)
+        self._advisory.restore(0)
         self._started = False
         self._savepoints.clear()
         self._catalog = self._frozen = None

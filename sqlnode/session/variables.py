@@ -131,6 +131,7 @@ async def discard(session: "Session", portal: Portal, _states: CopyStates) -> An
             await session.close_portal(name)
     session.statements.clear()
     session.notifications.unlisten_all()
+    session.advisory.unlock_all()
     session.settings.reset_all()
     session.context.refresh()
     return Answer("DISCARD ALL")

@@ -39,6 +39,7 @@ class DumbTable:
 
     held: list[tuple[str, bytes, int]] = field(default_factory=list)
     queue: list[Request] = field(default_factory=list)
+    party: dict[str, str] = field(default_factory=dict)
 
     def blockers(self, request: Request) -> set[str]:
         holders = {
@@ -81,22 +82,33 @@ class DumbTable:
         ]
         self.queue.insert(behind[0] if behind else len(self.queue), request)
 
+    def node(self, owner: str) -> str:
+        return self.party.get(owner, owner)
+
     def circle(self, owner: str) -> bool:
-        reached: set[str] = set()
+        start, reached = self.node(owner), set[str]()
         while True:
             edges = {
-                blocker
+                self.node(blocker)
                 for request in self.queue
-                if request.owner in reached | {owner}
+                if self.node(request.owner) in reached | {start}
                 for blocker in self.blockers(request)
             }
             if edges <= reached:
-                return owner in reached
+                return start in reached
             reached |= edges
+
+    def lower(self, owner: str, key: bytes, mode: int) -> None:
+        mine = [hold for hold in self.held if hold[:2] == (owner, key)]
+        if max((m for _, _, m in mine), default=0) > mode:
+            self.held = [hold for hold in self.held if hold not in mine]
+            self.held += [(owner, key, mode)] if mode else []
+            self.grant()
 
     def release(self, owner: str) -> None:
         self.held = [hold for hold in self.held if hold[0] != owner]
         self.queue = [request for request in self.queue if request.owner != owner]
+        self.party.pop(owner, None)
         self.grant()
 
     def grant(self) -> None:
@@ -106,11 +118,12 @@ class DumbTable:
                 self.held.append((request.owner, request.key, request.mode))
 
 
-OWNERS = "ABCDE"
+PARTIES = "PQ"
+OWNERS = "ABCDE" + PARTIES
 KEYS = (b"x", b"y", b"z")
 steps = st.lists(
     st.tuples(
-        st.sampled_from(["acquire"] * 6 + ["try", "release", "cancel"]),
+        st.sampled_from(["acquire"] * 7 + ["try", "release", "cancel", "lower", "free", "join"]),
         st.sampled_from(OWNERS),
         st.sampled_from(KEYS),
         st.sampled_from([KEY_SHARE, SHARE, NO_KEY_UPDATE, UPDATE]),
@@ -134,6 +147,14 @@ def test_agrees_with_the_dumb_twin(steps: list[tuple[str, str, bytes, int]]) -> 
         if action == "release":
             table.release(owner)
             twin.release(owner)
+        elif action in ("lower", "free"):
+            weaker = mode - 1 if action == "lower" else 0
+            table.lower(owner, key, weaker)
+            twin.lower(owner, key, weaker)
+        elif action == "join":
+            if owner not in PARTIES:
+                table.join(owner, PARTIES[mode % 2])
+                twin.party.setdefault(owner, PARTIES[mode % 2])
         elif action == "cancel":
             mine = [pair for pair in waiting if pair[0].owner == owner and pair[1] in twin.queue]
             if mine:
@@ -231,6 +252,23 @@ def test_a_ring_of_any_length_has_exactly_one_victim() -> None:
         ]
         assert outcomes[-1] is Outcome.DEADLOCK
         assert all(isinstance(outcome, Ticket) for outcome in outcomes[:-1])
+
+
+def test_a_circle_through_a_session_and_its_transactions() -> None:
+    table = LockTable()
+    for name in ("one", "two"):
+        table.acquire(f"transaction {name}", b"row of " + name.encode(), UPDATE)
+        table.acquire(f"session {name}", b"advisory of " + name.encode(), UPDATE)
+        table.join(f"transaction {name}", f"session {name}")
+    row, advisory = b"row of two", b"advisory of one"
+    assert isinstance(table.acquire("transaction one", row, SHARE, lambda: None), Ticket)
+    assert table.acquire("session two", advisory, UPDATE, lambda: None) is Outcome.DEADLOCK
+    table.release("transaction two")
+    assert isinstance(table.acquire("session two", advisory, UPDATE, lambda: None), Ticket)
+    assert sorted(table.contended()) == [
+        (advisory, "session one", UPDATE, True),
+        (advisory, "session two", UPDATE, False),
+    ]
 
 
 def test_free_keys_are_taken_in_one_go_and_the_others_answered() -> None:

@@ -87,11 +87,18 @@ class KvClient:
         """A fresh transaction number."""
         return next(self._txns)
 
-    def send(self, *, txn: int = 0, catalog_version: int = 0, **op: Any) -> "asyncio.Future[Any]":
+    def send(
+        self, *, txn: int = 0, session: int = 0, catalog_version: int = 0, **op: Any
+    ) -> "asyncio.Future[Any]":
         """Send one request, e.g. `get=kv.Get(...)`; resolves to the operation's own reply."""
-        request = kv.Request(id=next(self._ids), txn=txn, catalog_version=catalog_version, **op)
+        request = kv.Request(
+            id=next(self._ids), txn=txn, session=session, catalog_version=catalog_version, **op
+        )
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         future.request_id = request.id  # type: ignore[attr-defined]
+        if self._reader is not None and self._reader.done():
+            future.set_exception(ConnectionError("the stream ended"))
+            return future
         self._waiting[request.id] = future
         self._outbox.append(request)
         self._ready.set()

@@ -21,6 +21,8 @@ class StubContext:
     catalog: Any = None
     statement_costs: Any = None
     notifications: Any = None
+    advisory: Any = None
+    warn: Any = None
     settings: dict[str, str] = field(default_factory=dict)
     micros: int = 700_000_000_000_000
 

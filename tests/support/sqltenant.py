@@ -17,9 +17,10 @@ from sqlnode.catalog.catalog import Catalog
 from sqlnode.compile.statement import compile_plan
 from sqlnode.ddl.dispatch import run_utility
 from sqlnode.execute.api import Execution
+from sqlnode.kv.api import Isolation
 from sqlnode.kv.client import KvClient
 from sqlnode.kv.errors import CatalogStale
-from sqlnode.kv.transaction import Isolation, KvTransaction
+from sqlnode.kv.transaction import KvTransaction
 from sqlnode.parse import parse
 from sqlnode.plan.planner import plan
 from sqlnode.session.context import SessionContext

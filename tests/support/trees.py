@@ -43,6 +43,8 @@ class Context:
     backend_pid: int = 1
     statement_costs: Any = None
     notifications: Any = None
+    advisory: Any = None
+    warn: Any = None
     catalog: Any = field(default_factory=Catalog)
 
     def setting(self, name: str) -> str | None:

@@ -11,10 +11,10 @@ from dormouse.base import keys
 from dormouse.base.errors import DormouseError
 from dormouse.base.tasks import spawn
 from proto import kv_pb2 as kv
+from sqlnode.kv.api import Isolation
 from sqlnode.kv.client import KvClient
 from sqlnode.kv.errors import CatalogStale
 from sqlnode.kv.marks import Marks
-from sqlnode.kv.transaction import Isolation
 from tests.support.kv import storage_running
 from tests.support.tenant import TENANT, tenant_client
 

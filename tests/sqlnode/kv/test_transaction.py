@@ -9,9 +9,9 @@ from dormouse.base import keys
 from dormouse.base.errors import DormouseError
 from sqlnode.kv import stager
 from sqlnode.kv import transaction as module
-from sqlnode.kv.api import Page
+from sqlnode.kv.api import Isolation, Page
 from sqlnode.kv.client import KvClient
-from sqlnode.kv.transaction import Isolation, KvTransaction
+from sqlnode.kv.transaction import KvTransaction
 from tests.support.tenant import TENANT, with_tenant
 
 _PREFIX = keys.index_prefix(TENANT, 100, 1)

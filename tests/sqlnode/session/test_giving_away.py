@@ -95,6 +95,12 @@ COPY = Query("COPY t FROM STDIN")
             [Query("NOTIFY news"), Query("UNLISTEN *")],
             "CZCAZCZ",
         ),
+        (
+            [Query("SELECT pg_advisory_lock(1)")],
+            "it holds advisory locks",
+            [Query("SELECT pg_advisory_unlock(1)")],
+            "TDCZTDCZ",
+        ),
     ],
 )
 @pytest.mark.parametrize("pieces", [1, 2], ids=["in one piece", "one by one"])
