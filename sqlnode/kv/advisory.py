@@ -76,6 +76,8 @@ class AdvisoryLocks:
         self._in_transaction: list[Held] = []
         self._in_transaction_counts: Counter[Held] = Counter()
         self._total = 0
+        self._of_statement: list[Held] = []
+        """What the statement that runs has taken beyond the transaction."""
         self._epoch = 0
         """Of the stream that has what is held; 0: nothing was ever asked for on it."""
 
@@ -100,6 +102,7 @@ class AdvisoryLocks:
             return False
         if lasts:
             self._counts[key, mode] = self._counts.get((key, mode), 0) + 1
+            self._of_statement.append((key, mode))
             self._client.holders[self] = None
         else:
             self._in_transaction.append((key, mode))
@@ -173,6 +176,15 @@ class AdvisoryLocks:
         self._counts.clear()
         self._tell(keys)
         self._forget_holder()
+
+    def next_statement(self) -> None:
+        """What was taken so far stays."""
+        self._of_statement.clear()
+
+    def take_back_statement(self) -> None:
+        """The statement begins anew, and will take them again."""
+        while self._of_statement:
+            self.unlock(*self._of_statement.pop())
 
     def mark(self) -> int:
         """For a savepoint."""

@@ -91,7 +91,8 @@ class KvClient:
             lambda request: self.send(request, epoch=self.epoch),
         )
         """What the pod's sessions listen to."""
-        self._freeing: dict[int, asyncio.Future[kv.Reply]] = {}
+        self.freeing: dict[int, asyncio.Future[kv.Reply]] = {}
+        """By session: its last request that frees locks, until it is `settled`."""
         self.holders: dict[AdvisoryLocks, None] = {}
         """The sessions that hold advisory locks beyond their transactions."""
         self._row_ids = self.numbers(ROW_ID_COUNTER, first=1)
@@ -179,13 +180,13 @@ class KvClient:
         """Send a request that frees locks of a session. Nobody need wait for it, but `settled` lets
         the session's client hear of it when the locks are free."""
         if epoch == self.epoch:
-            self._freeing[request.session] = future = self.call(request, epoch=epoch)
+            self.freeing[request.session] = future = self.call(request, epoch=epoch)
             future.add_done_callback(_ignore)
 
     async def settled(self, session: int) -> None:
         """Wait until what the session freed is free: in order, so the last request counts."""
-        if session in self._freeing:
-            await asyncio.wait({self._freeing.pop(session)})
+        if session in self.freeing:
+            await asyncio.wait({self.freeing.pop(session)})
 
     def cancel(self, request_id: int) -> None:
         """Let storage give up waiting for the locks of a request."""

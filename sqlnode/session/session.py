@@ -246,6 +246,7 @@ class Session:
         has left something behind."""
         if not self.transactions.take_back_statement():
             raise stale
+        self.advisory.take_back_statement()
         await self.tenant.reload_catalog(stale.version)
         self.look_again()
 
@@ -353,6 +354,7 @@ class Session:
         await portal.close()
         if self.transactions.active:
             self.transactions.fail()
+        self.advisory.take_back_statement()
         self.transactions.start()
         self.look_again()
 
@@ -440,8 +442,9 @@ class Session:
 
     async def _settle(self) -> None:
         """What this session has freed is free for others before its client hears of it."""
-        with self.interrupts.shielded(_nothing):
-            await self.tenant.kv.settled(self.pid)
+        if self.pid in self.tenant.kv.freeing:
+            with self.interrupts.shielded(_nothing):
+                await self.tenant.kv.settled(self.pid)
 
     async def fail(self) -> None:
         """A statement has failed."""
@@ -462,6 +465,7 @@ class Session:
         self.transactions.abandon()
         self.notifications.close()
         self.advisory.close()
+        self.tenant.kv.freeing.pop(self.pid, None)
 
 
 def _nothing() -> None:

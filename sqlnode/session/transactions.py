@@ -202,6 +202,7 @@ class Transactions:
             # An index that is younger than the snapshot would lack rows the snapshot has.
             self._frozen = self._frozen or catalog
         await kv.begin_statement()
+        self._advisory.next_statement()
         return kv
 
     def _begin_kv(self) -> KvTransaction:

@@ -111,6 +111,10 @@ def test_notifications_come_before_the_reply_and_in_the_order_of_commits() -> No
                 assert client.heard[-1] == ("y", str(number))
             await other.commit(other.txn(), {}, notifications=[note("y", "no writes")])
             assert other.heard == [("y", str(n)) for n in range(20)] + [("y", "no writes")]
+            many = [note("x", str(number).rjust(7000)) for number in range(400)]
+            await client.commit(client.txn(), {}, notifications=many)
+            assert [payload for _, payload in client.heard[-400:]] == [n.payload for n in many]
+            await client.commit(client.txn(), {}, notifications=[note("y", "no writes")])
             await listen(client, gone=("x",))
             assert client.heard[:4] == [("x", "0"), ("y", "0"), ("x", "1"), ("y", "1")]
             await client.commit(client.txn(), {}, notifications=[note("x", "not heard")])

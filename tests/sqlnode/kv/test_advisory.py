@@ -123,6 +123,21 @@ def test_back_at_a_savepoint_and_the_end_of_the_session() -> None:
     with_two(body)
 
 
+def test_a_statement_that_begins_anew_counts_once() -> None:
+    async def body(one: KvClient, two: KvClient) -> None:
+        locks, other, key = locks_of(one, 1), locks_of(two, 1), big_key(1)
+        await locks.lock(key, SHARED, wait=True, lasts=True)
+        locks.next_statement()
+        await locks.lock(key, EXCLUSIVE, wait=True, lasts=True)
+        locks.take_back_statement()
+        await one.settled(1)
+        assert await other.lock(key, SHARED, wait=False, lasts=True)
+        assert locks.unlock(key, EXCLUSIVE)
+        assert locks.unlock(key, SHARED) is None
+
+    with_two(body)
+
+
 def test_a_wait_that_is_cancelled_leaves_nothing_behind() -> None:
     async def body(one: KvClient, two: KvClient) -> None:
         locks, other, third = locks_of(one, 1), locks_of(two, 1), locks_of(one, 2)
