@@ -70,6 +70,20 @@ def test_an_idle_client_is_told_at_once_and_one_that_notifies_itself_before_it_i
     with_pods(tmp_path, body)
 
 
+def test_a_client_is_warned_of_what_it_may_have_missed(tmp_path: Path) -> None:
+    async def body(here: PodForTest, _there: PodForTest) -> None:
+        ear, other = await Linked.open(here), await Linked.open(here)
+        await ear.query("LISTEN x")
+        here.tenant.kv.channels.stream_broke()
+        here.tenant.kv.channels.greeted()
+        found = await ear.next()
+        assert found is not None
+        assert (found[0], parse(found[1]).sqlstate) == ("N", "01000")
+        assert [kind for kind, _ in await other.query("SELECT 1") if kind == "N"] == []
+
+    with_pods(tmp_path, body)
+
+
 def test_a_client_that_takes_nothing_is_disconnected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
