@@ -192,6 +192,8 @@ class AdvisoryLocks:
 
     def restore(self, mark: int) -> None:
         """Back to a savepoint: what the transaction took since is free."""
+        if len(self._in_transaction) == mark:
+            return
         gone = self._in_transaction[mark:]
         self._total -= len(gone)
         del self._in_transaction[mark:]
