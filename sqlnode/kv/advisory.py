@@ -201,9 +201,15 @@ class AdvisoryLocks:
         self._tell([key for key, _ in gone])
 
     def check(self) -> None:
-        """The transaction is about to commit. Raises SqlError 40001 where its locks are lost."""
-        if self._in_transaction and self._epoch != self._client.epoch:
+        """The transaction is about to commit: on the stream that has the session's locks, or not at
+        all. Raises SqlError 40001 where they are lost."""
+        if not self._in_transaction and not self._counts:
+            return
+        if self._epoch != self._client.epoch:
             raise connection_lost()
+        transaction = self._transaction()
+        if transaction is not None:
+            transaction.tie()
 
     def stream_broke(self) -> None:
         """The client's stream is gone, and with it what it held."""

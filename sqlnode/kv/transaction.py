@@ -572,6 +572,10 @@ class KvTransaction:
         request.session = self.session
         return self._epoch
 
+    def tie(self) -> None:
+        """End with the present stream, whether storage holds something for it there or not."""
+        self._epoch = self._epoch or self._client.epoch
+
     def bind(self, request: kv.Request) -> None:
         """Let a request of the session belong to the transaction, which ends with the stream then.
         Raises SqlError 40001 where that has happened."""

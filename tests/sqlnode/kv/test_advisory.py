@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dormouse.base import keys
 from dormouse.base.errors import DormouseError
 from dormouse.base.ids import PodId
 from dormouse.base.tls import Identity
@@ -21,13 +22,16 @@ from tests.support.kv import storage_running
 from tests.support.tenant import TENANT, tenant_client
 
 Lost = list[str]
+_ROW = keys.index_prefix(TENANT, 100, 1) + b"row"
 Body = Callable[[KvClient, KvClient], Awaitable[None]]
 
 
-def locks_of(client: KvClient, pid: int, lost: Lost | None = None) -> AdvisoryLocks:
+def locks_of(
+    client: KvClient, pid: int, lost: Lost | None = None, txn: KvTransaction | None = None
+) -> AdvisoryLocks:
     told = [] if lost is None else lost
     return AdvisoryLocks(
-        client, pid, transaction=lambda: None, lost=lambda: told.append(f"session {pid}")
+        client, pid, transaction=lambda: txn, lost=lambda: told.append(f"session {pid}")
     )
 
 
@@ -162,6 +166,27 @@ def test_a_wait_that_is_cancelled_leaves_nothing_behind() -> None:
             other.unlock_all()
             await one.settled(2)
             await two.settled(1)
+
+    with_two(body)
+
+
+def test_what_is_written_under_a_lock_is_committed_where_the_lock_is() -> None:
+    async def body(client: KvClient, _two: KvClient) -> None:
+        for locked in (False, True):
+            txn = client.begin()
+            txn.session = 1
+            locks = locks_of(client, 1, txn=txn)
+            if locked:
+                await locks.lock(big_key(1), EXCLUSIVE, wait=True, lasts=True)
+            txn.put(_ROW, b"v")
+            locks.check()
+            client.epoch += 1  # the stream breaks before the commit is sent
+            if locked:
+                with pytest.raises(DormouseError) as error:
+                    await txn.commit()
+                assert error.value.sqlstate == "40001"
+            else:
+                assert await txn.commit() > 0
 
     with_two(body)
 
