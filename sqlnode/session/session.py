@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import Counter
 
+from dormouse.base.errors import Blame
 from dormouse.base.metrics import REGISTRY
 from pgwire.backend import data_rows, notification, row_description
 from pgwire.link import Link
@@ -55,6 +56,8 @@ STATEMENT_RETRIES = Counter(
 CONFLICT_RETRIES_MAX = 20
 _CONFLICT_PAUSE_SECONDS = 0.001
 """For each time before; the pause itself is random."""
+_AWAY_PAUSE_SECONDS = 0.1
+"""Before a statement is begun anew that has lost storage; twice as long each time."""
 
 
 class Session:
@@ -289,8 +292,10 @@ class Session:
         """Let a portal of a planned query begin; its first rows are read here.
 
         A catalog that storage says is outdated is read again and the statement planned anew: it
-        has given no row yet.
+        has given no row yet. So it is begun anew where it is the first of an implicit transaction
+        and met a conflict, or lost its snapshot with storage's stream (40001).
         """
+        fresh = self.transactions.is_fresh
         for attempt in range(STALE_RETRIES_MAX + 1):
             planned = portal.planned = await self.fresh(
                 portal.planned, undescribed=portal.undescribed
@@ -307,6 +312,14 @@ class Session:
                 if attempt == STALE_RETRIES_MAX:
                     raise
                 await self.catch_up(stale)
+                continue
+            except SqlError as error:
+                if attempt == STALE_RETRIES_MAX or not fresh or not _is_conflict(error):
+                    raise
+                STATEMENT_RETRIES.inc()
+                self._take_back()
+                if error.blame is Blame.STORAGE:
+                    await asyncio.sleep(_AWAY_PAUSE_SECONDS * 2**attempt)
                 continue
             portal.open(_resumed(first, batches), execution)
             return
@@ -352,6 +365,9 @@ class Session:
     async def _begin_anew(self, portal: Portal) -> None:
         """Undo all that the only statement of an implicit transaction has done."""
         await portal.close()
+        self._take_back()
+
+    def _take_back(self) -> None:
         if self.transactions.active:
             self.transactions.fail()
         self.advisory.take_back_statement()

@@ -155,3 +155,32 @@ def test_kills_of_the_other_roles_lose_nothing_either(tmp_path: Path) -> None:
 
     with gateway(tmp_path) as running:
         _run(running, "bank", kill_others)
+
+
+def test_a_statement_that_reads_outlives_storage(tmp_path: Path) -> None:
+    with gateway(tmp_path, warm_pods=1) as running:
+        tenant = running.create_tenant("reader")
+        with psycopg.connect(tenant["connection_url"], autocommit=True) as connection:
+            connection.execute("CREATE TABLE t (id int PRIMARY KEY, s text)")
+            connection.execute(
+                "INSERT INTO t SELECT n, repeat('x', 1000) FROM generate_series(1, 20000) n"
+            )
+            counts: list[object] = []
+            errors: list[psycopg.Error] = []
+
+            def count() -> None:
+                try:
+                    while len(counts) < 200 and not done.is_set():
+                        counts.append(connection.execute("SELECT count(*) FROM t").fetchone())
+                except psycopg.Error as error:
+                    errors.append(error)
+
+            done = threading.Event()
+            counting = threading.Thread(target=count)
+            counting.start()
+            for _ in range(3):
+                running.kill_role("storage")
+            done.set()
+            counting.join(60)
+            assert not errors
+            assert set(counts) == {(20000,)}
