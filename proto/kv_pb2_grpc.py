@@ -127,6 +127,26 @@ class StorageAdminStub:
                 request_serializer=proto_dot_kv__pb2.SetQuotasRequest.SerializeToString,
                 response_deserializer=proto_dot_kv__pb2.SetQuotasReply.FromString,
                 _registered_method=True)
+        self.Export = channel.unary_stream(
+                '/dormouse.kv.v1.StorageAdmin/Export',
+                request_serializer=proto_dot_kv__pb2.ExportRequest.SerializeToString,
+                response_deserializer=proto_dot_kv__pb2.ExportPage.FromString,
+                _registered_method=True)
+        self.BeginImport = channel.unary_unary(
+                '/dormouse.kv.v1.StorageAdmin/BeginImport',
+                request_serializer=proto_dot_kv__pb2.BeginImportRequest.SerializeToString,
+                response_deserializer=proto_dot_kv__pb2.BeginImportReply.FromString,
+                _registered_method=True)
+        self.ImportRows = channel.unary_unary(
+                '/dormouse.kv.v1.StorageAdmin/ImportRows',
+                request_serializer=proto_dot_kv__pb2.ImportRowsRequest.SerializeToString,
+                response_deserializer=proto_dot_kv__pb2.ImportRowsReply.FromString,
+                _registered_method=True)
+        self.FinishImport = channel.unary_unary(
+                '/dormouse.kv.v1.StorageAdmin/FinishImport',
+                request_serializer=proto_dot_kv__pb2.FinishImportRequest.SerializeToString,
+                response_deserializer=proto_dot_kv__pb2.FinishImportReply.FromString,
+                _registered_method=True)
 
 
 class StorageAdminServicer:
@@ -160,6 +180,38 @@ class StorageAdminServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Export(self, request, context):
+        """A tenant's rows at one snapshot, which stays readable until the stream ends, then its counters.
+        FAILED_PRECONDITION while the tenant is dropped or imported, ABORTED if that begins meanwhile,
+        RESOURCE_EXHAUSTED while too many run.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BeginImport(self, request, context):
+        """Opens a tenant that has no rows and no sessions for rows from elsewhere (FAILED_PRECONDITION
+        otherwise). From then on it takes no sessions, also after a restart, until the import is
+        finished or the tenant dropped.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportRows(self, request, context):
+        """Durable on return. The same rows may be sent again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FinishImport(self, request, context):
+        """Lets sessions in. FAILED_PRECONDITION where other rows are there than were to come.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_StorageAdminServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -182,6 +234,26 @@ def add_StorageAdminServicer_to_server(servicer, server):
                     servicer.SetQuotas,
                     request_deserializer=proto_dot_kv__pb2.SetQuotasRequest.FromString,
                     response_serializer=proto_dot_kv__pb2.SetQuotasReply.SerializeToString,
+            ),
+            'Export': grpc.unary_stream_rpc_method_handler(
+                    servicer.Export,
+                    request_deserializer=proto_dot_kv__pb2.ExportRequest.FromString,
+                    response_serializer=proto_dot_kv__pb2.ExportPage.SerializeToString,
+            ),
+            'BeginImport': grpc.unary_unary_rpc_method_handler(
+                    servicer.BeginImport,
+                    request_deserializer=proto_dot_kv__pb2.BeginImportRequest.FromString,
+                    response_serializer=proto_dot_kv__pb2.BeginImportReply.SerializeToString,
+            ),
+            'ImportRows': grpc.unary_unary_rpc_method_handler(
+                    servicer.ImportRows,
+                    request_deserializer=proto_dot_kv__pb2.ImportRowsRequest.FromString,
+                    response_serializer=proto_dot_kv__pb2.ImportRowsReply.SerializeToString,
+            ),
+            'FinishImport': grpc.unary_unary_rpc_method_handler(
+                    servicer.FinishImport,
+                    request_deserializer=proto_dot_kv__pb2.FinishImportRequest.FromString,
+                    response_serializer=proto_dot_kv__pb2.FinishImportReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -292,6 +364,114 @@ class StorageAdmin:
             '/dormouse.kv.v1.StorageAdmin/SetQuotas',
             proto_dot_kv__pb2.SetQuotasRequest.SerializeToString,
             proto_dot_kv__pb2.SetQuotasReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Export(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/dormouse.kv.v1.StorageAdmin/Export',
+            proto_dot_kv__pb2.ExportRequest.SerializeToString,
+            proto_dot_kv__pb2.ExportPage.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BeginImport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dormouse.kv.v1.StorageAdmin/BeginImport',
+            proto_dot_kv__pb2.BeginImportRequest.SerializeToString,
+            proto_dot_kv__pb2.BeginImportReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportRows(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dormouse.kv.v1.StorageAdmin/ImportRows',
+            proto_dot_kv__pb2.ImportRowsRequest.SerializeToString,
+            proto_dot_kv__pb2.ImportRowsReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FinishImport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dormouse.kv.v1.StorageAdmin/FinishImport',
+            proto_dot_kv__pb2.FinishImportRequest.SerializeToString,
+            proto_dot_kv__pb2.FinishImportReply.FromString,
             options,
             channel_credentials,
             insecure,

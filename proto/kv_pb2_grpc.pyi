@@ -73,6 +73,20 @@ class StorageAdminStub:
     """
     SetQuotas: _grpc.UnaryUnaryMultiCallable[_kv_pb2.SetQuotasRequest, _kv_pb2.SetQuotasReply]
     """How much tenants may store. Durable, and in force for every commit after the answer."""
+    Export: _grpc.UnaryStreamMultiCallable[_kv_pb2.ExportRequest, _kv_pb2.ExportPage]
+    """A tenant's rows at one snapshot, which stays readable until the stream ends, then its counters.
+    FAILED_PRECONDITION while the tenant is dropped or imported, ABORTED if that begins meanwhile,
+    RESOURCE_EXHAUSTED while too many run.
+    """
+    BeginImport: _grpc.UnaryUnaryMultiCallable[_kv_pb2.BeginImportRequest, _kv_pb2.BeginImportReply]
+    """Opens a tenant that has no rows and no sessions for rows from elsewhere (FAILED_PRECONDITION
+    otherwise). From then on it takes no sessions, also after a restart, until the import is
+    finished or the tenant dropped.
+    """
+    ImportRows: _grpc.UnaryUnaryMultiCallable[_kv_pb2.ImportRowsRequest, _kv_pb2.ImportRowsReply]
+    """Durable on return. The same rows may be sent again."""
+    FinishImport: _grpc.UnaryUnaryMultiCallable[_kv_pb2.FinishImportRequest, _kv_pb2.FinishImportReply]
+    """Lets sessions in. FAILED_PRECONDITION where other rows are there than were to come."""
 
 @_typing.type_check_only
 class StorageAdminAsyncStub(StorageAdminStub):
@@ -86,6 +100,20 @@ class StorageAdminAsyncStub(StorageAdminStub):
     """
     SetQuotas: _aio.UnaryUnaryMultiCallable[_kv_pb2.SetQuotasRequest, _kv_pb2.SetQuotasReply]  # type: ignore[assignment]
     """How much tenants may store. Durable, and in force for every commit after the answer."""
+    Export: _aio.UnaryStreamMultiCallable[_kv_pb2.ExportRequest, _kv_pb2.ExportPage]  # type: ignore[assignment]
+    """A tenant's rows at one snapshot, which stays readable until the stream ends, then its counters.
+    FAILED_PRECONDITION while the tenant is dropped or imported, ABORTED if that begins meanwhile,
+    RESOURCE_EXHAUSTED while too many run.
+    """
+    BeginImport: _aio.UnaryUnaryMultiCallable[_kv_pb2.BeginImportRequest, _kv_pb2.BeginImportReply]  # type: ignore[assignment]
+    """Opens a tenant that has no rows and no sessions for rows from elsewhere (FAILED_PRECONDITION
+    otherwise). From then on it takes no sessions, also after a restart, until the import is
+    finished or the tenant dropped.
+    """
+    ImportRows: _aio.UnaryUnaryMultiCallable[_kv_pb2.ImportRowsRequest, _kv_pb2.ImportRowsReply]  # type: ignore[assignment]
+    """Durable on return. The same rows may be sent again."""
+    FinishImport: _aio.UnaryUnaryMultiCallable[_kv_pb2.FinishImportRequest, _kv_pb2.FinishImportReply]  # type: ignore[assignment]
+    """Lets sessions in. FAILED_PRECONDITION where other rows are there than were to come."""
 
 class StorageAdminServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -120,5 +148,43 @@ class StorageAdminServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_kv_pb2.SetQuotasReply, _abc.Awaitable[_kv_pb2.SetQuotasReply]]:
         """How much tenants may store. Durable, and in force for every commit after the answer."""
+
+    @_abc_1.abstractmethod
+    def Export(
+        self,
+        request: _kv_pb2.ExportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_kv_pb2.ExportPage], _abc.AsyncIterator[_kv_pb2.ExportPage]]:
+        """A tenant's rows at one snapshot, which stays readable until the stream ends, then its counters.
+        FAILED_PRECONDITION while the tenant is dropped or imported, ABORTED if that begins meanwhile,
+        RESOURCE_EXHAUSTED while too many run.
+        """
+
+    @_abc_1.abstractmethod
+    def BeginImport(
+        self,
+        request: _kv_pb2.BeginImportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_kv_pb2.BeginImportReply, _abc.Awaitable[_kv_pb2.BeginImportReply]]:
+        """Opens a tenant that has no rows and no sessions for rows from elsewhere (FAILED_PRECONDITION
+        otherwise). From then on it takes no sessions, also after a restart, until the import is
+        finished or the tenant dropped.
+        """
+
+    @_abc_1.abstractmethod
+    def ImportRows(
+        self,
+        request: _kv_pb2.ImportRowsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_kv_pb2.ImportRowsReply, _abc.Awaitable[_kv_pb2.ImportRowsReply]]:
+        """Durable on return. The same rows may be sent again."""
+
+    @_abc_1.abstractmethod
+    def FinishImport(
+        self,
+        request: _kv_pb2.FinishImportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_kv_pb2.FinishImportReply, _abc.Awaitable[_kv_pb2.FinishImportReply]]:
+        """Lets sessions in. FAILED_PRECONDITION where other rows are there than were to come."""
 
 def add_StorageAdminServicer_to_server(servicer: StorageAdminServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

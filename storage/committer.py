@@ -86,8 +86,32 @@ class Committer:
             self._room.clear()
         self._wake.set()
 
-    async def write(self, writes: Sequence[Write]) -> None:
-        """Queue writes that belong to no transaction and wait until they are durable."""
+    async def write(self, writes: Sequence[Write], *, share: Share | None = None) -> None:
+        """Queue writes that belong to no transaction and wait until they are durable.
+
+        `share`: whose they are; None: the system's.
+        """
+        await self._durable(lambda done: Submission(writes, done, _size(writes), share=share))
+
+    async def commit(
+        self, writes: Sequence[Write], *, time: int, record: bytes, published: Callable[[], None]
+    ) -> None:
+        """Queue writes with a commit time of their own and wait until they are durable;
+        `published` is called in the order of commit times."""
+
+        def make(done: Callable[[EngineError | None], None]) -> Submission:
+            def finished(error: EngineError | None) -> None:
+                if error is None:
+                    published()
+                done(error)
+
+            return Submission(writes, finished, _size(writes), time, record)
+
+        await self._durable(make)
+
+    async def _durable(
+        self, make: Callable[[Callable[[EngineError | None], None]], Submission]
+    ) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def done(error: EngineError | None) -> None:
@@ -98,8 +122,7 @@ class Committer:
             else:
                 future.set_exception(error)
 
-        size = sum(len(key) + len(value or b"") for key, value in writes)
-        self.submit(Submission(writes, done, size))
+        self.submit(make(done))
         await future
 
     @property
@@ -175,6 +198,10 @@ class Committer:
         if submission.share is not None:
             self._admission.written(submission.share, submission.size)
         submission.done(error)
+
+
+def _size(writes: Sequence[Write]) -> int:
+    return sum(len(key) + len(value or b"") for key, value in writes)
 
 
 def _batch(group: list[Submission]) -> list[Write]:

@@ -11,6 +11,7 @@
     r tenant time number         retired ranges that wait for their last reader
     q tenant                     bytes of current rows that the tenant may store
     a tenant key                 advisory locks: only in the lock table, never in the engine
+    i tenant                     the tenant is imported: the time of all its rows
     m name                       facts of the shard (last commit time, quota of other tenants)
 
 Only `t` and `c` are built from keys a client sends, and only after the check of `storage.spans`.
@@ -155,6 +156,11 @@ def quota_key(tenant: TenantId) -> bytes:
     return b"q" + _BIG.pack(tenant)
 
 
+def import_key(tenant: TenantId) -> bytes:
+    """Where it is written that a tenant's rows are on their way from elsewhere."""
+    return b"i" + _BIG.pack(tenant)
+
+
 def counter_key(key: bytes) -> bytes:
     """Where the counter a client calls `key` lies."""
     return b"c" + key[1:]
@@ -176,7 +182,7 @@ def tenant_spans(tenant: TenantId) -> list[Span]:
     low, high = _BIG.pack(tenant), _BIG.pack(tenant + 1)
     return [
         (letter + low, letter + high)
-        for letter in (b"t", b"h", b"s", b"x", b"f", b"v", b"c", b"r", b"q")
+        for letter in (b"t", b"h", b"s", b"x", b"f", b"v", b"c", b"r", b"q", b"i")
     ]
 
 

@@ -67,3 +67,14 @@ NOTIFICATIONS = Counter(
     "Notifications handed to streams that listen.",
     registry=REGISTRY,
 )
+EXPORTS = Gauge(
+    "dormouse_storage_exports",
+    "Exports of tenants that run.",
+    registry=REGISTRY,
+)
+TRANSFERRED = Counter(
+    "dormouse_storage_transferred_bytes_total",
+    "Bytes of tenants' rows exported and imported.",
+    ["kind"],
+    registry=REGISTRY,
+)

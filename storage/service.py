@@ -1,6 +1,7 @@
 """The gRPC face of a shard: the session stream for pods, administration for control."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -10,7 +11,9 @@ from dormouse.base.rpc import Access
 from dormouse.base.tls import Role
 from proto import kv_pb2 as kv
 from proto import kv_pb2_grpc
+from storage.exports import Exports, TransferRefused
 from storage.handshakes import Handshakes
+from storage.imports import Expected, Imports
 from storage.layout import tenant_spans
 from storage.session import SessionStream
 from storage.shard import Shard
@@ -21,6 +24,10 @@ ACCESS = {
     "/dormouse.kv.v1.StorageAdmin/TenantStats": Access(roles=frozenset({Role.CONTROL})),
     "/dormouse.kv.v1.StorageAdmin/TenantSizes": Access(roles=frozenset({Role.CONTROL})),
     "/dormouse.kv.v1.StorageAdmin/SetQuotas": Access(roles=frozenset({Role.CONTROL})),
+    "/dormouse.kv.v1.StorageAdmin/Export": Access(roles=frozenset({Role.CONTROL})),
+    "/dormouse.kv.v1.StorageAdmin/BeginImport": Access(roles=frozenset({Role.CONTROL})),
+    "/dormouse.kv.v1.StorageAdmin/ImportRows": Access(roles=frozenset({Role.CONTROL})),
+    "/dormouse.kv.v1.StorageAdmin/FinishImport": Access(roles=frozenset({Role.CONTROL})),
 }
 """Who may call what; the session itself confines a tenant's pods to their tenant."""
 
@@ -60,6 +67,8 @@ class AdminService(_Admin):
     def __init__(self, shard: Shard, handshakes: Handshakes) -> None:
         self._shard = shard
         self._handshakes = handshakes
+        self._exports = Exports(shard)
+        self._imports = Imports(shard)
 
     async def DropTenant(  # noqa: N802
         self, request: kv.DropTenantRequest, context: Any
@@ -111,6 +120,53 @@ class AdminService(_Admin):
         default = request.default_bytes_max if request.HasField("default_bytes_max") else None
         await self._shard.quotas.change(quotas, only_these=request.only_these, default=default)
         return kv.SetQuotasReply()
+
+    async def Export(  # noqa: N802
+        self, request: kv.ExportRequest, context: Any
+    ) -> AsyncIterator[kv.ExportPage]:
+        """Send a tenant's rows, a page at a time."""
+        self._handshakes.called(context.peer())
+        number = await _tenant(request.tenant_id, context)
+        try:
+            # Closed with the call, whose client may be gone: it holds a snapshot.
+            async with aclosing(self._exports.pages(number)) as pages:
+                async for page in pages:
+                    yield page
+        except TransferRefused as refusal:
+            await context.abort(refusal.status, str(refusal))
+
+    async def BeginImport(  # noqa: N802
+        self, request: kv.BeginImportRequest, context: Any
+    ) -> kv.BeginImportReply:
+        """Open an empty tenant for rows from elsewhere."""
+        number = await _tenant(request.tenant_id, context)
+        await self._imported(self._imports.begin(number), context)
+        return kv.BeginImportReply()
+
+    async def ImportRows(  # noqa: N802
+        self, request: kv.ImportRowsRequest, context: Any
+    ) -> kv.ImportRowsReply:
+        """Write rows of a tenant that is imported."""
+        number = await _tenant(request.tenant_id, context)
+        work = self._imports.write(number, request.rows, request.counters)
+        await self._imported(work, context)
+        return kv.ImportRowsReply()
+
+    async def FinishImport(  # noqa: N802
+        self, request: kv.FinishImportRequest, context: Any
+    ) -> kv.FinishImportReply:
+        """Let sessions into a tenant whose rows are all there."""
+        number = await _tenant(request.tenant_id, context)
+        expected = Expected(request.rows, request.counters, has_catalog=request.has_catalog)
+        await self._imported(self._imports.finish(number, expected), context)
+        return kv.FinishImportReply()
+
+    async def _imported(self, work: Awaitable[None], context: Any) -> None:
+        self._handshakes.called(context.peer())
+        try:
+            await work
+        except TransferRefused as refusal:
+            await context.abort(refusal.status, str(refusal))
 
 
 async def _tenant(number: int, context: Any) -> TenantId:

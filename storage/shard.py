@@ -23,6 +23,7 @@ from storage.layout import (
     STAGED_SPAN,
     TIME,
     catalog_key,
+    import_key,
     split_record,
 )
 from storage.locks import LockTable
@@ -38,6 +39,7 @@ _PAGE_BYTES = 8 << 20
 _FIRST_SNAPSHOT = 1
 """The time of an empty shard: 0 means "none" everywhere."""
 _DROP_POLL_SECONDS = 0.02
+_IMPORTED = "the tenant's rows are still being imported"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +135,13 @@ class Shard:
         tenant = self.tenants.open(number)
         if tenant.dropping:
             raise Refusal(kv.Error.BUSY, "the tenant is being dropped")
+        if tenant.importing:
+            raise Refusal(kv.Error.BUSY, _IMPORTED)
         tenant.sessions.add(session)
         try:
-            [value] = await self.engine.get([catalog_key(number)])
+            value, imported = await self.engine.get([catalog_key(number), import_key(number)])
+            if imported is not None:
+                raise Refusal(kv.Error.BUSY, _IMPORTED)
         except BaseException:
             self.leave(tenant, session)
             raise
@@ -200,8 +206,9 @@ class Shard:
         """End a tenant's sessions and remove everything it has. Raises EngineError."""
         tenant = self.tenants.open(number)
         tenant.dropping = True
+        tenant.drops += 1
         try:
-            while tenant.sessions or tenant.transactions:
+            while tenant.sessions or tenant.transactions or tenant.importing:
                 for session in list(tenant.sessions):
                     session.end("the tenant is dropped")
                 for transaction in list(tenant.transactions.values()):

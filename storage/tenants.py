@@ -168,6 +168,10 @@ class Tenant:
         self.validator = Validator()
         self.sessions: set[Session] = set()
         self.dropping = False
+        self.drops = 0
+        """How often all of it was removed."""
+        self.importing = False
+        """Its rows are being written from elsewhere, just now."""
 
     def __repr__(self) -> str:
         return (
@@ -220,7 +224,13 @@ class Tenants:
 
     def forget_if_idle(self, tenant: Tenant) -> None:
         """Drop the live state of a tenant without sessions, transactions and pins."""
-        if tenant.sessions or tenant.transactions or tenant.pins or tenant.dropping:
+        if (
+            tenant.sessions
+            or tenant.transactions
+            or tenant.pins
+            or tenant.dropping
+            or tenant.importing
+        ):
             return
         if self._live.get(tenant.id) is tenant:
             del self._live[tenant.id]

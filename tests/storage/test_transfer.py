@@ -1,0 +1,253 @@
+"""A tenant's rows out of storage and into another tenant: one state, all of it, or nothing."""
+
+import asyncio
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+import uvloop
+
+from dormouse.base import blocks, config
+from dormouse.base.ids import TenantId
+from dormouse.base.rpc import make_channel
+from dormouse.base.tasks import cancel, spawn
+from dormouse.base.tls import Identity, Role
+from proto import kv_pb2 as kv
+from proto import kv_pb2_grpc
+from storage.config import Limits, ObjectStorage, StorageSettings
+from tests.storage.test_kill import Child
+from tests.support.certificates import Authority
+from tests.support.kv import STORAGE, KvClient, StorageForTest, storage_running
+
+A, B = TenantId(7), TenantId(8)
+ACCOUNTS, MONEY = 40, 100
+Body = Callable[[StorageForTest, Any], Awaitable[None]]
+
+
+@asynccontextmanager
+async def administering(storage: StorageForTest) -> AsyncIterator[Any]:
+    credentials = storage.authority.credentials(Identity(role=Role.CONTROL))
+    async with make_channel(storage.address, credentials, STORAGE) as channel:
+        yield kv_pb2_grpc.StorageAdminStub(channel)
+
+
+def running(body: Body, engine: str = "memory", **options: Any) -> None:
+    async def run(folder: Path) -> None:
+        if engine == "slatedb":
+            options["objects"] = ObjectStorage(url=f"file://{folder}/objects")
+            (folder / "objects").mkdir()
+        async with (
+            storage_running(folder, engine=engine, **options) as storage,
+            administering(storage) as admin,
+        ):
+            await body(storage, admin)
+
+    with tempfile.TemporaryDirectory() as folder:
+        uvloop.run(run(Path(folder)))
+
+
+def unpacked(rows: kv.TenantRows) -> dict[bytes, bytes]:
+    if not rows.keys:
+        return {}
+    pairs = blocks.unpack_present(rows.keys), blocks.unpack_present(rows.values)
+    return dict(zip(*pairs, strict=True))
+
+
+async def exported(admin: Any, tenant: TenantId) -> tuple[list[kv.ExportPage], dict[bytes, bytes]]:
+    pages = [page async for page in admin.Export(kv.ExportRequest(tenant_id=tenant))]
+    rows: dict[bytes, bytes] = {}
+    for page in pages:
+        rows |= unpacked(page.rows)
+    return pages, rows
+
+
+async def begin(admin: Any, tenant: TenantId) -> None:
+    await admin.BeginImport(kv.BeginImportRequest(tenant_id=tenant))
+
+
+async def send(admin: Any, tenant: TenantId, page: kv.ExportPage) -> None:
+    request = kv.ImportRowsRequest(tenant_id=tenant, rows=page.rows, counters=page.counters)
+    await admin.ImportRows(request)
+
+
+async def finish(admin: Any, tenant: TenantId, pages: list[kv.ExportPage]) -> None:
+    await admin.FinishImport(
+        kv.FinishImportRequest(
+            tenant_id=tenant,
+            rows=sum(len(unpacked(page.rows)) for page in pages),
+            counters=sum(len(unpacked(page.counters)) for page in pages),
+            has_catalog=pages[0].has_catalog,
+        )
+    )
+
+
+async def refused(work: Awaitable[Any], word: str) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await work
+    assert error.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert word in (error.value.details() or "")
+
+
+async def closed(storage: StorageForTest, tenant: TenantId) -> None:
+    """The tenant takes no session."""
+    with pytest.raises(grpc.aio.AioRpcError, match="still being imported"):
+        async with storage.session(tenant):
+            pass
+
+
+async def drained(call: Any) -> None:
+    while await call.read() is not grpc.aio.EOF:
+        pass
+
+
+async def transfers(client: KvClient) -> None:
+    """Move money between accounts, for ever."""
+    number = 0
+    while True:
+        number += 1
+        one, other = b"%03d" % (number % ACCOUNTS), b"%03d" % (number * 7 % ACCOUNTS)
+        if one == other:
+            continue
+        txn = client.txn()
+        reply = await client.lock(txn, sorted([one, other]))
+        values = blocks.unpack_present(reply.values)
+        balances = dict(zip(sorted([one, other]), map(int, values), strict=True))
+        moved = {one: b"%d" % (balances[one] - 1), other: b"%d" % (balances[other] + 1)}
+        await client.commit(txn, moved)
+
+
+@pytest.mark.parametrize("engine", ["memory", "sqlite", "slatedb"])
+def test_an_export_under_load_is_one_state_and_becomes_another_tenant(engine: str) -> None:
+    async def body(storage: StorageForTest, admin: Any) -> None:
+        async with storage.session(A) as client:
+            await client.put({b"%03d" % each: b"%d" % MONEY for each in range(ACCOUNTS)})
+            # Bulk in front and behind, so that the accounts are read in the middle of the load.
+            for part in (b"!", b"~"):
+                bulk: dict[bytes, bytes | None] = {
+                    b"%s%05d" % (part, each): b"x" * 200 for each in range(5000)
+                }
+                await client.commit(client.txn(), bulk, changes_catalog=True)
+            await client.increment(b"sequence", 42)
+            load = spawn(transfers(client), name="transfers")
+            states = [await exported(admin, A) for _ in range(4)]
+            await cancel(load)
+            for _, rows in states:
+                assert len(rows) == ACCOUNTS + 10_000
+                accounts = [int(rows[b"%03d" % each]) for each in range(ACCOUNTS)]
+                assert sum(accounts) == ACCOUNTS * MONEY
+        pages, rows = states[-1]
+        assert len({tuple(sorted(each.items())) for _, each in states}) > 1  # there was load
+        await begin(admin, B)
+        for page in pages:
+            await send(admin, B, page)
+        await finish(admin, B, pages)
+        async with storage.session(B) as client:
+            assert client.hello.catalog_version > 0
+            assert dict(await client.scan(b"", b"\xff")) == rows
+            assert await client.increment(b"sequence", 1) == 42
+            await client.put({b"000": b"5"})
+            assert await client.get(b"000") == [b"5"]
+
+    running(body, engine)
+
+
+def test_nothing_is_usable_before_the_end() -> None:
+    async def body(storage: StorageForTest, admin: Any) -> None:
+        async with storage.session(A) as client:
+            await client.put({b"a": b"1", b"b": b"2"})
+            await refused(begin(admin, A), "in use")
+        pages, _ = await exported(admin, A)
+        async with storage.session(B) as client:
+            assert await client.get(b"a") == [None]  # and storage remembers that
+            await refused(begin(admin, B), "in use")
+        await refused(begin(admin, A), "rows")
+        await refused(send(admin, B, pages[1]), "not being imported")
+        await begin(admin, B)
+        await begin(admin, B)
+        await closed(storage, B)
+        with pytest.raises(grpc.aio.AioRpcError):
+            await exported(admin, B)
+        await refused(finish(admin, B, pages), "0 rows")
+        await send(admin, B, pages[1])
+        await send(admin, B, pages[1])
+        await finish(admin, B, pages)
+        await refused(finish(admin, B, pages), "not being imported")
+        async with storage.session(B) as client:
+            assert await client.get(b"a", b"b") == [b"1", b"2"]
+
+    running(body)
+
+
+def test_a_broken_import_can_be_dropped_and_begun_anew() -> None:
+    async def body(storage: StorageForTest, admin: Any) -> None:
+        async with storage.session(A) as client:
+            await client.put({b"a": b"1"})
+        pages, _ = await exported(admin, A)
+        await begin(admin, B)
+        await send(admin, B, pages[1])
+        await admin.DropTenant(kv.DropTenantRequest(tenant_id=B))
+        async with storage.session(B) as client:
+            assert await client.get(b"a") == [None]
+        await begin(admin, B)
+        await finish(admin, B, [kv.ExportPage()])
+
+    running(body)
+
+
+def test_an_export_ends_with_its_tenant_and_its_pin_with_the_export() -> None:
+    async def body(storage: StorageForTest, admin: Any) -> None:
+        async with storage.session(A) as client:
+            rows: dict[bytes, bytes | None] = {b"%05d" % n: b"x" * 2000 for n in range(6000)}
+            for at in range(0, 6000, 1000):
+                await client.put(dict(list(rows.items())[at : at + 1000]))
+        export = admin.Export(kv.ExportRequest(tenant_id=A))
+        await export.read()
+        await admin.DropTenant(kv.DropTenantRequest(tenant_id=A))
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await drained(export)
+        assert error.value.code() is grpc.StatusCode.ABORTED
+        for _ in range(20):  # more than may run at once: those that were given up are gone
+            given_up = admin.Export(kv.ExportRequest(tenant_id=A))
+            await given_up.read()
+            given_up.cancel()
+            await asyncio.sleep(0.01)
+        assert (await exported(admin, A))[1] == {}
+
+    running(body, limits=Limits(frame_bytes_max=8 << 20))
+
+
+@pytest.mark.parametrize("moment", ["begun", "written"])
+def test_a_kill_leaves_a_tenant_that_nobody_can_use(tmp_path: Path, moment: str) -> None:
+    async def run() -> None:
+        authority = Authority()
+        authority.write(tmp_path / "certs", STORAGE)
+        settings = StorageSettings(data=tmp_path / "data", certs=tmp_path / "certs")
+        config.dump(settings, tmp_path / "storage.json")
+        child = Child(tmp_path)
+        storage = StorageForTest(child.ready["address"], "", authority)
+        async with administering(storage) as admin:
+            async with storage.session(A) as client:
+                await client.put({b"a": b"1"})
+            pages, _ = await exported(admin, A)
+            await begin(admin, B)
+            if moment == "written":
+                await send(admin, B, pages[1])
+        child.end(signal.SIGKILL)
+        child = Child(tmp_path)
+        storage = StorageForTest(child.ready["address"], "", authority)
+        async with administering(storage) as admin:
+            await closed(storage, B)
+            await begin(admin, B)  # it goes on
+            await send(admin, B, pages[1])
+            await finish(admin, B, pages)
+            async with storage.session(B) as client:
+                assert await client.get(b"a") == [b"1"]
+        assert child.end(signal.SIGTERM)[0] == 0
+
+    uvloop.run(run())
