@@ -50,6 +50,8 @@ _ALL = _OWNERS | {Scope.TENANT}
 _READ, _WRITE = Access.READ, Access.WRITE
 _TENANT = "/v1/tenants/{id}"
 _WEBHOOK = "/v1/webhooks/{id}"
+_RESTORE = "/v1/restores/{id}"
+"""Its id is that of the tenant to be."""
 
 TABLE: Mapping[str, Rule] = {
     "GET /v1/tenants": Rule(_ALL, _READ),
@@ -74,6 +76,12 @@ TABLE: Mapping[str, Rule] = {
     f"GET {_TENANT}/statements": Rule(_ALL, _READ, Target.TENANT),
     f"GET {_TENANT}/spend-limit": Rule(_ALL, _READ, Target.TENANT),
     f"PUT {_TENANT}/spend-limit": Rule(_OWNERS, _WRITE, Target.TENANT),
+    # Whoever may only read sees no tenant's rows.
+    f"GET {_TENANT}/backup": Rule(_ALL, _WRITE, Target.TENANT),
+    "POST /v1/restores": Rule(_OWNERS, _WRITE),
+    f"PUT {_RESTORE}/pieces/{{piece}}": Rule(_OWNERS, _WRITE, Target.TENANT),
+    f"POST {_RESTORE}/finish": Rule(_OWNERS, _WRITE, Target.TENANT),
+    f"DELETE {_RESTORE}": Rule(_OWNERS, _WRITE, Target.TENANT),
     "GET /v1/operations/{id}": Rule(_ALL, _READ, Target.OPERATION),
     "GET /v1/organisations": Rule(_OWNERS, _READ),
     "POST /v1/organisations": Rule(_ADMIN, _WRITE),

@@ -129,6 +129,12 @@ IDEMPOTENT = Counter(
     registry=REGISTRY,
 )
 
+BACKUPS = Counter(
+    "dormouse_control_backups_total",
+    "Backups and restores, by how they ended.",
+    ["action", "outcome"],
+    registry=REGISTRY,
+)
 OPERATIONS = Counter(
     "dormouse_control_operations_total",
     "Long actions that ended, by kind and status.",

@@ -1,6 +1,6 @@
 """What control asks of the autoscaler and of storage, with a time limit on every question."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 
 import grpc
@@ -28,7 +28,12 @@ _RENEW_SECONDS = 120.0
 _DROP_SECONDS = 60.0
 _SIZES_SECONDS = 10.0
 _QUOTAS_SECONDS = 5.0
+_IMPORT_SECONDS = 120.0
 _AUTOSCALER_AWAY = "the autoscaler does not answer"
+
+
+class NotImported(Exception):
+    """Storage does not take the rows, or does not have those that were to come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +181,43 @@ class Peers:
         except grpc.aio.AioRpcError as error:
             raise Unavailable("storage does not answer") from error
 
+    async def export(self, tenant: TenantId) -> AsyncGenerator[kv_pb2.ExportPage]:
+        """The tenant's rows at one snapshot (proto/kv.proto). Raises Unavailable."""
+        call = self._storage.Export(kv_pb2.ExportRequest(tenant_id=tenant))
+        try:
+            async for page in call:
+                yield page
+        except grpc.aio.AioRpcError as error:
+            raise Unavailable(_reason(error)) from error
+        finally:
+            call.cancel()
+
+    async def begin_import(self, tenant: TenantId) -> None:
+        """Have storage take rows for a tenant that has none. Raises Unavailable, NotImported."""
+        request = kv_pb2.BeginImportRequest(tenant_id=tenant)
+        await _importing(self._storage.BeginImport(request, timeout=_IMPORT_SECONDS))
+
+    async def import_rows(
+        self, tenant: TenantId, keys: bytes, values: bytes, *, is_rows: bool
+    ) -> None:
+        """Rows, or else counters, as blocks; durable on return. Raises Unavailable, NotImported."""
+        rows = kv_pb2.TenantRows(keys=keys, values=values)
+        request = kv_pb2.ImportRowsRequest(
+            tenant_id=tenant,
+            rows=rows if is_rows else None,
+            counters=None if is_rows else rows,
+        )
+        await _importing(self._storage.ImportRows(request, timeout=_IMPORT_SECONDS))
+
+    async def finish_import(
+        self, tenant: TenantId, *, rows: int, counters: int, has_catalog: bool
+    ) -> None:
+        """All rows are there. Raises NotImported where they are not, and Unavailable."""
+        request = kv_pb2.FinishImportRequest(
+            tenant_id=tenant, rows=rows, counters=counters, has_catalog=has_catalog
+        )
+        await _importing(self._storage.FinishImport(request, timeout=_IMPORT_SECONDS))
+
     async def drop(self, tenant: TenantId) -> None:
         """Remove the tenant's data; it is gone on return. Raises Unavailable."""
         request = kv_pb2.DropTenantRequest(tenant_id=tenant)
@@ -183,3 +225,19 @@ class Peers:
             await self._storage.DropTenant(request, timeout=_DROP_SECONDS)
         except grpc.aio.AioRpcError as error:
             raise Unavailable("storage does not answer") from error
+
+
+async def _importing(call: Awaitable[object]) -> None:
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
+            raise NotImported(error.details() or "storage does not take the rows") from error
+        raise Unavailable(_reason(error)) from error
+
+
+def _reason(error: grpc.aio.AioRpcError) -> str:
+    """For people: what storage has said, where it was storage that said it."""
+    said = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.ABORTED)
+    text = error.details() if error.code() in said else None
+    return text or "storage does not answer"

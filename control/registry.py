@@ -185,6 +185,55 @@ class Registry:
             await self._events.record(connection, event)
         return tenant
 
+    async def reserve(
+        self,
+        draft: Draft,
+        *,
+        owner: str,
+        organisation: OrganisationId,
+        seconds: float,
+        contents: tuple[int, int, int],
+    ) -> Tenant:
+        """A tombstone for a tenant whose rows are on their way from a backup: `restore` with a
+        verifier makes it live, else it is purged after so many `seconds`.
+
+        `contents`: see control/steps/restores.py. Raises NameTaken and NoOrganisation.
+        """
+        now_ns = self._clock.wall_ns()
+        insert = (
+            "INSERT INTO tenants (name, owner, database, scram_verifier, sealed_session_key,"
+            " created_ns, deleted_ns, purge_after_ns, labels, connections_max,"
+            " idle_timeout_seconds, never_sleeps, pods_min, pods_max, allowed_networks,"
+            " storage_max_bytes, organisation_id)"
+            " SELECT ?1, ?2, ?1, '', x'', ?3, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, id"
+            f" FROM organisations WHERE id = ?13 AND deleted_ns IS NULL RETURNING {_COLUMNS}"
+        )
+        due_ns = now_ns + int(seconds * 1_000_000_000)
+        labels = json.dumps(draft.labels)
+        values = (draft.name, owner, now_ns, due_ns, labels, *_settings_row(draft.settings))
+        async with self._database.transaction() as connection:
+            taken = await connection.execute_fetchall(
+                "SELECT 1 FROM tenants WHERE name = ? AND deleted_ns IS NULL", (draft.name,)
+            )
+            if list(taken):
+                raise NameTaken(draft.name)
+            tenant = await _write_named(connection, draft.name, insert, (*values, organisation))
+            if tenant is None:
+                raise NoOrganisation(organisation)
+            await _index_labels(connection, tenant)
+            # Those of tenants that are purged are of no use any more.
+            await connection.execute(
+                "DELETE FROM restores WHERE tenant_id IN"
+                " (SELECT id FROM tenants WHERE purged_ns IS NOT NULL)"
+            )
+            await connection.execute(
+                "INSERT INTO restores (tenant_id, rows, counters, has_catalog) VALUES (?, ?, ?, ?)",
+                (tenant.id, *contents),
+            )
+            changes = created(name=draft.name, labels=dict(tenant.labels))
+            await self._journal.write(connection, note_of(tenant, "tenant.import", changes))
+        return tenant
+
     def session_key_of(self, tenant: Tenant) -> bytes:
         """What its pods seal sessions with; empty of a deleted tenant. Raises VaultError."""
         sealed = tenant.sealed_session_key
@@ -337,19 +386,25 @@ class Registry:
                 return Deleted(gone, operation)
         return None
 
-    async def restore(self, tenant: TenantId, *, name: str | None = None) -> Deleted:
+    async def restore(
+        self, tenant: TenantId, *, name: str | None = None, verifier: str | None = None
+    ) -> Deleted:
         """Bring a deleted tenant back, under its name or another; with a new session key.
 
+        With a `verifier` it is one whose rows came from a backup (`reserve`), and no other.
         Raises NotRestorable, NameTaken and NoOrganisation.
         """
         async with self._database.transaction() as connection:
-            where = "WHERE id = ? AND deleted_ns IS NOT NULL AND purge_after_ns > ?"
+            where = (
+                "WHERE id = ? AND deleted_ns IS NOT NULL AND purge_after_ns > ?"
+                " AND EXISTS (SELECT 1 FROM restores WHERE tenant_id = tenants.id) = ?"
+            )
             rows = list(
                 await connection.execute_fetchall(
                     f"SELECT {_COLUMNS}, EXISTS (SELECT 1 FROM organisations"
                     " WHERE organisations.id = organisation_id AND deleted_ns IS NULL)"
                     f" FROM tenants {where}",
-                    (tenant, self._clock.wall_ns()),
+                    (tenant, self._clock.wall_ns(), verifier is not None),
                 )
             )
             if not rows:
@@ -360,13 +415,14 @@ class Registry:
                 raise NoOrganisation(gone.organisation)
             update = (
                 "UPDATE tenants SET deleted_ns = NULL, purge_after_ns = NULL, name = ?,"
-                " sealed_session_key = ?, settings_version = settings_version + 1 WHERE id = ?"
-                f" RETURNING {_COLUMNS}"
+                " sealed_session_key = ?, scram_verifier = coalesce(?, scram_verifier),"
+                f" settings_version = settings_version + 1 WHERE id = ? RETURNING {_COLUMNS}"
             )
-            values = (name or gone.name, self._new_session_key(), tenant)
+            values = (name or gone.name, self._new_session_key(), verifier, tenant)
             back = await _write_named(connection, name or gone.name, update, values)
             if back is None:
                 raise NotRestorable(tenant)
+            await connection.execute("DELETE FROM restores WHERE tenant_id = ?", (tenant,))
             overtaken = "the tenant was restored"
             await self._operations.end(connection, tenant, (Kind.DELETE,), error=overtaken)
             operation = await self._operations.begin(connection, Kind.RESTORE, tenant)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from control.authority import Authority
+from control.backups import Backups
 from control.config import ControlSettings
 from control.database import Database
 from control.deletion import Deletion
@@ -77,6 +78,7 @@ class Services:
     stores: Stores
     tenants: Tenants
     deletion: Deletion
+    backups: Backups
     upkeep: Upkeep
     owner_news: OwnerNews
     quotas: Quotas
@@ -98,6 +100,13 @@ class Services:
         """All of them, over the tables and the other roles."""
         owner_news = OwnerNews(stores.database, peers)
         quotas = Quotas(stores.database, peers, default=settings.tenant_storage_max_bytes)
+        deletion = Deletion(
+            stores.registry,
+            peers,
+            stores.operations,
+            watchers=watchers,
+            grace_seconds=settings.delete_grace_days * 86_400,
+        )
         return cls(
             stores=stores,
             owner_news=owner_news,
@@ -130,12 +139,16 @@ class Services:
                 owner_news=owner_news,
                 quotas=quotas,
             ),
-            deletion=Deletion(
+            deletion=deletion,
+            backups=Backups(
+                stores.database,
                 stores.registry,
+                stores.journal,
                 peers,
-                stores.operations,
+                deletion=deletion,
                 watchers=watchers,
-                grace_seconds=settings.delete_grace_days * 86_400,
+                quotas=quotas,
+                connections_max=settings.tenant_connections_max,
             ),
             upkeep=Upkeep(
                 keys=stores.keys,

@@ -206,7 +206,8 @@ class StorageAdminServicer:
         raise NotImplementedError('Method not implemented!')
 
     def FinishImport(self, request, context):
-        """Lets sessions in. FAILED_PRECONDITION where other rows are there than were to come.
+        """Lets sessions in. FAILED_PRECONDITION where other rows are there than were to come. May be
+        asked again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -28,8 +28,8 @@ from storage.versions import Wanted
 
 PREFIX_BYTES = len(tenant_prefix(TenantId(1)))
 _EXPORTS_MAX = 8
-_PAGE_ROWS = 2000
-_PAGE_BYTES = 512 << 10
+_PAGE_ROWS = 8000
+_PAGE_BYTES = 1 << 20
 
 
 class TransferRefused(Exception):

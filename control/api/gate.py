@@ -27,9 +27,12 @@ from control.buckets import Buckets
 from control.keys import ApiKey
 from control.metrics import HTTP_REQUESTS, HTTP_SECONDS, REFUSED
 from dormouse.base import logs
+from dormouse.base.archive import FRAME_BYTES_MAX
 from dormouse.base.clock import Clock
 
+_PIECES = "/v1/restores/"
 _BODY_SECONDS = 10.0
+_PIECE_SECONDS = 60.0
 _STAY_ENCRYPTED = (b"strict-transport-security", b"max-age=31536000")
 _REQUEST_ID_BYTES = 8
 _NO_REACH = Reach(KeyScope.TENANT, Access.READ)
@@ -120,7 +123,7 @@ class Gate:
                 self._per_address.take(group, now)
             else:
                 actor = await self._find_actor(headers, actor, group)
-        return actor, await self._body(headers, receive)
+        return actor, await self._body(headers, receive, self._bounds(scope))
 
     async def _find_actor(self, headers: Headers, stranger: Actor, group: str) -> Actor:
         now = self._clock.monotonic()
@@ -149,26 +152,33 @@ class Gate:
             raise Problem(HTTPStatus.UNAUTHORIZED, "invalid_key", detail, headers=challenge)
         return found
 
-    async def _body(self, headers: Headers, receive: Receive) -> bytes:
+    def _bounds(self, scope: Scope) -> tuple[int, float]:
+        """Bytes and seconds that a body may have. A piece of a backup has more than all else."""
+        if scope["method"] == "PUT" and scope["path"].startswith(_PIECES):
+            return max(self._body_bytes_max, FRAME_BYTES_MAX), _PIECE_SECONDS
+        return self._body_bytes_max, _BODY_SECONDS
+
+    async def _body(self, headers: Headers, receive: Receive, bounds: tuple[int, float]) -> bytes:
+        bytes_max, seconds = bounds
         announced = headers.get("content-length", "0")
         too_large = Problem(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
             "body_too_large",
-            f"a request body has at most {self._body_bytes_max} bytes",
+            f"a request body has at most {bytes_max} bytes",
             headers={"Connection": "close"},
         )
-        if announced.isdecimal() and int(announced) > self._body_bytes_max:
+        if announced.isdecimal() and int(announced) > bytes_max:
             raise too_large
         body = bytearray()
         try:
-            async with asyncio.timeout(_BODY_SECONDS):
+            async with asyncio.timeout(seconds):
                 more = True
                 while more:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         raise ClientGone
                     body += message.get("body", b"")
-                    if len(body) > self._body_bytes_max:
+                    if len(body) > bytes_max:
                         raise too_large
                     more = message.get("more_body", False)
         except TimeoutError:

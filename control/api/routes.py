@@ -12,6 +12,7 @@ from control.api.actions import (
 )
 from control.api.authorise import Authoriser
 from control.api.authority import add_authority_routes
+from control.api.backups import add_backup_route, add_restore_routes
 from control.api.events import add_event_route
 from control.api.history import add_audit_route, add_operation_routes
 from control.api.inside import add_inside_routes
@@ -96,6 +97,8 @@ def make_router(
     add_tenant_routes(router, tenants, endpoint)
     add_delete_route(router, services.deletion)
     add_action_routes(router, tenants=tenants, deletion=services.deletion, endpoint=endpoint)
+    add_backup_route(router, services.backups, tenants, clock)
+    add_restore_routes(router, services.backups, endpoint)
     add_wake_route(router, tenants, endpoint)
     add_login_routes(router, tenants, endpoint)
     add_inside_routes(router, tenants)

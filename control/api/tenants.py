@@ -55,14 +55,14 @@ def name_taken(name: str) -> Problem:
     return Problem(HTTPStatus.CONFLICT, "name_taken", f"a tenant named {name!r} exists")
 
 
-def _home(body: TenantCreate) -> OrganisationId:
+def home_of(organisation: int | None) -> OrganisationId:
     """Whose the new tenant is to be. Raises Problem for one that the key does not reach."""
     mine = acting().reach.organisation
-    if body.organisation is None:
+    if organisation is None:
         return mine or DEFAULT_ORGANISATION
-    if mine not in (None, body.organisation):
-        raise missing(Target.ORGANISATION, str(body.organisation))
-    return OrganisationId(body.organisation)
+    if mine not in (None, organisation):
+        raise missing(Target.ORGANISATION, str(organisation))
+    return OrganisationId(organisation)
 
 
 def add_create_route(router: APIRouter, tenants: Tenants, endpoint: Endpoint) -> None:
@@ -77,7 +77,7 @@ def add_create_route(router: APIRouter, tenants: Tenants, endpoint: Endpoint) ->
     )
     async def create_tenant(body: TenantCreate, response: Response) -> TenantCreated:
         """Create a tenant. Its password is in this answer and nowhere else."""
-        home = _home(body)
+        home = home_of(body.organisation)
         try:
             tenant, password = await tenants.create(
                 body.name, organisation=home, labels=body.labels

@@ -6,21 +6,29 @@ By the standard library alone: a command that answers at once is worth more than
 import json
 import os
 import ssl
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from email.message import Message
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from dormouse.cli.folder import CommandError, DataFolder
 from dormouse.cli.login import ca_file_from_environment, read_login
 
+T = TypeVar("T")
 _TIMEOUT_SECONDS = 30.0
 _PAGE = 500
+_TRIES = 15
+_PAUSE_SECONDS = 0.25
+_PAUSE_SECONDS_MAX = 5.0
+_LATER = (429, 503)
+"""What is answered to who should ask again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +87,10 @@ def tls_context(ca_file: Path | None) -> ssl.SSLContext:
     if ca_file is not None:
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     return context
+
+
+class NoAnswer(CommandError):
+    """Nobody answered, or somebody who could not just now: it may be asked again."""
 
 
 class Client:
@@ -354,6 +366,27 @@ class Client:
         """GET /v1/invoices/{id}/pdf or /csv."""
         return self._send("GET", f"/v1/invoices/{number}/{form}")[0]
 
+    def backup(self, tenant_id: int) -> AbstractContextManager[Callable[[int], bytes]]:
+        """GET /v1/tenants/{id}/backup: reads so many bytes of the file, fewer at its end."""
+        return self._reading(f"/v1/tenants/{tenant_id}/backup")
+
+    def begin_restore(self, body: dict[str, Any]) -> int:
+        """POST /v1/restores: the id of the restore, and of the tenant to be."""
+        return int(self._call("POST", "/v1/restores", body)["id"])
+
+    def put_piece(self, restore: int, number: int, frame: bytes) -> None:
+        """PUT /v1/restores/{id}/pieces/{piece}; while nobody answers it is asked again."""
+        path = f"/v1/restores/{restore}/pieces/{number}"
+        self._again(lambda: self._send("PUT", path, frame))
+
+    def finish_restore(self, restore: int) -> dict[str, Any]:
+        """POST /v1/restores/{id}/finish: the tenant with its password."""
+        return self._again(lambda: self._call("POST", f"/v1/restores/{restore}/finish"))
+
+    def give_up_restore(self, restore: int) -> None:
+        """DELETE /v1/restores/{id}."""
+        self._call("DELETE", f"/v1/restores/{restore}")
+
     def status(self) -> dict[str, Any]:
         """GET /v1/status."""
         return self._call("GET", "/v1/status")
@@ -396,26 +429,67 @@ class Client:
         self,
         method: str,
         path: str,
-        body: dict[str, Any] | None = None,
+        body: dict[str, Any] | bytes | None = None,
         *,
         if_match: str | None = None,
     ) -> tuple[bytes, Message]:
         """The answer as it came, and its headers."""
-        request = urllib.request.Request(
+        request = self._request(method, path, body, if_match=if_match)
+        with self._answering(), self._opener.open(request, timeout=self._timeout_seconds) as answer:
+            return answer.read(), answer.headers
+
+    def _again(self, ask: Callable[[], T]) -> T:
+        """Ask until there is an answer, for about a minute."""
+        for number in range(_TRIES):
+            try:
+                return ask()
+            except NoAnswer:
+                time.sleep(min(_PAUSE_SECONDS * 2**number, _PAUSE_SECONDS_MAX))
+        return ask()
+
+    @contextmanager
+    def _reading(self, path: str) -> Iterator[Callable[[int], bytes]]:
+        """The answer as a file to be read; what its reader raises is none of the API's."""
+        with self._answering():
+            request = self._request("GET", path, None)
+            answer = self._opener.open(request, timeout=self._timeout_seconds)
+
+        def read(size: int) -> bytes:
+            with self._answering():
+                found: bytes = answer.read(size)
+                return found
+
+        with answer:
+            yield read
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | bytes | None,
+        *,
+        if_match: str | None = None,
+    ) -> urllib.request.Request:
+        is_file = isinstance(body, bytes)
+        return urllib.request.Request(
             f"{self._target.api}{path}",
             method=method,
-            data=json.dumps(body).encode() if body is not None else None,
+            data=body if isinstance(body, bytes | None) else json.dumps(body).encode(),
             headers={
                 "Authorization": f"Bearer {self._target.key}",
-                "Content-Type": "application/json",
+                "Content-Type": f"application/{'octet-stream' if is_file else 'json'}",
                 **({"If-Match": if_match} if if_match is not None else {}),
             },
         )
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Whatever goes wrong inside is a CommandError."""
         try:
-            with self._opener.open(request, timeout=self._timeout_seconds) as response:
-                return response.read(), response.headers
+            yield
         except urllib.error.HTTPError as error:
-            raise CommandError(_detail(error)) from None
+            kind = NoAnswer if error.code in _LATER else CommandError
+            raise kind(_detail(error)) from None
         except (OSError, ValueError, HTTPException) as error:
             reason = getattr(error, "reason", error)
             if isinstance(reason, ssl.SSLCertVerificationError):
@@ -424,7 +498,7 @@ class Client:
                     f"{reason.verify_message}",
                     hint="give the gateway's ca.crt with --ca or $DORMOUSE_API_CA",
                 ) from None
-            raise CommandError(f"the API at {self._target.api} does not answer: {reason}") from None
+            raise NoAnswer(f"the API at {self._target.api} does not answer: {reason}") from None
 
 
 def _detail(error: urllib.error.HTTPError) -> str:

@@ -15,6 +15,7 @@ from dormouse.cli.adminflags import (
     add_org_actions,
 )
 from dormouse.cli.apiflags import add_api_flags
+from dormouse.cli.backupflags import add_backup_commands
 from dormouse.cli.eventflags import (
     add_event_actions,
     add_webhook_actions,
@@ -47,6 +48,7 @@ examples:
   dormouse usage shop --by day        what it used this month, and what that costs
   dormouse statements shop            which of its statements cost most
   dormouse limit set shop --money 20  no bill above 20 a month
+  dormouse backup shop                its rows in a file; `dormouse restore FILE` brings them back
 
 A gateway is found by its data folder (--data, $DORMOUSE_DATA, ./.dormouse), or by URL with
 --api and --api-key ($DORMOUSE_API, $DORMOUSE_API_KEY), or it is the one of `dormouse login`.
@@ -104,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_up(commands)
     _add_tenant(commands)
+    add_backup_commands(commands, _add_target)
     _add_sql(commands)
     _add_access(commands)
     _add_top(commands)

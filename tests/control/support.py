@@ -1,7 +1,7 @@
 """What tests of control share: an open registry, stand-ins for the peers, the application."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from control.authority import Authority
 from control.config import ControlSettings
 from control.database import open_database
 from control.keys import hash_key
-from control.peers import Peers, PodPicture
+from control.peers import NotImported, Peers, PodPicture
 from control.pictures import ASLEEP, UNKNOWN, Awake, Decision, Picture, WarmPool
 from control.prices import PriceBook
 from control.registry import Registry
@@ -28,9 +28,11 @@ from control.storage_sampling import StorageLevels
 from control.urls import Endpoint
 from control.usage import UsageReader
 from control.watchers import Watchers
+from dormouse.base import blocks
 from dormouse.base.clock import Clock, ManualClock
 from dormouse.base.errors import Unavailable
 from dormouse.base.ids import PodId, TenantId
+from proto import kv_pb2
 
 KEY = "dm_admin_test"
 ENDPOINT = Endpoint(
@@ -50,6 +52,9 @@ class FakePeers(Peers):
         self.broken: TenantId | None = None
         self.dropped = asyncio.Event()
         self.quotas: dict[TenantId, int] = {}
+        self.pages: list[kv_pb2.ExportPage] = []
+        """What an export gives, whichever tenant's."""
+        self.imported: dict[TenantId, dict[tuple[bool, bytes], bytes]] = {}
         self.asked: list[tuple[str, TenantId]] = []
         self.known: dict[TenantId, Picture] = {}
         self.decisions: list[Decision] = []
@@ -108,6 +113,32 @@ class FakePeers(Peers):
         if self.away:
             raise Unavailable("away")
         self.quotas = dict(quotas) if only_these else {**self.quotas, **quotas}
+
+    async def export(self, tenant: TenantId) -> AsyncGenerator[kv_pb2.ExportPage]:
+        self._ask("export", tenant)
+        yield kv_pb2.ExportPage(snapshot=7, has_catalog=True)
+        for page in self.pages:
+            if self.away:
+                raise Unavailable("away")
+            yield page
+
+    async def begin_import(self, tenant: TenantId) -> None:
+        self._ask("begin_import", tenant)
+        self.imported[tenant] = {}
+
+    async def import_rows(
+        self, tenant: TenantId, keys: bytes, values: bytes, *, is_rows: bool
+    ) -> None:
+        self._ask("import", tenant)
+        pairs = zip(blocks.unpack_present(keys), blocks.unpack_present(values), strict=True)
+        self.imported[tenant] |= {(is_rows, key): value for key, value in pairs}
+
+    async def finish_import(
+        self, tenant: TenantId, *, rows: int, counters: int, has_catalog: bool
+    ) -> None:
+        self._ask("finish_import", tenant)
+        if len(self.imported[tenant]) != rows + counters:
+            raise NotImported("rows are missing")
 
     async def drop(self, tenant: TenantId) -> None:
         self._ask("drop", tenant)
