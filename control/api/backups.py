@@ -128,6 +128,7 @@ def _add_end_routes(router: APIRouter, backups: Backups, endpoint: Endpoint) -> 
     @router.post(
         "/restores/{id}/finish",
         tags=["backups"],
+        dependencies=[Depends(takes_idempotency_key)],
         responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
     )
     async def finish_restore(id: str) -> TenantCreated:  # noqa: A002

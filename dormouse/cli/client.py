@@ -5,6 +5,7 @@ By the standard library alone: a command that answers at once is worth more than
 
 import json
 import os
+import secrets
 import ssl
 import time
 import urllib.error
@@ -381,7 +382,8 @@ class Client:
 
     def finish_restore(self, restore: int) -> dict[str, Any]:
         """POST /v1/restores/{id}/finish: the tenant with its password."""
-        return self._again(lambda: self._call("POST", f"/v1/restores/{restore}/finish"))
+        path, once = f"/v1/restores/{restore}/finish", secrets.token_hex(16)
+        return self._again(lambda: self._exchange("POST", path, once=once))[0]
 
     def give_up_restore(self, restore: int) -> None:
         """DELETE /v1/restores/{id}."""
@@ -415,9 +417,11 @@ class Client:
         body: dict[str, Any] | None = None,
         *,
         if_match: str | None = None,
+        once: str | None = None,
     ) -> tuple[dict[str, Any], Message]:
-        """The document and the headers of the answer."""
-        text, headers = self._send(method, path, body, if_match=if_match)
+        """The document and the headers of the answer; asked again with the same `once`, it is the
+        same."""
+        text, headers = self._send(method, path, body, if_match=if_match, once=once)
         try:
             document: dict[str, Any] = json.loads(text) if text else {}
         except ValueError as error:
@@ -432,9 +436,10 @@ class Client:
         body: dict[str, Any] | bytes | None = None,
         *,
         if_match: str | None = None,
+        once: str | None = None,
     ) -> tuple[bytes, Message]:
         """The answer as it came, and its headers."""
-        request = self._request(method, path, body, if_match=if_match)
+        request = self._request(method, path, body, if_match=if_match, once=once)
         with self._answering(), self._opener.open(request, timeout=self._timeout_seconds) as answer:
             return answer.read(), answer.headers
 
@@ -469,6 +474,7 @@ class Client:
         body: dict[str, Any] | bytes | None,
         *,
         if_match: str | None = None,
+        once: str | None = None,
     ) -> urllib.request.Request:
         is_file = isinstance(body, bytes)
         return urllib.request.Request(
@@ -479,6 +485,7 @@ class Client:
                 "Authorization": f"Bearer {self._target.key}",
                 "Content-Type": f"application/{'octet-stream' if is_file else 'json'}",
                 **({"If-Match": if_match} if if_match is not None else {}),
+                **({"Idempotency-Key": once} if once is not None else {}),
             },
         )
 
