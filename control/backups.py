@@ -14,7 +14,8 @@ given up. Nothing of it was ever usable.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -35,13 +36,12 @@ from control.watchers import Watchers
 from dormouse.base import archive
 from dormouse.base.errors import Unavailable
 from dormouse.base.ids import TenantId
+from proto.kv_pb2 import ExportPage
 
 _log = logging.getLogger(__name__)
 
 _RESTORE_SECONDS = 86_400.0
 """So long may a restore take from its beginning to its end."""
-SETTINGS = frozenset(Settings.__slots__) - {"never_sleeps"}
-"""The names of settings in a manifest: those of the API."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Contents:
     has_catalog: bool
     labels: Mapping[str, str]
     settings: Mapping[str, Any]
-    """By the API's names; those that this release does not know are left out."""
+    """By the API's names."""
 
 
 class Backups:
@@ -105,15 +105,14 @@ class Backups:
         return self._frames(tenant, facts, pages)
 
     async def _frames(
-        self, tenant: Tenant, facts: dict[str, Any], pages: AsyncIterator[Any]
+        self, tenant: Tenant, facts: dict[str, Any], pages: AsyncGenerator[ExportPage]
     ) -> AsyncIterator[bytes]:
         summing = archive.Summing()
         yield archive.MAGIC
         try:
-            async for page in pages:
-                for kind, rows in ((archive.ROWS, page.rows), (archive.COUNTERS, page.counters)):
-                    if rows.keys:
-                        piece = archive.Piece(kind, rows.keys, rows.values)
+            async with aclosing(pages):
+                async for page in pages:
+                    for piece in _pieces(page):
                         yield await asyncio.to_thread(_summed, summing, piece)
         except Unavailable as error:
             BACKUPS.labels("backup", "failed").inc()
@@ -133,10 +132,9 @@ class Backups:
 
         Raises registry.NameTaken, registry.NoOrganisation, settings.InvalidSettings, Unavailable.
         """
-        known = {n: value for n, value in contents.settings.items() if n in SETTINGS}
         settings = change_settings(
             Settings(connections_max=self._connections_max),
-            known,
+            contents.settings,
             connections_default=self._connections_max,
         )
         tenant = await self._registry.reserve(
@@ -194,6 +192,11 @@ class Backups:
         if row is None:
             raise NoSuchTenant(tenant)
         return int(row[0]), int(row[1]), int(row[2])
+
+
+def _pieces(page: ExportPage) -> list[archive.Piece]:
+    found = ((archive.ROWS, page.rows), (archive.COUNTERS, page.counters))
+    return [archive.Piece(kind, rows.keys, rows.values) for kind, rows in found if rows.keys]
 
 
 def _summed(summing: archive.Summing, piece: archive.Piece) -> bytes:

@@ -100,13 +100,7 @@ class Services:
         """All of them, over the tables and the other roles."""
         owner_news = OwnerNews(stores.database, peers)
         quotas = Quotas(stores.database, peers, default=settings.tenant_storage_max_bytes)
-        deletion = Deletion(
-            stores.registry,
-            peers,
-            stores.operations,
-            watchers=watchers,
-            grace_seconds=settings.delete_grace_days * 86_400,
-        )
+        deletion = _deletion(stores, peers, watchers, settings)
         return cls(
             stores=stores,
             owner_news=owner_news,
@@ -163,6 +157,18 @@ class Services:
                 event_days=settings.event_days,
             ),
         )
+
+
+def _deletion(
+    stores: Stores, peers: Peers, watchers: Watchers, settings: ControlSettings
+) -> Deletion:
+    return Deletion(
+        stores.registry,
+        peers,
+        stores.operations,
+        watchers=watchers,
+        grace_seconds=settings.delete_grace_days * 86_400,
+    )
 
 
 def _steward_files(settings: ControlSettings) -> StewardFiles:

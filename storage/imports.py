@@ -77,10 +77,12 @@ class Imports:
             ]
             writes += [(counter_key(prefix + key), value) for key, value in _pairs(counters)]
             for batch in _batches(writes):
-                await self._apply(tenant, batch)
-                # A session of before may have left word that there is nothing.
-                self._shard.cache.forget([key for key, _ in batch])
-            self._shard.counters.forget(*tenant_span(number))
+                try:
+                    await self._apply(tenant, batch)
+                finally:
+                    # A session of before may have left word that there is nothing.
+                    self._shard.cache.forget([key for key, _ in batch])
+                    self._shard.counters.forget(*tenant_span(number))
 
     async def finish(self, number: TenantId, expected: Expected) -> None:
         """See proto/kv.proto, FinishImport; what is finished may be finished again."""
@@ -104,7 +106,10 @@ class Imports:
     async def _exclusive(self, number: TenantId) -> AsyncIterator[Tenant]:
         """The tenant, which takes no session inside the block."""
         tenant = self._shard.tenants.open(number)
-        if tenant.importing or tenant.dropping or tenant.sessions or tenant.transactions:
+        if tenant.importing or tenant.dropping:
+            text = "the tenant is being written to or dropped"
+            raise TransferRefused(grpc.StatusCode.UNAVAILABLE, text)
+        if tenant.sessions or tenant.transactions:
             raise _refused("the tenant is in use")
         tenant.importing = True
         try:

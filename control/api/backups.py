@@ -89,7 +89,7 @@ def _add_begin_route(router: APIRouter, backups: Backups) -> None:
             counters=body.counters,
             has_catalog=body.has_catalog,
             labels=body.labels,
-            settings=body.settings,
+            settings=body.settings.model_dump(exclude_unset=True),
         )
         try:
             tenant = await backups.begin(body.name, contents, organisation=home)

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from control.api.models import Labels, TenantName
+from control.api.models import Labels, SettingsChange, TenantName
 
 _COUNT_MAX = 2**62
 
@@ -22,14 +22,21 @@ class RestoreBegin(BaseModel):
         description="Whose it is; null: the key's own, the operator's tenants are in `default`.",
     )
     labels: Labels = Field(default_factory=dict)
-    settings: dict[str, Any] = Field(
-        default_factory=dict,
-        max_length=100,
-        description="As in `GET /v1/tenants/{id}/settings`; unknown ones are left out.",
+    settings: SettingsChange = Field(
+        default_factory=SettingsChange,
+        description="As in the manifest; those that this release does not know are left out.",
     )
     rows: int = Field(ge=0, le=_COUNT_MAX, description="How many rows come, index entries too.")
     counters: int = Field(ge=0, le=_COUNT_MAX, description="How many counters come.")
     has_catalog: bool = Field(description="As the manifest says.")
+
+    @field_validator("settings", mode="before")
+    @classmethod
+    def _leave_out_unknown(cls, settings: Any) -> Any:
+        """A backup may be of a newer release, which has more of them."""
+        if not isinstance(settings, dict):
+            return settings
+        return {n: value for n, value in settings.items() if n in SettingsChange.model_fields}
 
 
 class RestoreBegun(BaseModel):
