@@ -58,10 +58,11 @@ class Exports:
         try:
             with tenant.reading(snapshot), EXPORTS.track_inprogress():
                 async for page in self._pages(tenant, snapshot):
-                    if tenant.dropping or tenant.drops != drops:
-                        raise TransferRefused(grpc.StatusCode.ABORTED, "the tenant is dropped")
+                    _check(tenant, drops)
                     TRANSFERRED.labels("export").inc(page.ByteSize())
                     yield page
+                # Where nothing was left there was no page to be checked.
+                _check(tenant, drops)
         except EngineError as error:
             raise TransferRefused(grpc.StatusCode.UNAVAILABLE, "the engine failed") from error
         finally:
@@ -107,6 +108,12 @@ class Exports:
             if page.exhausted:
                 return
             start = page.rows[-1][0] + b"\0"
+
+
+def _check(tenant: Tenant, drops: int) -> None:
+    """Raises TransferRefused where the tenant's rows went, or go, since `drops` was right."""
+    if tenant.dropping or tenant.drops != drops:
+        raise TransferRefused(grpc.StatusCode.ABORTED, "the tenant is dropped")
 
 
 def _packed(rows: list[Row]) -> kv.TenantRows:

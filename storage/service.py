@@ -1,10 +1,12 @@
 """The gRPC face of a shard: the session stream for pods, administration for control."""
 
+import logging
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import grpc
+import grpc.aio
 
 from dormouse.base.ids import TENANT_ID_MAX, TenantId
 from dormouse.base.rpc import Access
@@ -17,6 +19,8 @@ from storage.imports import Expected, Imports
 from storage.layout import tenant_spans
 from storage.session import SessionStream
 from storage.shard import Shard
+
+_log = logging.getLogger(__name__)
 
 ACCESS = {
     "/dormouse.kv.v1.Kv/Session": Access(any_tenant=True),
@@ -131,9 +135,15 @@ class AdminService(_Admin):
             # Closed with the call, whose client may be gone: it holds a snapshot.
             async with aclosing(self._exports.pages(number)) as pages:
                 async for page in pages:
-                    yield page
+                    await context.write(page)
         except TransferRefused as refusal:
             await context.abort(refusal.status, str(refusal))
+        except grpc.aio.BaseError:
+            # Whoever asked has gone, in the middle of a page; gRPC would log it as an error.
+            _log.info("an export was given up", extra={"tenant": number})
+        nothing: tuple[kv.ExportPage, ...] = ()
+        for page in nothing:
+            yield page
 
     async def BeginImport(  # noqa: N802
         self, request: kv.BeginImportRequest, context: Any

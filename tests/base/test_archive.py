@@ -19,7 +19,7 @@ def piece_of(pairs: Pairs, kind: bytes = archive.ROWS) -> archive.Piece:
 
 def framed(pieces: list[archive.Piece]) -> list[bytes]:
     summing = archive.Summing()
-    frames = []
+    frames: list[bytes] = []
     for piece in pieces:
         frames.append(archive.write_piece(len(frames), piece))
         summing.add(piece, frames[-1])

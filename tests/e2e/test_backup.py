@@ -96,7 +96,7 @@ def test_a_tenant_under_load_comes_back_as_it_was_at_one_moment(
             known.append(set(bank.acknowledged))
             command("backup", "bank", "-o", tmp_path / f"{number}.backup")
     assert not bank.unexpected
-    sizes = []
+    sizes, copy = [], {"connection_url": ""}
     for number in range(3):
         file = tmp_path / f"{number}.backup"
         assert command("verify", file)["tenant"]["name"] == "bank"
