@@ -23,6 +23,7 @@ from dormouse.base.tasks import cancel, spawn
 from dormouse.base.tls import Identity, Role
 from proto import kv_pb2 as kv
 from proto import kv_pb2_grpc
+from storage.cache import Record
 from storage.commit import version_writes
 from storage.config import Limits, ObjectStorage, StorageSettings
 from storage.engines.memory import MemoryEngine
@@ -270,7 +271,7 @@ async def overwritten(shard: Shard, tenant: Tenant, number: int) -> None:
     """Give the tenant's rows that value, as a commit does."""
     keys = [tenant_prefix(tenant.id) + name for name in (b"a", b"b", b"c")]
     found = await shard.engine.get(keys)
-    records = {
+    records: dict[bytes, Record] = {
         key: (0, None) if value is None else (time_of(value), value[8:])
         for key, value in zip(keys, found, strict=True)
     }
