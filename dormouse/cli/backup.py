@@ -19,6 +19,9 @@ from dormouse.cli.output import fields, plain, print_json
 from dormouse.cli.progress import Progress, size_text
 from dormouse.cli.tenants import target_of
 
+_RESTORE_SECONDS = 150.0
+"""For one answer: at the end all rows are counted, which control gives storage two minutes for."""
+
 
 def run(options: argparse.Namespace) -> int:
     """Run `dormouse backup`; exit code 1 if a tenant could not be backed up."""
@@ -59,7 +62,7 @@ def restore(options: argparse.Namespace) -> int:
     """Run `dormouse restore`: nothing is written before the file has proved to be whole."""
     opened = _verified(options.file)
     target = target_of(options)
-    client = Client(target)
+    client = Client(target, timeout_seconds=_RESTORE_SECONDS)
     body = _beginning(opened, options)
     if options.org is not None:
         body["organisation"] = client.find_organisation(options.org)["id"]
