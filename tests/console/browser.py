@@ -12,7 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    expect,
+    sync_playwright,
+)
 
 from bench.gateway import Gateway
 
@@ -29,6 +36,7 @@ FLAGS = (
 DESKTOP = (1440, 900)
 PHONE = (390, 844)
 WAIT_MS = 10_000
+expect.set_options(timeout=WAIT_MS)
 _STATUS = re.compile(r"status of (\d+)")
 
 

@@ -54,6 +54,8 @@ class _Pod:
     heard_at: float = 0.0
     inbox: list[SpendLeave] = field(default_factory=list)
     listening: asyncio.Task[None] | None = None
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    """It has its first leave since it has listened."""
 
     def take(self, count: int) -> None:
         taken, self.inbox = self.inbox[:count], self.inbox[count:]
@@ -123,12 +125,17 @@ class _World:
             await self.deafen(pod)
 
     def listen(self, pod: _Pod) -> None:
+        begun = pod.begun = asyncio.Event()
+
         async def hear() -> None:
             try:
                 async for leave in self.spending.watch(pod_key(pod.tenant, pod.number)):
                     pod.inbox.append(leave)
+                    begun.set()
             except StreamCut:
                 pass
+            finally:
+                begun.set()
 
         pod.listening = spawn(hear(), name="a pod that listens")
 
@@ -142,6 +149,9 @@ class _World:
         for _ in range(3):
             await asyncio.sleep(0.001)
             await self.spending.work()
+            for pod in self.pods:
+                if pod.listening is not None and not pod.listening.done():
+                    await pod.begun.wait()  # its first leave comes from the disk
         await asyncio.sleep(0.001)
 
     async def step(self, step: str) -> None:
