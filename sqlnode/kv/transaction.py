@@ -99,9 +99,7 @@ class KvTransaction:
         self._keeps_snapshot = isolation is not Isolation.READ_COMMITTED
         validated = isolation is Isolation.SERIALIZABLE and not read_only
         self._reads = ReadSet() if validated else None
-        self._snapshot = 0
-        self._pinned = 0
-        self._newest_seen = 0
+        self._snapshot = self._pinned = self._newest_seen = 0
         self._held = HeldLocks()
         self._marks = Marks()
         self._keeping: asyncio.TimerHandle | None = None
@@ -297,6 +295,8 @@ class KvTransaction:
         self, keys: Sequence[bytes], mode: int, wait: str, snapshot: int, *, lasting: bool = False
     ) -> list[Locked]:
         locked: list[Locked] = []
+        if self._reads is not None:
+            await self._need_snapshot()  # one that a lock has given cannot be validated
         for at in range(0, len(keys), LOCKS_PER_REQUEST):
             part = keys[at : at + LOCKS_PER_REQUEST]
             reply = await self._lock_part(part, mode, wait, snapshot, lasting=lasting)

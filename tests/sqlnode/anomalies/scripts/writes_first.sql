@@ -1,0 +1,25 @@
+-- What a transaction writes or locks before its first read is no conflict with itself.
+a: CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL);
+a: BEGIN ISOLATION LEVEL $LEVEL;
+a: INSERT INTO t VALUES (1, 10);
+a: SELECT * FROM t ORDER BY id;
+a: COMMIT;
+a: BEGIN ISOLATION LEVEL $LEVEL;
+a: INSERT INTO t VALUES (2, 20);
+a: UPDATE t SET n = n + 1 WHERE id = 2;
+a: SELECT count(*) FROM t;
+a: COMMIT;
+a: BEGIN ISOLATION LEVEL $LEVEL;
+a: SELECT * FROM t WHERE id = 1 FOR UPDATE;
+a: UPDATE t SET n = n + 1;
+a: SELECT * FROM t ORDER BY id;
+a: COMMIT;
+a: BEGIN ISOLATION LEVEL $LEVEL;
+a: INSERT INTO t VALUES (2, 0) ON CONFLICT (id) DO UPDATE SET n = 7;
+a: SELECT * FROM t ORDER BY id;
+a: COMMIT;
+a: BEGIN ISOLATION LEVEL $LEVEL;
+a: INSERT INTO t VALUES (3, 30);
+b: INSERT INTO t VALUES (4, 40);
+a: SELECT * FROM t WHERE id < 4 ORDER BY id;
+a: COMMIT;
