@@ -12,9 +12,10 @@ fill all three with its own queue, and one that asks for little would wait behin
                                                   on the way to the disk
     engine read ──▶ READS_PER_READER for each reading thread, the least served first
 
-Served is time: on the event loop, and of reading threads. It is counted only while there is
-somebody to wait for it; a tenant that comes after a pause begins with the least of those that wait
-(start-time fair queueing), so nobody saves up, and nobody is punished for what it did alone.
+Served is time: on the event loop, and of reading threads. It is counted only while several are
+about, and whoever comes into a queue begins where those stand that are served just now (start-time
+fair queueing): not behind, so nobody saves up, and at most DEBT_SECONDS ahead, so nobody is
+punished for long ago, or for what it did alone.
 
 Part of the disk: what is on its way to the disk is one queue in the order of commit times, so it
 must not become long. While several tenants are about, each may have there what the disk writes in
@@ -39,6 +40,7 @@ Handle = Callable[[kv.Request], None]
 TOGETHER_SECONDS = 0.1
 """Tenants that ask within this are about at the same time."""
 SLICE_SECONDS = 0.0005
+DEBT_SECONDS = 0.1
 WRITE_SECONDS = 0.004
 WRITE_BYTES_MIN = 64 << 10
 READS_PER_READER = 2
@@ -122,7 +124,7 @@ class Admission:
         share.queue.extend([(handle, request) for request in requests])
         if share.queue and share not in self._waiting:
             self._waiting[share] = None
-            share.served = max(share.served, self._base)
+            self._level(share)
             ADMISSION_WAITING.set(len(self._waiting))
         self._call_turn()
 
@@ -136,7 +138,8 @@ class Admission:
         try:
             return await work()
         finally:
-            share.served += self._clock() - started
+            if self.contended or any(other is not share for other in self._read_waiting):
+                share.served += self._clock() - started
             self._reading -= 1
             self._next_read()
 
@@ -155,6 +158,10 @@ class Admission:
         if size >= WRITE_BYTES_MIN:
             rate = size / max(seconds, 1e-6)
             self._bytes_per_second += _SMOOTHING * (rate - self._bytes_per_second)
+
+    def _level(self, share: Share) -> None:
+        """A tenant joins those that wait."""
+        share.served = min(max(share.served, self._base), self._base + DEBT_SECONDS)
 
     def _call_turn(self) -> None:
         if not self._turn_due:
@@ -196,7 +203,7 @@ class Admission:
         share.reads.append(turn)
         if share not in self._read_waiting:
             self._read_waiting[share] = None
-            share.served = max(share.served, self._base)
+            self._level(share)
         try:
             await turn
         except BaseException:

@@ -225,6 +225,10 @@ class SessionStream:
             reply = self._refused(request.id, refusal)
         except EngineError as error:
             reply = self._refused(request.id, _failed(error))
+        except BaseException:
+            # Nobody may wait for an answer that does not come.
+            self.end("a request could not be handled")
+            raise
         if reply is not None:
             self._drop(request.id)
             self._outbox.append(reply)

@@ -33,7 +33,10 @@ Reader = Hashable
 
 KEYS_MAX = 200_000
 _SWEEP_KEYS = 1_000
-"""From so many keys on it is looked, whenever a reader ends, which nobody needs any more."""
+"""From so many keys on it is looked which nobody needs any more; the next time when there are twice
+as many as were left, so that a sweep is paid for by what has come since."""
+_MANY_KEYS = 64
+"""From so many new keys of one commit on, they are sorted in instead of put in one by one."""
 
 
 class Validator:
@@ -45,6 +48,7 @@ class Validator:
         """Their snapshots, in the order of beginning, and so of the snapshots."""
         self._times: dict[bytes, int] = {}
         self._order: list[bytes] = []
+        self._sweep_at = min(_SWEEP_KEYS, keys_max)
         self._ranges: list[tuple[bytes, bytes, int]] = []
         """What was removed as a whole, and when."""
 
@@ -78,14 +82,19 @@ class Validator:
         """A commit with this time is on its way."""
         if not self._readers:
             return
-        times = self._times
-        for key in keys:
-            if key not in times:
+        fresh = [key for key in keys if key not in self._times]
+        if len(fresh) < _MANY_KEYS:
+            for key in fresh:
                 insort(self._order, key)
-            times[key] = time
+        else:
+            self._order += fresh
+            self._order.sort()
+        self._times.update(dict.fromkeys(keys, time))
         self._ranges += [(start, end, time) for start, end in ranges]
         while len(self._times) + len(self._ranges) > self._keys_max and self._readers:
-            del self._readers[next(iter(self._readers))]
+            # Half of them at a time: each sweep is a walk over all keys.
+            for reader in list(self._readers)[: (len(self._readers) + 1) // 2]:
+                del self._readers[reader]
             self._forget()
 
     def conflict(
@@ -118,10 +127,11 @@ class Validator:
             self._times.clear()
             self._order.clear()
             self._ranges.clear()
-        elif len(self._times) + len(self._ranges) >= min(_SWEEP_KEYS, self._keys_max):
+            self._sweep_at = min(_SWEEP_KEYS, self._keys_max)
+        elif len(self._times) + len(self._ranges) >= self._sweep_at:
             oldest = next(iter(self._readers.values()))
-            kept = [key for key in self._order if self._times[key] > oldest]
-            if len(kept) <= len(self._order) // 2 or len(self._times) > self._keys_max:
-                self._times = {key: self._times[key] for key in kept}
-                self._order = kept
+            self._order = [key for key in self._order if self._times[key] > oldest]
+            self._times = {key: self._times[key] for key in self._order}
             self._ranges = [each for each in self._ranges if each[2] > oldest]
+            left = len(self._times) + len(self._ranges)
+            self._sweep_at = min(max(2 * left, _SWEEP_KEYS), self._keys_max)

@@ -106,6 +106,31 @@ def test_equals_are_served_equally_and_nobody_saves_up() -> None:
     uvloop.run(body())
 
 
+def test_nobody_is_punished_for_what_it_did_alone_or_long_ago() -> None:
+    async def body() -> None:
+        node = Node()
+        alone = node.shares["alone"] = Share()
+
+        async def work() -> None:
+            node.now += 1.0
+
+        for _ in range(100):
+            await node.admission.read(alone, work)
+        assert alone.served == 0
+        # Much was read while others were about: what is owed for that is bounded.
+        node.ask("other", 1)
+        node.ask("alone", 1)
+        await node.settle()
+        alone.served += 100
+        node.ask("other", 4000)
+        node.ask("alone", 1)
+        await node.settle("alone")
+        assert Counter(name for name, _ in node.handled)["other"] < 1200
+        await node.settle()
+
+    uvloop.run(body())
+
+
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(1, 40)), min_size=1, max_size=30))
 @settings(max_examples=60, deadline=None)
 def test_every_request_is_handled_once_and_a_tenants_in_order(
