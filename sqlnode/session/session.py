@@ -7,14 +7,9 @@ fresh catalog, opening portals, and sending rows.
 
 import asyncio
 import logging
-import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from prometheus_client import Counter
-
-from dormouse.base.errors import Blame
-from dormouse.base.metrics import REGISTRY
 from pgwire.backend import data_rows, notification, row_description
 from pgwire.link import Link
 from pgwire.notices import Notice, notice_response
@@ -34,10 +29,10 @@ from sqlnode.session.pipeline import Planned, make_plan, plan_one
 from sqlnode.session.portal import Portal
 from sqlnode.session.prepared import PreparedStatement, Statements
 from sqlnode.session.replies import wanted
+from sqlnode.session.retrying import Retries
 from sqlnode.session.settings import Settings
 from sqlnode.session.tenant import Tenant
 from sqlnode.session.transactions import STALE_RETRIES_MAX, Transactions
-from sqlnode.sqlstate import SERIALIZATION_FAILURE
 from sqlnode.statements.meter import Meter
 from sqlnode.types.base import Value
 
@@ -45,19 +40,6 @@ if TYPE_CHECKING:
     from sqlnode.catalog.catalog import Catalog
 
 _log = logging.getLogger(__name__)
-
-STATEMENT_RETRIES = Counter(
-    "dormouse_pod_statement_retries_total",
-    "Statements begun anew because of a conflict that their client was not told of.",
-    registry=REGISTRY,
-)
-
-
-CONFLICT_RETRIES_MAX = 20
-_CONFLICT_PAUSE_SECONDS = 0.001
-"""For each time before; the pause itself is random."""
-_AWAY_PAUSE_SECONDS = 0.1
-"""Before a statement is begun anew that has lost storage; twice as long each time."""
 
 
 class Session:
@@ -291,11 +273,24 @@ class Session:
     async def start_query(self, portal: Portal) -> None:
         """Let a portal of a planned query begin; its first rows are read here.
 
-        A catalog that storage says is outdated is read again and the statement planned anew: it
-        has given no row yet. So it is begun anew where it is the first of an implicit transaction
-        and met a conflict, or lost its snapshot with storage's stream (40001).
+        Where it is the first of an implicit transaction and met a conflict, or lost its snapshot
+        with storage's stream (40001), it is begun anew: it has given no row yet.
         """
-        fresh = self.transactions.is_fresh
+        fresh, retries = self.transactions.is_fresh, Retries()
+        while True:
+            try:
+                await self._start_query(portal)
+            except SqlError as error:
+                if not fresh:
+                    raise
+                pause = retries.pause(error)
+                self._take_back()
+                await asyncio.sleep(pause)
+            else:
+                return
+
+    async def _start_query(self, portal: Portal) -> None:
+        """A catalog that storage says is outdated is read again and the statement planned anew."""
         for attempt in range(STALE_RETRIES_MAX + 1):
             planned = portal.planned = await self.fresh(
                 portal.planned, undescribed=portal.undescribed
@@ -313,14 +308,6 @@ class Session:
                     raise
                 await self.catch_up(stale)
                 continue
-            except SqlError as error:
-                if attempt == STALE_RETRIES_MAX or not fresh or not _is_conflict(error):
-                    raise
-                STATEMENT_RETRIES.inc()
-                self._take_back()
-                if error.blame is Blame.STORAGE:
-                    await asyncio.sleep(_AWAY_PAUSE_SECONDS * 2**attempt)
-                continue
             portal.open(_resumed(first, batches), execution)
             return
 
@@ -333,10 +320,10 @@ class Session:
         does where it met a conflict (40001) with others' rows, of which its client knows nothing.
         """
         alone = alone and self.transactions.is_fresh
-        stale_left, conflicts_left = STALE_RETRIES_MAX, CONFLICT_RETRIES_MAX
+        stale_left, retries = STALE_RETRIES_MAX, Retries()
         while True:
             try:
-                await self.start_query(portal)
+                await self._start_query(portal)
                 await portal.hold()
                 await self.budget.checkpoint()
                 if not alone:
@@ -351,14 +338,11 @@ class Session:
                 await self.tenant.reload_catalog(stale.version)
                 self.look_again()
             except SqlError as error:
-                conflicts_left -= 1
-                if not alone or conflicts_left < 0 or not _is_conflict(error):
+                if not alone:
                     raise
-                STATEMENT_RETRIES.inc()
+                pause = retries.pause(error)
                 await self._begin_anew(portal)
-                # Those that met here should not meet here again.
-                tries = CONFLICT_RETRIES_MAX - conflicts_left
-                await asyncio.sleep(random.uniform(0, tries * _CONFLICT_PAUSE_SECONDS))
+                await asyncio.sleep(pause)
             else:
                 return
 
@@ -500,7 +484,3 @@ async def _resumed(first: Batch | None, rest: AsyncIterator[Batch]) -> AsyncIter
     yield first
     async for batch in rest:
         yield batch
-
-
-def _is_conflict(error: SqlError) -> bool:
-    return error.retryable and error.sqlstate == SERIALIZATION_FAILURE

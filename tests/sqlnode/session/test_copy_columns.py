@@ -78,7 +78,8 @@ def test_written_rows(
     text = "".join(text_line(fields, options) for fields in rows).encode()
     fast = ColumnReader(columns, options, "utf-8", SETTINGS).read(text)
     if fast is not None:
-        assert list(map(list, fast)) == carefully(columns, options, SETTINGS, text)
+        # As text, for a NaN is not equal to itself.
+        assert repr(list(map(list, fast))) == repr(carefully(columns, options, SETTINGS, text))
 
 
 @given(columns_, data_)
@@ -86,7 +87,7 @@ def test_any_bytes(columns: list[Column], data: bytes) -> None:
     options = CopyOptions()
     fast = ColumnReader(columns, options, "utf-8", SETTINGS).read(data)
     if fast is not None and data:
-        assert list(map(list, fast)) == carefully(columns, options, SETTINGS, data)
+        assert repr(list(map(list, fast))) == repr(carefully(columns, options, SETTINGS, data))
 
 
 @pytest.mark.parametrize("text", ["1\tab\n-2\t\\N\n\\N\t\n", "32767\tabc\n", "0\t\u20ac\n7\tz"])

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 import uvloop
 
-from sqlnode.session.session import STATEMENT_RETRIES
+from sqlnode.session.retrying import STATEMENT_RETRIES
 from tests.support.pod import PodForTest, pod_running
 
 
