@@ -41,10 +41,10 @@ from sqlnode.kv.errors import (
     KvRefused,
     StreamLost,
     connection_lost,
-    read_conflict,
     sql_error,
 )
 from sqlnode.kv.heldlocks import HeldLocks
+from sqlnode.kv.insertion import Insertions
 from sqlnode.kv.marks import STRENGTHS, Marks
 from sqlnode.kv.reads import ReadSet
 from sqlnode.kv.savepoints import Savepoints
@@ -101,6 +101,14 @@ class KvTransaction:
         self._reads = ReadSet() if validated else None
         self._snapshot = self._pinned = self._newest_seen = 0
         self._held = HeldLocks()
+        self._insertions = Insertions(
+            self._buffer,
+            self._held,
+            self._reads,
+            known=lambda key: self._known(key, kv.UPDATE),
+            # A key somebody inserted and committed is a duplicate under every isolation level.
+            ask=lambda keys: self._lock(keys, kv.UPDATE, "wait", 0),
+        )
         self._marks = Marks()
         self._keeping: asyncio.TimerHandle | None = None
         self._proven = False
@@ -340,58 +348,16 @@ class KvTransaction:
         """See `Transaction.insert`."""
         self._check_writable()
         if True in unique:
-            taken = await self._taken(keys, unique)
+            taken = await self._insertions.taken(keys, unique)
             if taken is not None:
                 return taken
         self._buffer.put_all(keys, values)
         return None
 
-    async def _taken(self, keys: Sequence[bytes], unique: Sequence[bool]) -> int | None:
-        """Position of the first unique key that exists; locks those it must ask for."""
-        asked = [at for at, checked in enumerate(unique) if checked]
-        checked_keys = [keys[at] for at in asked]
-        if self._held.disjoint(checked_keys) and self._buffer.are_new(checked_keys):
-            return await self._first_existing(keys, asked)
-        seen: set[bytes] = set()
-        asked = []
-        for at, key in enumerate(keys):
-            if not unique[at]:
-                continue
-            own = self._known(key, kv.UPDATE)
-            if key in seen or (own is not None and own.value is not None):
-                # What comes before may exist already, and then is the one to report.
-                earlier = await self._first_existing(keys, asked)
-                return at if earlier is None else earlier
-            seen.add(key)
-            if own is None:
-                asked.append(at)
-        return await self._first_existing(keys, asked)
-
-    async def _first_existing(self, keys: Sequence[bytes], asked: Sequence[int]) -> int | None:
-        if not asked:
-            return None
-        # A key somebody inserted and committed is a duplicate under every isolation level.
-        found = await self._lock([keys[at] for at in asked], kv.UPDATE, "wait", 0)
-        for at, each in zip(asked, found, strict=True):
-            if each.value is not None:
-                if self._reads and each.changed and keys[at] in self._reads:
-                    raise read_conflict()
-                return at
-        return None
-
     def load(self, keys: Sequence[bytes], values: Sequence[bytes]) -> int | None:
         """See `Transaction.load`."""
         self._check_writable()
-        buffer = self._buffer
-        if buffer.are_new(keys):
-            buffer.put_all(keys, values)
-            return None
-        for at, key in enumerate(keys):
-            found = buffer.newest(key)
-            if not isinstance(found, Missing) and found is not None:
-                return at
-            buffer.put(key, values[at])
-        return None
+        return self._insertions.load(keys, values)
 
     def put(self, key: bytes, value: bytes) -> None:
         """See `Transaction.put`."""
