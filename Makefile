@@ -13,7 +13,7 @@ up: $(VENV)/.installed
 	$(BIN)/dormouse up --data $(DATA) --sql-port $(SQL_PORT) --api-port $(API_PORT) --demo
 
 test: check system
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
 
 # Three isolation levels under some hundred kill -9; SOAK_ARGS, such as --seed 7 --kills 34.
 soak: $(VENV)/.installed-dev

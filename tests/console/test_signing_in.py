@@ -82,6 +82,7 @@ def test_a_key_that_only_reads_is_offered_no_change(
     with watched(browser, console_gateway) as (page, _):
         sign_in(page, key)
         expect(page.locator(".who")).to_contain_text("<b>viewer</b>")
+        page.get_by_role("searchbox").fill("look-only")
         expect(page.get_by_role("link", name="look-only")).to_be_visible()
         expect(page.get_by_role("button", name="Create tenant")).to_have_count(0)
         expect(page.get_by_role("button", name="Wake look-only")).to_have_count(0)

@@ -17,7 +17,7 @@ from dormouse.base import config
 from dormouse.base.tasks import cancel, spawn
 from proxy import metrics
 from proxy.config import ProxyLimits, ProxySettings
-from tests.proxy.client import Client, connected, eventually, send_plain
+from tests.proxy.client import Client, connected, eventually
 from tests.proxy.doubles import Setup, another_proxy, proxied, write_certificates
 
 
@@ -29,12 +29,14 @@ async def drain(setup: Setup) -> None:
 async def _refused(setup: Setup) -> None:
     """Until nobody listens any more: the port closes a moment after the drain begins."""
     while True:
-        try:
-            await send_plain(setup, b"")
-        except ConnectionRefusedError:
-            return
-        except OSError:
-            pass
+        with socket.socket() as probe:
+            probe.setblocking(False)
+            try:
+                await asyncio.get_running_loop().sock_connect(probe, ("127.0.0.1", setup.port))
+            except ConnectionRefusedError:
+                return
+            except OSError:
+                pass  # it was in the queue as the port closed
         await asyncio.sleep(0.01)
 
 
