@@ -253,6 +253,7 @@ class Request(_message.Message):
     UNLOCK_FIELD_NUMBER: _builtins.int
     UNDO_FIELD_NUMBER: _builtins.int
     LOCKS_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
     SESSION_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """chosen by the pod, unique among its requests in flight"""
@@ -296,6 +297,8 @@ class Request(_message.Message):
     def undo(self) -> Global___Undo: ...
     @_builtins.property
     def locks(self) -> Global___ListLocks: ...
+    @_builtins.property
+    def sequence(self) -> Global___Sequence: ...
     def __init__(
         self,
         *,
@@ -316,13 +319,14 @@ class Request(_message.Message):
         unlock: Global___Unlock | None = ...,
         undo: Global___Undo | None = ...,
         locks: Global___ListLocks | None = ...,
+        sequence: Global___Sequence | None = ...,
         session: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["advisory", b"advisory", "cancel", b"cancel", "commit", b"commit", "end", b"end", "get", b"get", "increment", b"increment", "listen", b"listen", "lock", b"lock", "locks", b"locks", "op", b"op", "resolve", b"resolve", "scan", b"scan", "stage", b"stage", "undo", b"undo", "unlock", b"unlock"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["advisory", b"advisory", "cancel", b"cancel", "commit", b"commit", "end", b"end", "get", b"get", "increment", b"increment", "listen", b"listen", "lock", b"lock", "locks", b"locks", "op", b"op", "resolve", b"resolve", "scan", b"scan", "sequence", b"sequence", "stage", b"stage", "undo", b"undo", "unlock", b"unlock"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["advisory", b"advisory", "cancel", b"cancel", "catalog_version", b"catalog_version", "commit", b"commit", "end", b"end", "get", b"get", "id", b"id", "increment", b"increment", "listen", b"listen", "lock", b"lock", "locks", b"locks", "op", b"op", "resolve", b"resolve", "scan", b"scan", "session", b"session", "stage", b"stage", "txn", b"txn", "undo", b"undo", "unlock", b"unlock"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["advisory", b"advisory", "cancel", b"cancel", "catalog_version", b"catalog_version", "commit", b"commit", "end", b"end", "get", b"get", "id", b"id", "increment", b"increment", "listen", b"listen", "lock", b"lock", "locks", b"locks", "op", b"op", "resolve", b"resolve", "scan", b"scan", "sequence", b"sequence", "session", b"session", "stage", b"stage", "txn", b"txn", "undo", b"undo", "unlock", b"unlock"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_op: _TypeAlias = _typing.Literal["get", "scan", "lock", "stage", "commit", "end", "resolve", "increment", "cancel", "listen", "advisory", "unlock", "undo", "locks"]  # noqa: Y015
+    _WhichOneofReturnType_op: _TypeAlias = _typing.Literal["get", "scan", "lock", "stage", "commit", "end", "resolve", "increment", "cancel", "listen", "advisory", "unlock", "undo", "locks", "sequence"]  # noqa: Y015
     _WhichOneofArgType_op: _TypeAlias = _typing.Literal["op", b"op"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_op) -> _WhichOneofReturnType_op | None: ...
 
@@ -347,6 +351,7 @@ class Reply(_message.Message):
     UNDO_FIELD_NUMBER: _builtins.int
     LOCKS_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     @_builtins.property
     def get(self) -> Global___GetReply: ...
@@ -376,6 +381,8 @@ class Reply(_message.Message):
     def locks(self) -> Global___ListLocksReply: ...
     @_builtins.property
     def error(self) -> Global___Error: ...
+    @_builtins.property
+    def sequence(self) -> Global___SequenceReply: ...
     def __init__(
         self,
         *,
@@ -394,12 +401,13 @@ class Reply(_message.Message):
         undo: Global___UndoReply | None = ...,
         locks: Global___ListLocksReply | None = ...,
         error: Global___Error | None = ...,
+        sequence: Global___SequenceReply | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["advisory", b"advisory", "commit", b"commit", "end", b"end", "error", b"error", "get", b"get", "increment", b"increment", "listen", b"listen", "lock", b"lock", "locks", b"locks", "resolve", b"resolve", "result", b"result", "scan", b"scan", "stage", b"stage", "undo", b"undo", "unlock", b"unlock"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["advisory", b"advisory", "commit", b"commit", "end", b"end", "error", b"error", "get", b"get", "increment", b"increment", "listen", b"listen", "lock", b"lock", "locks", b"locks", "resolve", b"resolve", "result", b"result", "scan", b"scan", "sequence", b"sequence", "stage", b"stage", "undo", b"undo", "unlock", b"unlock"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["advisory", b"advisory", "commit", b"commit", "end", b"end", "error", b"error", "get", b"get", "id", b"id", "increment", b"increment", "listen", b"listen", "lock", b"lock", "locks", b"locks", "resolve", b"resolve", "result", b"result", "scan", b"scan", "stage", b"stage", "undo", b"undo", "unlock", b"unlock"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["advisory", b"advisory", "commit", b"commit", "end", b"end", "error", b"error", "get", b"get", "id", b"id", "increment", b"increment", "listen", b"listen", "lock", b"lock", "locks", b"locks", "resolve", b"resolve", "result", b"result", "scan", b"scan", "sequence", b"sequence", "stage", b"stage", "undo", b"undo", "unlock", b"unlock"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["get", "scan", "lock", "stage", "commit", "end", "resolve", "increment", "listen", "advisory", "unlock", "undo", "locks", "error"]  # noqa: Y015
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["get", "scan", "lock", "stage", "commit", "end", "resolve", "increment", "listen", "advisory", "unlock", "undo", "locks", "error", "sequence"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
@@ -977,6 +985,185 @@ class IncrementReply(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___IncrementReply: _TypeAlias = IncrementReply  # noqa: Y015
+
+@_typing.final
+class Sequence(_message.Message):
+    """The state of a sequence, outside any transaction. One that was never used gives `start` first.
+    What is answered is durable, or something beyond it is: after a crash up to 32 numbers are
+    skipped, and none is given twice.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Take(_message.Message):
+        """The next numbers."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        COUNT_FIELD_NUMBER: _builtins.int
+        START_FIELD_NUMBER: _builtins.int
+        INCREMENT_FIELD_NUMBER: _builtins.int
+        MIN_FIELD_NUMBER: _builtins.int
+        MAX_FIELD_NUMBER: _builtins.int
+        CYCLE_FIELD_NUMBER: _builtins.int
+        count: _builtins.int
+        """wanted; fewer are given before the end of the range"""
+        start: _builtins.int
+        increment: _builtins.int
+        min: _builtins.int
+        max: _builtins.int
+        cycle: _builtins.bool
+        def __init__(
+            self,
+            *,
+            count: _builtins.int = ...,
+            start: _builtins.int = ...,
+            increment: _builtins.int = ...,
+            min: _builtins.int = ...,
+            max: _builtins.int = ...,
+            cycle: _builtins.bool = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "cycle", b"cycle", "increment", b"increment", "max", b"max", "min", b"min", "start", b"start"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Put(_message.Message):
+        """setval(): with `is_called` the number is given already, without it is the next one."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        VALUE_FIELD_NUMBER: _builtins.int
+        IS_CALLED_FIELD_NUMBER: _builtins.int
+        value: _builtins.int
+        is_called: _builtins.bool
+        def __init__(
+            self,
+            *,
+            value: _builtins.int = ...,
+            is_called: _builtins.bool = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["is_called", b"is_called", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Look(_message.Message):
+        """Where it stands."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        START_FIELD_NUMBER: _builtins.int
+        INCREMENT_FIELD_NUMBER: _builtins.int
+        start: _builtins.int
+        increment: _builtins.int
+        def __init__(
+            self,
+            *,
+            start: _builtins.int = ...,
+            increment: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["increment", b"increment", "start", b"start"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Return(_message.Message):
+        """The end of a block was not needed. Taken back where `last` is still the newest number; others
+        may have gone on, and then the rest is skipped. `next` is the first one that was not needed.
+        """
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        NEXT_FIELD_NUMBER: _builtins.int
+        LAST_FIELD_NUMBER: _builtins.int
+        INCREMENT_FIELD_NUMBER: _builtins.int
+        next: _builtins.int
+        last: _builtins.int
+        increment: _builtins.int
+        def __init__(
+            self,
+            *,
+            next: _builtins.int = ...,
+            last: _builtins.int = ...,
+            increment: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["increment", b"increment", "last", b"last", "next", b"next"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    KEY_FIELD_NUMBER: _builtins.int
+    TAKE_FIELD_NUMBER: _builtins.int
+    PUT_FIELD_NUMBER: _builtins.int
+    LOOK_FIELD_NUMBER: _builtins.int
+    RETURN_FIELD_NUMBER: _builtins.int
+    key: _builtins.bytes
+    @_builtins.property
+    def take(self) -> Global___Sequence.Take: ...
+    @_builtins.property
+    def put(self) -> Global___Sequence.Put: ...
+    @_builtins.property
+    def look(self) -> Global___Sequence.Look: ...
+    def __init__(
+        self,
+        *,
+        key: _builtins.bytes = ...,
+        take: Global___Sequence.Take | None = ...,
+        put: Global___Sequence.Put | None = ...,
+        look: Global___Sequence.Look | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "look", b"look", "put", b"put", "return", b"return", "take", b"take"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "key", b"key", "look", b"look", "put", b"put", "return", b"return", "take", b"take"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["take", "put", "look", "return"]  # noqa: Y015
+    _WhichOneofArgType_action: _TypeAlias = _typing.Literal["action", b"action"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_action) -> _WhichOneofReturnType_action | None: ...
+
+Global___Sequence: _TypeAlias = Sequence  # noqa: Y015
+
+@_typing.final
+class SequenceReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIRST_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    LAST_VALUE_FIELD_NUMBER: _builtins.int
+    IS_CALLED_FIELD_NUMBER: _builtins.int
+    LOG_COUNT_FIELD_NUMBER: _builtins.int
+    first: _builtins.int
+    """Take: `count` numbers from `first` on, `increment` apart. 0: the sequence is at its end."""
+    count: _builtins.int
+    last_value: _builtins.int
+    """Look."""
+    is_called: _builtins.bool
+    log_count: _builtins.int
+    """numbers that can be given without a write"""
+    def __init__(
+        self,
+        *,
+        first: _builtins.int = ...,
+        count: _builtins.int = ...,
+        last_value: _builtins.int = ...,
+        is_called: _builtins.bool = ...,
+        log_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "first", b"first", "is_called", b"is_called", "last_value", b"last_value", "log_count", b"log_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SequenceReply: _TypeAlias = SequenceReply  # noqa: Y015
 
 @_typing.final
 class Undo(_message.Message):

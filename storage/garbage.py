@@ -43,6 +43,7 @@ from storage.layout import (
     time_of,
 )
 from storage.metrics import COLLECTED
+from storage.sequences import Sequences
 from storage.tenants import Tenants, Transaction
 
 _log = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ class Collector:
         engine: Engine,
         committer: Committer,
         cache: VersionCache,
-        counters: Counters,
+        numbers: tuple[Counters, Sequences],
         tenants: Tenants,
         clock: HybridClock,
         *,
@@ -72,7 +73,7 @@ class Collector:
         self._engine = engine
         self._committer = committer
         self._cache = cache
-        self._counters = counters
+        self._numbers = numbers
         self._tenants = tenants
         self._clock = clock
         self._visible = visible
@@ -122,7 +123,11 @@ class Collector:
         """Remove everything of a tenant."""
         for span in tenant_spans(tenant):
             await self._drop_span(span, "dropped")
-        self._counters.forget(*tenant_span(tenant))
+        self._forget_numbers(*tenant_span(tenant))
+
+    def _forget_numbers(self, start: bytes, end: bytes) -> None:
+        for each in self._numbers:
+            each.forget(start, end)
 
     async def _collect_history(self, horizon: int) -> tuple[int, int]:
         walked = removed = 0
@@ -156,7 +161,7 @@ class Collector:
             low, high = blocks.unpack_present(value)
             await self._drop_span((low, high), "retired")
             await self._drop_span((counter_key(low), counter_key(high)), "retired")
-            self._counters.forget(low, high)
+            self._forget_numbers(low, high)
             await self._committer.write([(key, None)])
 
     async def _collect_records(self, before: int) -> None:

@@ -83,6 +83,7 @@ class Imports:
                     # A session of before may have left word that there is nothing.
                     self._shard.cache.forget([key for key, _ in batch])
                     self._shard.counters.forget(*tenant_span(number))
+                    self._shard.sequences.forget(*tenant_span(number))
 
     async def finish(self, number: TenantId, expected: Expected) -> None:
         """See proto/kv.proto, FinishImport; what is finished may be finished again."""

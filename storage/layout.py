@@ -7,7 +7,7 @@
     f tenant pod txn             fences: a transaction that never may commit, and since when
     y time                       the transaction records of one group commit, to be dropped by age
     v tenant                     catalog version
-    c tenant…                    counters: the user's key behind another letter
+    c tenant…                    counters and sequences: the user's key behind another letter
     r tenant time number         retired ranges that wait for their last reader
     q tenant                     bytes of current rows that the tenant may store
     a tenant key                 advisory locks: only in the lock table, never in the engine

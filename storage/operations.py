@@ -21,6 +21,7 @@ from storage.layout import TIME
 from storage.locks import Outcome
 from storage.refusals import Refusal, bad_request, catalog_stale, transaction_ended
 from storage.resolve import Resolver
+from storage.sequence_operations import SequenceOperations
 from storage.shard import Shard
 from storage.staging import Staging
 from storage.tenants import Session, Tenant, Transaction
@@ -78,6 +79,7 @@ class Operations:
             "advisory": self._advisory.lock,
             "unlock": self._advisory.unlock,
             "locks": self._advisory.list_locks,
+            "sequence": SequenceOperations(shard, tenant, stream).handle,
         }
 
     def handle(self, request: kv.Request) -> kv.Reply | None:

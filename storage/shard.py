@@ -29,6 +29,7 @@ from storage.layout import (
 from storage.locks import LockTable
 from storage.quotas import Quotas
 from storage.refusals import Refusal, transaction_ended
+from storage.sequences import Sequences
 from storage.sizes import Sizes
 from storage.tenants import Party, Session, Tenant, Tenants, Transaction
 from storage.versions import Versions
@@ -85,11 +86,12 @@ class Shard:
         )
         self.quotas = Quotas(engine, self.committer, self.sizes)
         self.counters = Counters(engine, self.committer)
+        self.sequences = Sequences(engine, self.committer)
         self.collector = Collector(
             engine,
             self.committer,
             self.cache,
-            self.counters,
+            (self.counters, self.sequences),
             self.tenants,
             self.clock,
             visible=lambda: self.versions.visible,
@@ -128,6 +130,7 @@ class Shard:
     async def close(self) -> None:
         """Make durable what is on its way, then stop."""
         await cancel(self._collecting, self._measuring)
+        self.sequences.settle()
         await self.committer.close()
 
     async def enter(self, number: TenantId, session: Session) -> Tenant:

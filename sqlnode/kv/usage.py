@@ -1,6 +1,7 @@
 """What a pod has asked of storage, as it is billed: batches, requests, bytes.
 
-    a batch    one operation of a frame: Get, Scan, Lock, Stage, Commit, Increment
+    a batch    one operation of a frame: Get, Scan, Lock, Stage, Commit, Increment,
+               Sequence (but to give numbers back)
     a request  a key or a range in it
     bytes      the keys and values that came back, or that were written
 
@@ -94,6 +95,15 @@ class KvUsage:
                 self._write(_items(writes.keys) + ranges, _size(writes), also)
             case "increment":
                 self._write(1, len(request.increment.key), also)
+            case "sequence":
+                self._sequence(request.sequence, also)
+
+    def _sequence(self, asked: kv.Sequence, also: "KvUsage | None") -> None:
+        match asked.WhichOneof("action"):
+            case "look":
+                self._read(1, len(asked.key), also)
+            case "take" | "put":
+                self._write(1, len(asked.key), also)
 
     def _read(self, requests: int, size: int, also: "KvUsage | None") -> None:
         self.read_batches += 1

@@ -11,7 +11,7 @@ appearance. `DORMOUSE_REWRITE=1` writes the answers into the scripts instead of 
               [mark=KEY…] [marks:key_share|…] [at_version=Tn]
     stage KEY=VALUE…             (KEY=- removes)
     commit KEY=VALUE… [absent=KEY] [guard=KEY@Tn] [retire=FROM..TO] [at_snapshot] [new_catalog]
-    end    resolve    leave      increment KEY BY
+    end    resolve    leave      increment KEY BY      next KEY COUNT
     seen Tn|none                 the pod keeps the catalog and has this version of it
     collect                      (no session) one pass of the garbage collection
 """
@@ -183,6 +183,8 @@ class Script:
         if kind == "end":
             session.txn, session.snapshot = session.txn + 1, 0
             return "ended"
+        if kind == "sequence":
+            return f"{result.count} from {result.first}" if result.count else "at its end"
         return str(getattr(result, "previous", "ok"))
 
     def time(self, time: int) -> str:
@@ -257,6 +259,10 @@ class Script:
 
     def _increment(self, _session: ScriptSession, words: list[str]) -> dict[str, Any]:
         return {"increment": kv.Increment(key=PREFIX + words[0].encode(), delta=int(words[1]))}
+
+    def _next(self, _session: ScriptSession, words: list[str]) -> dict[str, Any]:
+        take = kv.Sequence.Take(count=int(words[1]), start=1, increment=1, min=1, max=99)
+        return {"sequence": kv.Sequence(key=PREFIX + words[0].encode(), take=take)}
 
 
 def _keys(words: list[str]) -> bytes:

@@ -214,6 +214,30 @@ class KvClient:
         increment = kv.Increment(key=self.prefix + key, delta=delta)
         return int((await self.send(increment=increment)).previous)
 
+    async def take(self, key: bytes, count: int = 1, **shape: Any) -> range:
+        """Numbers of a sequence; empty at its end."""
+        shape = {"start": 1, "increment": 1, "min": 1, "max": 2**63 - 1} | shape
+        taken = kv.Sequence.Take(count=count, **shape)
+        reply = await self.send(sequence=kv.Sequence(key=self.prefix + key, take=taken))
+        step = shape["increment"]
+        return range(reply.first, reply.first + reply.count * step, step)
+
+    async def set_sequence(self, key: bytes, value: int, *, is_called: bool = True) -> None:
+        put = kv.Sequence.Put(value=value, is_called=is_called)
+        await self.send(sequence=kv.Sequence(key=self.prefix + key, put=put))
+
+    async def look(self, key: bytes, *, increment: int = 1) -> tuple[int, bool, int]:
+        """Last value, whether it is called, and what can be given without a write."""
+        look = kv.Sequence.Look(start=1, increment=increment)
+        reply = await self.send(sequence=kv.Sequence(key=self.prefix + key, look=look))
+        return reply.last_value, reply.is_called, reply.log_count
+
+    async def give_back(self, key: bytes, unused: range) -> None:
+        back = {"next": unused[0], "last": unused[-1], "increment": unused.step}
+        sequence = kv.Sequence(key=self.prefix + key)
+        getattr(sequence, "return").MergeFrom(kv.Sequence.Return(**back))
+        await self.send(sequence=sequence)
+
     async def _write(self) -> None:
         while True:
             await self._ready.wait()
