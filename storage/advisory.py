@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from dormouse.base.ids import PodId
 from proto import kv_pb2 as kv
 from storage.layout import advisory_key
+from storage.lockmodes import row_mode, row_number
 from storage.locks import Outcome
 from storage.refusals import Refusal, bad_request
 from storage.shard import Shard
@@ -59,7 +60,7 @@ class Advisory:
         if len(wanted.key) != KEY_BYTES or wanted.mode not in _MODES:
             raise bad_request("no such advisory lock")
         party, locks = self._party(request), self._shard.locks
-        key, mode = advisory_key(self._tenant.id, wanted.key), int(wanted.mode)
+        key, mode = advisory_key(self._tenant.id, wanted.key), row_mode(wanted.mode)
         if locks.count(party) >= self._shard.limits.txn_locks_max:
             raise Refusal(kv.Error.TOO_LARGE, "the session holds too many advisory locks")
         if locks.acquire(party, key, mode) is Outcome.GRANTED:
@@ -96,7 +97,7 @@ class Advisory:
         if party is not None:
             for kept in request.unlock.kept:
                 key = advisory_key(self._tenant.id, kept.key)
-                self._shard.locks.lower(party, key, int(kept.mode))
+                self._shard.locks.lower(party, key, row_mode(kept.mode))
             if request.unlock.session_ends:
                 self._shard.part(self._tenant, party)
         return kv.Reply(id=request.id, unlock=kv.UnlockReply())
@@ -128,7 +129,7 @@ def _state(owner: Party | Transaction, key: bytes, mode: int, *, granted: bool) 
     return kv.LockState(
         key=key,
         advisory=is_party,
-        mode=kv.LockMode.ValueType(mode),
+        mode=kv.LockMode.ValueType(row_number(mode)),
         granted=granted,
         pod_id=owner.pod,
         session=owner.number if isinstance(owner, Party) else owner.session_number,

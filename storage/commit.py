@@ -28,7 +28,8 @@ from storage.cache import Record
 from storage.committer import Submission
 from storage.engines.interface import EngineError, Write
 from storage.layout import TIME, catalog_key, history_key, record_key, retired_key
-from storage.locks import NO_KEY_UPDATE, SHARE, UPDATE, Outcome
+from storage.lockmodes import NO_KEY_UPDATE, SHARE, UPDATE
+from storage.locks import Outcome
 from storage.metrics import COMMITS
 from storage.notifications import checked
 from storage.refusals import Refusal, catalog_stale, transaction_ended

@@ -1,23 +1,15 @@
-"""The lock table: PostgreSQL's row locks as a pure, synchronous state machine.
+"""The lock table: PostgreSQL's locks of rows and tables as a pure, synchronous state machine.
 
-Four modes, in order of strength (PostgreSQL manual, 13.3.2). Two of them conflict exactly when
-their numbers add up to five or more:
-
-                        KEY_SHARE=1  SHARE=2  NO_KEY_UPDATE=3  UPDATE=4
-      KEY_SHARE=1                                                  ✗
-      SHARE=2                                       ✗              ✗
-      NO_KEY_UPDATE=3                    ✗          ✗              ✗
-      UPDATE=4               ✗           ✗          ✗              ✗
-
-A stronger mode conflicts with all that a weaker one conflicts with, so what an owner holds on a
-key is one number: the strongest mode it asked for.
+Modes are bits (`storage.lockmodes`, with the matrix of conflicts). Rows, tables and advisory locks
+are keys of one table, and the search for deadlocks goes over all of them.
 
     key ──▶ holders {A: SHARE, B: SHARE}   queue [C: UPDATE, D: SHARE]
                                                   ▲ waits for A, B  ▲ waits for C: no overtaking
 
 Fairness: a request waits behind every conflicting request that came before it, not only behind
-conflicting holders. The exception is an upgrade (the owner holds the key already): it waits for the
-other holders only, ahead of the queue, for those behind it wait for its owner anyway.
+conflicting holders. Who holds the key already in another mode is queued in front of the first that
+waits for it, since that one could not go on before it anyway (ProcSleep in PostgreSQL's
+src/backend/storage/lmgr/proc.c).
 
 Deadlocks are looked for at the moment of waiting, on the graph "waits for": who closes a circle is
 the victim and is not queued. As nothing else adds edges except a grant ahead in the queue to an
@@ -35,14 +27,13 @@ tuple shared by all keys its owner holds in that mode.
 """
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import NamedTuple
 
-KEY_SHARE, SHARE, NO_KEY_UPDATE, UPDATE = 1, 2, 3, 4
-_CONFLICT = 5
+from storage.lockmodes import CONFLICTS, NO_KEY_UPDATE, covers, joined
 
 Owner = Hashable
 
@@ -63,12 +54,11 @@ class Ticket:
     key: bytes
     mode: int
     on_grant: Callable[[], None]
-    upgrade: bool
 
 
 class _Sole(NamedTuple):
     owner: Owner
-    mode: int
+    modes: int
 
 
 @dataclass(slots=True)
@@ -78,17 +68,25 @@ class _Shared:
 
 
 class _Held:
-    """What one owner holds: its keys, and one shared tuple per mode."""
+    """What one owner holds: its keys, and one shared tuple per set of modes."""
 
-    __slots__ = ("keys", "soles")
+    __slots__ = ("_owner", "_soles", "keys")
 
     def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._soles: dict[int, _Sole] = {}
         self.keys: dict[bytes, None] = {}
-        self.soles = tuple(_Sole(owner, mode) for mode in range(_CONFLICT))
+
+    def sole(self, modes: int) -> _Sole:
+        """How a key is entered that this owner alone holds in these modes."""
+        sole = self._soles.get(modes)
+        if sole is None:
+            sole = self._soles[modes] = _Sole(self._owner, modes)
+        return sole
 
 
 class LockTable:
-    """All row locks of a shard. Owners are any hashable objects; keys are byte strings."""
+    """All locks of a shard. Owners are any hashable objects; keys are byte strings."""
 
     def __init__(self) -> None:
         self._keys: dict[bytes, _Sole | _Shared] = {}
@@ -119,17 +117,17 @@ class LockTable:
             return Outcome.GRANTED
         if isinstance(entry, _Sole):
             if entry.owner == owner:
-                if mode > entry.mode:
-                    self._hold_alone(owner, key, mode)
+                if not covers(entry.modes, mode):
+                    self._hold_alone(owner, key, joined(entry.modes, mode))
                 return Outcome.GRANTED
-            entry = _Shared({entry.owner: entry.mode})
+            entry = _Shared({entry.owner: entry.modes})
             self._keys[key] = entry
         return self._acquire_shared(owner, key, mode, entry, on_grant)
 
     def acquire_free(self, owner: Owner, keys: Iterable[bytes], mode: int) -> list[bytes]:
         """Take those of `keys` that nobody holds, in one go; answers the others."""
         taken = self._held.get(owner) or _Held(owner)
-        sole, table, others = taken.soles[mode], self._keys, []
+        sole, table, others = taken.sole(mode), self._keys, []
         for key in keys:
             if key in table:
                 others.append(key)
@@ -141,33 +139,33 @@ class LockTable:
         return others
 
     def mode_held(self, owner: Owner, key: bytes) -> int:
-        """The mode in which `owner` holds `key`; 0 if it does not."""
+        """The mode in which `owner` holds a row, all its modes or-ed of a table; 0 if none."""
         entry = self._keys.get(key)
         if entry is None:
             return 0
         if isinstance(entry, _Sole):
-            return entry.mode if entry.owner == owner else 0
+            return entry.modes if entry.owner == owner else 0
         return entry.holders.get(owner, 0)
 
     def writer(self, key: bytes) -> Owner | None:
-        """Who alone may write `key` now: the holder of NO_KEY_UPDATE or UPDATE, if there is one."""
+        """Who alone may write a row now: the holder of NO_KEY_UPDATE or UPDATE, if there is one."""
         entry = self._keys.get(key)
         if entry is None:
             return None
         if isinstance(entry, _Sole):
-            return entry.owner if entry.mode >= NO_KEY_UPDATE else None
-        writers = (owner for owner, mode in entry.holders.items() if mode >= NO_KEY_UPDATE)
+            return entry.owner if entry.modes >= NO_KEY_UPDATE else None
+        writers = (owner for owner, modes in entry.holders.items() if modes >= NO_KEY_UPDATE)
         return next(writers, None)
 
     def contended(self) -> Iterator[tuple[bytes, Owner, int, bool]]:
-        """(key, owner, mode, whether it is held) of all who hold or wait for a key that somebody
-        waits for."""
+        """(key, owner, modes, whether they are held) of all who hold or wait for a key that
+        somebody waits for."""
         keys = {ticket.key: None for each in self._waiting.values() for ticket in each}
         for key in keys:
             entry = self._keys[key]
             if isinstance(entry, _Shared):
-                for owner, mode in entry.holders.items():
-                    yield key, owner, mode, True
+                for owner, modes in entry.holders.items():
+                    yield key, owner, modes, True
                 for ticket in entry.queue:
                     yield key, ticket.owner, ticket.mode, False
 
@@ -189,8 +187,8 @@ class LockTable:
             self._members.setdefault(party, set()).add(owner)
 
     def lower(self, owner: Owner, key: bytes, mode: int) -> None:
-        """Keep a weaker mode of a key that is held, or (0) nothing; grant what that makes way for.
-        Nothing happens where no more is held anyway."""
+        """Keep a weaker mode of a row that is held, fewer modes of a table, or (0) nothing; grant
+        what that makes way for. Nothing happens where no more is held anyway."""
         if self.mode_held(owner, key) <= mode:
             return
         entry = self._keys[key]
@@ -246,8 +244,8 @@ class LockTable:
             if not members:
                 del self._members[party]
 
-    def _hold_alone(self, owner: Owner, key: bytes, mode: int) -> None:
-        self._keys[key] = self._holding(owner, key).soles[mode]
+    def _hold_alone(self, owner: Owner, key: bytes, modes: int) -> None:
+        self._keys[key] = self._holding(owner, key).sole(modes)
 
     def _holding(self, owner: Owner, key: bytes) -> _Held:
         held = self._held.get(owner)
@@ -264,21 +262,21 @@ class LockTable:
         entry: _Shared,
         on_grant: Callable[[], None] | None,
     ) -> Outcome | Ticket:
-        held_mode = entry.holders.get(owner, 0)
-        if mode <= held_mode:
+        held = entry.holders.get(owner, 0)
+        if covers(held, mode):
             return Outcome.GRANTED
-        ticket = Ticket(owner, key, mode, on_grant or _nobody, held_mode > 0)
-        ahead = [other for other in entry.queue if other.upgrade or not ticket.upgrade]
+        ticket = Ticket(owner, key, mode, on_grant or _nobody)
+        place = _place(entry.queue, ticket, held)
         outcome: Outcome | Ticket = ticket
-        if not any(_blockers(entry.holders, ahead, ticket)):
-            entry.holders[owner] = mode
+        if not any(_blockers(entry.holders, islice(entry.queue, place), ticket)):
+            entry.holders[owner] = joined(held, mode)
             self._holding(owner, key)
             return Outcome.GRANTED
         if on_grant is None:
             outcome = Outcome.NOT_AVAILABLE
         else:
-            # Queued before the search: an upgrade makes those it stands before wait for it.
-            entry.queue.insert(len(ahead), ticket)
+            # Queued before the search: who overtakes makes others wait for it.
+            entry.queue.insert(place, ticket)
             self._waiting.setdefault(owner, {})[ticket] = None
             if self._closes_circle(ticket):
                 entry.queue.remove(ticket)
@@ -288,7 +286,7 @@ class LockTable:
         return outcome
 
     def _closes_circle(self, ticket: Ticket) -> bool:
-        # From all the waits of the party, not only the new one: an upgrade that overtakes others
+        # From all the waits of the party, not only the new one: a request that overtakes others
         # makes these wait for its owner, which may have been waiting for them elsewhere.
         pending: list[Owner] = []
         seen: set[Owner] = set()
@@ -321,14 +319,16 @@ class LockTable:
                 kept.append(ticket)
                 continue
             self._forget_waiting(ticket)
-            entry.holders[ticket.owner] = max(ticket.mode, entry.holders.get(ticket.owner, 0))
+            held = entry.holders.get(ticket.owner, 0)
+            if not covers(held, ticket.mode):
+                entry.holders[ticket.owner] = joined(held, ticket.mode)
             self._holding(ticket.owner, key)
             granted.append(ticket)
         entry.queue = kept
         if not kept and len(entry.holders) <= 1:
             del self._keys[key]
-            for owner, mode in entry.holders.items():
-                self._hold_alone(owner, key, mode)
+            for owner, modes in entry.holders.items():
+                self._hold_alone(owner, key, modes)
         for ticket in granted:
             ticket.on_grant()
 
@@ -343,13 +343,23 @@ def _nobody() -> None:
     """What a request that does not wait is told."""
 
 
+def _place(queue: Sequence[Ticket], ticket: Ticket, held: int) -> int:
+    """Where in the queue a request of an owner stands that holds `held` of the key already."""
+    if held:
+        for place, other in enumerate(queue):
+            if CONFLICTS[other.mode] & held and other.owner != ticket.owner:
+                return place
+    return len(queue)
+
+
 def _blockers(
     holders: Mapping[Owner, int], ahead: Iterable[Ticket], ticket: Ticket
 ) -> Iterator[tuple[Owner]]:
     """The owners a request waits for (in tuples, so that `any` does not judge the owner)."""
-    for owner, mode in holders.items():
-        if mode + ticket.mode >= _CONFLICT and owner != ticket.owner:
+    conflicting = CONFLICTS[ticket.mode]
+    for owner, modes in holders.items():
+        if modes & conflicting and owner != ticket.owner:
             yield (owner,)
     for other in ahead:
-        if other.mode + ticket.mode >= _CONFLICT and other.owner != ticket.owner:
+        if other.mode & conflicting and other.owner != ticket.owner:
             yield (other.owner,)

@@ -18,6 +18,7 @@ from storage.advisory import Advisory
 from storage.cache import Record
 from storage.engines.interface import EngineError
 from storage.layout import TIME
+from storage.lockmodes import row_mode
 from storage.locks import Outcome
 from storage.refusals import Refusal, bad_request, catalog_stale, transaction_ended
 from storage.resolve import Resolver
@@ -184,7 +185,7 @@ class Operations:
             raise bad_request("an unknown lock mode")
         transaction = self._transaction(request)
         self._check_locks(transaction, len(keys) + len(marks))
-        if marks and not self._marks_now(transaction, marks, int(wanted.marks_mode)):
+        if marks and not self._marks_now(transaction, marks, row_mode(wanted.marks_mode)):
             waiting = partial(self._lock_marks, request, transaction, keys, marks)
             self._stream.later(request, waiting)
             return None
@@ -210,7 +211,7 @@ class Operations:
         marks: list[bytes],
         flight: InFlight,
     ) -> kv.Reply | None:
-        mode, deadline = int(request.lock.marks_mode), deadline_of(request.lock.timeout_ms)
+        mode, deadline = row_mode(request.lock.marks_mode), deadline_of(request.lock.timeout_ms)
         for mark in marks:
             await lock(
                 self._shard.locks, transaction, mark, mode, request=flight, deadline=deadline
@@ -227,7 +228,7 @@ class Operations:
     def _lock_keys(
         self, request: kv.Request, transaction: Transaction, keys: list[bytes]
     ) -> kv.Reply | None:
-        wanted, mode = request.lock, int(request.lock.mode)
+        wanted, mode = request.lock, row_mode(request.lock.mode)
         locks = self._shard.locks
         locked = bytearray(b"\1" * len(keys))
         savepoint = wanted.savepoint
@@ -260,7 +261,11 @@ class Operations:
         flight: InFlight,
     ) -> kv.Reply | None:
         deadline = deadline_of(request.lock.timeout_ms)
-        locks, mode, savepoint = self._shard.locks, int(request.lock.mode), request.lock.savepoint
+        locks, mode, savepoint = (
+            self._shard.locks,
+            row_mode(request.lock.mode),
+            request.lock.savepoint,
+        )
         for key in keys[first:]:
             before = locks.mode_held(transaction, key) if savepoint else mode
             await lock(locks, transaction, key, mode, request=flight, deadline=deadline)

@@ -33,7 +33,8 @@ from storage.commit import (
 from storage.committer import Submission
 from storage.engines.interface import EngineError, ScanRange, Write
 from storage.layout import TIME, history_range, record_key, staged_key, time_of
-from storage.locks import NO_KEY_UPDATE, SHARE, UPDATE, Outcome
+from storage.lockmodes import NO_KEY_UPDATE, SHARE, UPDATE
+from storage.locks import Outcome
 from storage.refusals import Refusal, transaction_ended
 from storage.shard import Shard
 from storage.tenants import Prepared, Tenant, Transaction
