@@ -1,21 +1,22 @@
 """`dormouse backup|verify|restore`: tenants into files, and files into tenants.
 
-A file is written under another name and checked while it is written: what has the name is a whole
-backup. A file is checked from its first byte to its last before a restore begins.
+What comes is checked while it is written, and has its name when it is whole (`places`). A file is
+checked from its first byte to its last before a restore begins.
 """
 
 import argparse
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from dormouse.base import archive
-from dormouse.cli import credentials
+from dormouse.cli import credentials, places
 from dormouse.cli.client import Client
 from dormouse.cli.folder import CommandError
+from dormouse.cli.objectstore import store_options
 from dormouse.cli.output import fields, plain, print_json
+from dormouse.cli.places import Place, Sink, Source
 from dormouse.cli.progress import Progress, size_text
 from dormouse.cli.tenants import target_of
 
@@ -25,11 +26,18 @@ _RESTORE_SECONDS = 150.0
 
 def run(options: argparse.Namespace) -> int:
     """Run `dormouse backup`; exit code 1 if a tenant could not be backed up."""
+    if options.list is not None:
+        return places.show(options)
+    if options.clean is not None:
+        return places.clean(options)
+    if options.output is not None and (options.all or options.to is not None):
+        raise CommandError("--output names the one file of one tenant, --to a folder")
     client = Client(target_of(options))
-    if options.all is not None:
+    if options.all:
         return _all(client, options)
     tenant = client.find(options.name)
-    done = _back_up(client, tenant, options.output or Path(_file_name(tenant)))
+    place, name = _wanted(tenant, options)
+    done = _back_up(client, tenant, place, name)
     if options.json:
         print_json(done)
     else:
@@ -39,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
 
 def verify(options: argparse.Namespace) -> int:
     """Run `dormouse verify`: exit code 1 for a file that is not a whole backup."""
-    opened = _verified(options.file)
+    opened = _verified(options)
     if options.json:
         print_json(opened.manifest)
         return 0
@@ -60,15 +68,17 @@ def verify(options: argparse.Namespace) -> int:
 
 def restore(options: argparse.Namespace) -> int:
     """Run `dormouse restore`: nothing is written before the file has proved to be whole."""
-    opened = _verified(options.file)
+    opened = _verified(options)
     target = target_of(options)
     client = Client(target, timeout_seconds=_RESTORE_SECONDS)
     body = _beginning(opened, options)
     if options.org is not None:
         body["organisation"] = client.find_organisation(options.org)["id"]
+    if client.named(body["name"]) is not None:
+        raise CommandError(f"a tenant named {body['name']!r} exists", hint="take another with --as")
     number = client.begin_restore(body)
     try:
-        _send(client, number, options.file, opened.sums)
+        _send(client, number, options, opened.sums)
         tenant = client.finish_restore(number)
     except BaseException:
         _give_up(client, number)
@@ -84,25 +94,35 @@ def restore(options: argparse.Namespace) -> int:
     return 0
 
 
+def _wanted(tenant: dict[str, Any], options: argparse.Namespace) -> tuple[Place, str]:
+    """Where the backup of one tenant goes, and its name there."""
+    if options.output is not None:
+        return places.opened(options.output, options)
+    return places.place_of(options.to or ".", store_options(options)), _file_name(tenant)
+
+
 def _all(client: Client, options: argparse.Namespace) -> int:
-    folder: Path = options.all
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise CommandError(f"{folder} cannot be made: {error.strerror}") from None
-    done, failed = [], []
-    for tenant in client.tenants({}):
+    place = places.place_of(options.to or ".", store_options(options))
+    done: list[dict[str, Any]] = []
+    failed: list[dict[str, Any]] = []
+    tenants = client.tenants({})
+    for tenant in tenants[:1]:  # a place that cannot be reached fails now, not once for each
+        place.refuse_taken(_file_name(tenant))
+    for number, tenant in enumerate(tenants, 1):
         try:
-            done.append(_back_up(client, tenant, folder / _file_name(tenant)))
+            place_in_all = f"{number} of {len(tenants)}, "
+            done.append(_back_up(client, tenant, place, _file_name(tenant), place_in_all))
         except CommandError as error:
             failed.append({"id": tenant["id"], "name": tenant["name"], "error": error.message})
+            if not options.json:
+                print(f"{tenant['name']}-{tenant['id']} failed: {plain(error.message)}", flush=True)
+        else:
+            if not options.json:
+                print(_sentence(done[-1]), flush=True)
     if options.json:
         print_json({"backups": done, "failed": failed})
-    else:
-        for each in done:
-            print(_sentence(each))
-        for each in failed:
-            print(f"{each['name']}-{each['id']} failed: {plain(each['error'])}")
+    elif failed:
+        print(f"{len(done)} of {len(tenants)} tenants are backed up, {len(failed)} are not.")
     return 1 if failed else 0
 
 
@@ -111,45 +131,47 @@ def _file_name(tenant: dict[str, Any]) -> str:
     return f"{tenant['name']}-{tenant['id']}-{now}.backup"
 
 
-def _back_up(client: Client, tenant: dict[str, Any], file: Path) -> dict[str, Any]:
-    """What was written. Raises CommandError, and leaves no file then."""
-    part = file.with_name(f"{file.name}.part")
-    name = f"{tenant['name']}-{tenant['id']}"
+def _back_up(
+    client: Client, tenant: dict[str, Any], place: Place, name: str, progress: str = ""
+) -> dict[str, Any]:
+    """What was written. Raises CommandError, and leaves nothing under that name then."""
+    who = f"{tenant['name']}-{tenant['id']}"
+    place.refuse_taken(name)
     try:
-        # Its own user's alone: it holds all that the tenant stores.
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
-            with client.backup(tenant["id"]) as read:
-                opened = _copied(read, out, Progress(name))
-            out.flush()
-            os.fsync(out.fileno())
-        part.replace(file)
+        with place.writing(name) as sink, client.backup(tenant["id"]) as read:
+            opened, size = _copied(read, sink, Progress(f"{progress}{who}"))
     except archive.Damaged as error:
-        raise CommandError(f"the backup of {name} broke off: {error}") from None
-    except OSError as error:
-        raise CommandError(f"{file} cannot be written: {error.strerror}") from None
-    finally:
-        part.unlink(missing_ok=True)
+        raise CommandError(f"the backup of {who} broke off: {error}") from None
     sums = opened.sums
     return {
         "tenant": tenant["id"],
         "name": tenant["name"],
-        "file": str(file),
+        "file": place.path_of(name),
         "rows": sums.rows,
         "bytes": sums.bytes,
         "sha256": sums.sha256,
-        "file_bytes": file.stat().st_size,
+        "file_bytes": size,
     }
 
 
-def _copied(read: Callable[[int], bytes], out: IO[bytes], progress: Progress) -> archive.Opened:
-    out.write(archive.MAGIC)
+def _copied(
+    read: Callable[[int], bytes], sink: Sink, progress: Progress
+) -> tuple[archive.Opened, int]:
+    """What has come, whole, and how large it is there."""
+    sink.write(archive.MAGIC)
+    manifest = b""
 
     def seen(frame: bytes) -> None:
-        out.write(frame)
+        nonlocal manifest
+        if frame[:1] == archive.MANIFEST:
+            manifest = frame  # the last one: it waits until nothing has followed it
+        else:
+            sink.write(frame)
         progress.add(len(frame))
 
     with progress:
-        return archive.verify(read, seen)
+        opened = archive.verify(read, seen)
+        return opened, sink.finish(manifest)
 
 
 def _sentence(done: dict[str, Any]) -> str:
@@ -157,19 +179,31 @@ def _sentence(done: dict[str, Any]) -> str:
     return f"{done['name']}-{done['tenant']}: {rows}, {size} in {done['file']}"
 
 
-def _verified(file: Path) -> archive.Opened:
+def _verified(options: argparse.Namespace) -> archive.Opened:
     """Raises CommandError for anything but a whole backup."""
+    with _reading(options, "verify") as (source, progress):
+        return archive.verify(source.read, lambda frame: progress.add(len(frame)))
+
+
+@contextmanager
+def _reading(options: argparse.Namespace, what: str) -> Iterator[tuple[Source, Progress]]:
+    """The backup that was named. Raises CommandError where it is damaged or cannot be read."""
+    place, name = places.opened(options.file, options)
+    where = ""
     try:
-        with file.open("rb") as opened:
-            progress = Progress(f"verify {file.name}", total=file.stat().st_size)
-            with progress:
-                return archive.verify(opened.read, lambda frame: progress.add(len(frame)))
+        with (
+            place.reading(name) as source,
+            Progress(f"{what} {name}", total=source.size) as progress,
+        ):
+            try:
+                yield source, progress
+            finally:
+                where = f" (in {source.where})" if source.where else ""
     except archive.Damaged as error:
         raise CommandError(
-            f"{file} is damaged, or no backup: {error}", hint="nothing was restored from it"
+            f"{options.file} is damaged, or no backup: {error}{where}",
+            hint="nothing was restored from it",
         ) from None
-    except OSError as error:
-        raise CommandError(f"{file} cannot be read: {error.strerror}") from None
 
 
 def _beginning(opened: archive.Opened, options: argparse.Namespace) -> dict[str, Any]:
@@ -188,23 +222,18 @@ def _beginning(opened: archive.Opened, options: argparse.Namespace) -> dict[str,
         raise CommandError(f"the manifest of {options.file} lacks what a restore needs") from None
 
 
-def _send(client: Client, number: int, file: Path, sums: archive.Sums) -> None:
+def _send(client: Client, number: int, options: argparse.Namespace, sums: archive.Sums) -> None:
     """Every piece, checked once more: the file may have changed since. Raises CommandError."""
     reader = archive.Reader()
-    try:
-        with file.open("rb") as opened, Progress("restore", total=file.stat().st_size) as progress:
-            for frame in archive.frames(opened.read):
-                piece = reader.sums.pieces
-                reader.take(frame)
-                if reader.manifest is None:
-                    client.put_piece(number, piece, frame)
-                progress.add(len(frame))
-    except OSError as error:
-        raise CommandError(f"{file} cannot be read: {error.strerror}") from None
-    except archive.Damaged as error:
-        raise CommandError(f"{file} has changed while it was read: {error}") from None
+    with _reading(options, "restore") as (source, progress):
+        for frame in archive.frames(source.read):
+            piece = reader.sums.pieces
+            reader.take(frame)
+            if reader.manifest is None:
+                client.put_piece(number, piece, frame)
+            progress.add(len(frame))
     if reader.sums != sums:
-        raise CommandError(f"{file} has changed while it was read")
+        raise CommandError(f"{options.file} has changed while it was read")
 
 
 def _give_up(client: Client, number: int) -> None:

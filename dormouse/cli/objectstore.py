@@ -21,13 +21,7 @@ def add_object_store_flags(parser: argparse.ArgumentParser) -> None:
         help="keep rows there, as s3://bucket/folder, and not in the data folder; credentials come"
         " from the environment (docs/storage.md)",
     )
-    parser.add_argument(
-        "--object-store-option",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="of the provider, as aws_endpoint=https://…; may be repeated",
-    )
+    add_store_options(parser)
     parser.add_argument(
         "--object-store-flush",
         type=_seconds,
@@ -35,6 +29,25 @@ def add_object_store_flags(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="let commits wait so long for others, for fewer and larger objects (default: 0)",
     )
+
+
+def add_store_options(parser: argparse.ArgumentParser) -> None:
+    """What a store that is not the provider's own needs."""
+    parser.add_argument(
+        "--object-store-option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of the provider, as aws_endpoint=https://…; may be repeated",
+    )
+
+
+def store_options(options: argparse.Namespace) -> dict[str, str]:
+    """What was given of them, by name. Raises CommandError."""
+    pairs = [each.partition("=") for each in options.object_store_option]
+    if wrong := [name for name, equals, _ in pairs if not name or not equals]:
+        raise CommandError(f"--object-store-option: expected NAME=VALUE, got {wrong[0]!r}")
+    return {name: value for name, _, value in pairs}
 
 
 def _seconds(text: str) -> float:
@@ -53,12 +66,9 @@ def object_storage(options: argparse.Namespace) -> ObjectStorage | None:
         if options.object_store_option or options.object_store_flush:
             raise CommandError("--object-store-… goes with --object-store URL")
         return None
-    pairs = [each.partition("=") for each in options.object_store_option]
-    if wrong := [name for name, equals, _ in pairs if not name or not equals]:
-        raise CommandError(f"--object-store-option: expected NAME=VALUE, got {wrong[0]!r}")
     return ObjectStorage(
         url=options.object_store,
-        options={name: value for name, _, value in pairs},
+        options=store_options(options),
         flush_seconds=options.object_store_flush,
     )
 

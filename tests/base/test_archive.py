@@ -7,24 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dormouse.base import archive, blocks
-
-Pairs = list[tuple[bytes, bytes]]
-
-
-def piece_of(pairs: Pairs, kind: bytes = archive.ROWS) -> archive.Piece:
-    keys, values = blocks.pack([k for k, _ in pairs]), blocks.pack([v for _, v in pairs])
-    return archive.Piece(kind, keys, values)
-
-
-def framed(pieces: list[archive.Piece]) -> list[bytes]:
-    summing = archive.Summing()
-    frames: list[bytes] = []
-    for piece in pieces:
-        frames.append(archive.write_piece(len(frames), piece))
-        summing.add(piece, frames[-1])
-    sums = summing.sums
-    return [*frames, archive.write_manifest(len(frames), {"tenant": {"name": "shop"}}, sums)]
+from dormouse.base import archive
+from tests.support.backups import Pairs, framed, piece_of
 
 
 def read(file: bytes) -> archive.Opened:

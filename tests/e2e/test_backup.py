@@ -18,6 +18,7 @@ from dormouse.cli import client as client_module
 from dormouse.cli.main import main
 from tests.e2e.test_kills import Bank, _wait_for_more
 from tests.support.gateway import gateway
+from tests.support.objectstore import object_storage, s3_running
 
 pytestmark = pytest.mark.e2e
 
@@ -53,7 +54,8 @@ class Command:
 
     def code(self, *arguments: object) -> int:
         words = [str(each) for each in arguments]
-        where = [] if words[0] == "verify" else ["--data", str(self.running.folder)]
+        needs_none = words[0] == "verify" or words[:2] == ["backup", "--list"]
+        where = [] if needs_none else ["--data", str(self.running.folder)]
         return main([*words, "--json", *where])
 
     def refusal(self, *arguments: object) -> str:
@@ -147,11 +149,51 @@ def test_what_is_dropped_comes_back_under_its_name(
     back = command("restore", file)
     assert (back["name"], back["id"] != tenant["id"]) == ("phoenix", True)
     assert fetched(back["connection_url"], "SELECT n FROM t") == [[(42,)]]
-    assert command("backup", "--all", tmp_path / "all")["failed"] == []
+    assert command("backup", "--all", "--to", tmp_path / "all")["failed"] == []
     files = sorted((tmp_path / "all").iterdir())
     assert any(each.name.startswith("phoenix-") for each in files)
     assert all(command("verify", each)["sums"]["pieces"] >= 0 for each in files)
     assert files[0].stat().st_mode & 0o777 == 0o600
+
+
+def test_all_tenants_go_to_a_bucket_and_come_back_from_it(
+    shared_gateway: OwnGateway, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = Command(shared_gateway, capsys)
+    with s3_running() as port:
+        for name, value in object_storage(port, "").options.items():
+            if name.startswith(("aws_access", "aws_secret")):
+                monkeypatch.setenv(name.upper(), value)
+        flags = [
+            f"--object-store-option=aws_endpoint=http://127.0.0.1:{port}",
+            "--object-store-option=aws_allow_http=true",
+            "--object-store-option=aws_region=us-east-1",
+        ]
+        place = "s3://bucket/nightly"
+        assert command("backup", "--list", place, *flags) == {"backups": []}
+        tenant = shared_gateway.create_tenant("cloudy")
+        with psycopg.connect(tenant["connection_url"], autocommit=True) as connection:
+            connection.execute("CREATE TABLE t (n int, s text)")
+            connection.execute(
+                "INSERT INTO t SELECT n, repeat(md5(n::text), 30) FROM generate_series(1, 20000) n"
+            )
+        done = command("backup", "--all", "--to", place, *flags)
+        assert done["failed"] == []
+        listed = {
+            each["file"]: each for each in command("backup", "--list", place, *flags)["backups"]
+        }
+        assert {each["file"]: each["file_bytes"] for each in done["backups"]} == {
+            file: each["bytes"] for file, each in listed.items() if each["whole"]
+        }
+        [file] = [each["file"] for each in done["backups"] if each["name"] == "cloudy"]
+        assert command("verify", file, *flags)["tenant"]["name"] == "cloudy"
+        copy = command("restore", file, "--as", "clear", *flags)
+        query = "SELECT count(*), sum(n), sum(length(s)) FROM t"
+        assert fetched(tenant["connection_url"], query) == fetched(copy["connection_url"], query)
+        command("backup", "cloudy", "-o", f"{place}/mine.backup", *flags)
+        assert "exists" in command.refusal("backup", "cloudy", "-o", f"{place}/mine.backup", *flags)
+        assert "NoSuchBucket" in command.refusal("backup", "cloudy", "--to", "s3://gone/x", *flags)
+        assert "there is no backup" in command.refusal("verify", f"{place}/no.backup", *flags)
 
 
 def _flip(file: Path, at: int) -> None:
