@@ -6,7 +6,6 @@ anybody. What a pod goes through is drawn in `pods.py`.
 
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from autoscaler.pods import Cause, Phase, Pod, PodKey, Report
@@ -162,14 +161,15 @@ class Fleet:
         """Control said what the tenant's settings are, whether it is awake or not."""
         if tenant in self.tenants or limits.pods_min > 0:
             record = self.tenant(tenant)
-            record.limits = limits
+            record.learn(limits)
             self._forget_if_done(record, now)
 
-    def tenant_deleted(self, tenant: TenantId, now: float) -> None:
-        """There is no such tenant (any more): nothing is kept ready for it."""
+    def tenant_deleted(self, tenant: TenantId, now: float, *, version: int = 0) -> None:
+        """There is no such tenant (any more), as of this version of its settings: nothing is kept
+        ready for it."""
         record = self.tenants.get(tenant)
-        if record is not None and record.limits is not None:
-            record.limits = replace(record.limits, pods_min=0)
+        if record is not None:
+            record.deleted(version)
             self._forget_if_done(record, now)
 
     def tenant_parking(self, record: Tenant, parking: Parking, now: float) -> None:
@@ -305,7 +305,8 @@ class Fleet:
         pod.enter(Phase.RUNNING, now)
         if pod.tenant is not None:
             record = self.tenant(pod.tenant)
-            record.limits, record.grow_failures = limits, 0
+            record.learn(limits)
+            record.grow_failures = 0
             if pod.claimed_for is Cause.REPLACE:
                 self._replace_failures = 0
 

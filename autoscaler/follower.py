@@ -85,7 +85,7 @@ class TenantFollower:
         tenant = TenantId(change.tenant.tenant_id)
         fleet, now = self._controller.fleet, self._controller.clock.monotonic()
         if change.deleted:
-            fleet.tenant_deleted(tenant, now)
+            fleet.tenant_deleted(tenant, now, version=change.tenant.settings.version)
             if fleet.of(tenant):
                 spawn(self._ended(tenant), name=f"end-deleted-{tenant}")
         else:

@@ -23,4 +23,5 @@ class Defaults:
             idle_timeout=None if settings.never_sleeps else timeout,
             pods_min=min(settings.pods_min or self.pods_min, pods_max),
             pods_max=pods_max,
+            version=settings.version,
         )

@@ -3,7 +3,7 @@
 A record lives as long as the tenant has a pod, waits for one, or is to have some at all times.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from autoscaler.pods import COMING, SERVING, Phase, Pod, PodKey
@@ -22,6 +22,8 @@ class Limits:
     pods_min: int
     """This many even without a session."""
     pods_max: int
+    version: int = 0
+    """Of the settings; a greater one is newer."""
 
 
 class Parking(StrEnum):
@@ -42,6 +44,8 @@ class Tenant:
     load: TenantLoad
     limits: Limits | None = None
     """None where control has not said (yet): then it is left awake, and as it is."""
+    gone: int = 0
+    """Before this version of its settings it was deleted: no pods are kept for them."""
     pods: dict[PodKey, Pod] = field(default_factory=dict)
     """All that are its own, oldest first, killed ones until they have ended."""
     wanted: Wanted | None = None
@@ -60,6 +64,21 @@ class Tenant:
         phases = " ".join(f"{pod.key}={pod.phase.value}" for pod in self.pods.values())
         wanted = self.wanted.pods if self.wanted else "?"
         return f"<Tenant {self.id} wanted={wanted} parking={self.parking.value} [{phases}]>"
+
+    def learn(self, limits: Limits) -> None:
+        """Control has answered, or told of a change; which of two came later does not say which is
+        newer."""
+        if limits.version < self.gone:
+            limits = replace(limits, pods_min=0)
+        if self.limits is None or limits.version >= self.limits.version:
+            self.limits = limits
+
+    def deleted(self, version: int) -> None:
+        """There is no such tenant as of this version (0: whatever is known of it)."""
+        known = 0 if self.limits is None else self.limits.version
+        self.gone = version or known + 1
+        if self.limits is not None:
+            self.learn(self.limits)
 
     def in_phase(self, *phases: Phase) -> list[Pod]:
         """Its pods in these phases (in any, if none is named), oldest first."""

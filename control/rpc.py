@@ -110,7 +110,7 @@ class ControlService(control_pb2_grpc.ControlServicer):
             owner=tenant.owner,
             scram_verifier=tenant.scram_verifier,
             database=tenant.database,
-            settings=settings_message(tenant.settings),
+            settings=settings_message(tenant),
             session_key=self._registry.session_key_of(tenant),
             spending=spending,
         )

@@ -62,7 +62,8 @@ class Change:
     @classmethod
     def of_deleted(cls, tenant_id: TenantId, name: str = "", version: int = 0) -> Self:
         """A tenant that is no more, or never was."""
-        gone = control_pb2.Tenant(tenant_id=tenant_id, name=name)
+        settings = control_pb2.TenantSettings(version=version)
+        gone = control_pb2.Tenant(tenant_id=tenant_id, name=name, settings=settings)
         message = control_pb2.TenantChange(tenant=gone, deleted=True)
         return cls(tenant_id, version, message)
 

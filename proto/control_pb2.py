@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13proto/control.proto\x12\x13\x64ormouse.control.v1\"Q\n\x14ResolveTenantRequest\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x11\n\ttenant_id\x18\x02 \x01(\x04\x12\x0c\n\x04name\x18\x03 \x01(\t\"`\n\x06Tenant\x12\x11\n\ttenant_id\x18\x01 \x01(\x04\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x35\n\x08settings\x18\x03 \x01(\x0b\x32#.dormouse.control.v1.TenantSettings\"\x9b\x01\n\x0eTenantSettings\x12\x17\n\x0f\x63onnections_max\x18\x01 \x01(\r\x12\x1c\n\x14idle_timeout_seconds\x18\x02 \x01(\r\x12\x14\n\x0cnever_sleeps\x18\x03 \x01(\x08\x12\x10\n\x08pods_min\x18\x04 \x01(\r\x12\x10\n\x08pods_max\x18\x05 \x01(\r\x12\x18\n\x10\x61llowed_networks\x18\x06 \x03(\t\"Z\n\x13WatchTenantsRequest\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x12\n\ntenant_ids\x18\x02 \x03(\x04\x12\x15\n\rwith_pods_min\x18\x03 \x01(\x08\"L\n\x0cTenantChange\x12+\n\x06tenant\x18\x01 \x01(\x0b\x32\x1b.dormouse.control.v1.Tenant\x12\x0f\n\x07\x64\x65leted\x18\x02 \x01(\x08\"b\n\x0fIssuePodRequest\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x11\n\ttenant_id\x18\x02 \x01(\x04\x12\x12\n\npublic_key\x18\x03 \x01(\x0c\x12\x0e\n\x06pod_id\x18\x04 \x01(\x06\"H\n\x0fRenewPodRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\x04\x12\x12\n\npublic_key\x18\x02 \x01(\x0c\x12\x0e\n\x06pod_id\x18\x03 \x01(\x06\"7\n\rRenewPodReply\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\x11\n\tauthority\x18\x02 \x01(\x0c\"\xef\x01\n\rIssuePodReply\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\x11\n\tauthority\x18\x02 \x01(\x0c\x12\r\n\x05owner\x18\x03 \x01(\t\x12\x16\n\x0escram_verifier\x18\x04 \x01(\t\x12\x10\n\x08\x64\x61tabase\x18\x05 \x01(\t\x12\x35\n\x08settings\x18\x06 \x01(\x0b\x32#.dormouse.control.v1.TenantSettings\x12\x13\n\x0bsession_key\x18\x07 \x01(\x0c\x12\x31\n\x08spending\x18\x08 \x01(\x0b\x32\x1f.dormouse.control.v1.SpendLeave\"\xf6\x03\n\x0bUsageReport\x12\x11\n\ttenant_id\x18\x01 \x01(\x04\x12\x0e\n\x06pod_id\x18\x02 \x01(\x06\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\x16\n\x0esql_cpu_micros\x18\x04 \x01(\x04\x12\x14\n\x0cread_batches\x18\x05 \x01(\x04\x12\x15\n\rread_requests\x18\x06 \x01(\x04\x12\x12\n\nread_bytes\x18\x07 \x01(\x04\x12\x15\n\rwrite_batches\x18\x08 \x01(\x04\x12\x16\n\x0ewrite_requests\x18\t \x01(\x04\x12\x13\n\x0bwrite_bytes\x18\n \x01(\x04\x12\x14\n\x0c\x65gress_bytes\x18\x0b \x01(\x04\x12\x12\n\npod_millis\x18\x0c \x01(\x04\x12\x19\n\x11system_cpu_micros\x18\r \x01(\x04\x12\x1b\n\x13system_read_batches\x18\x0e \x01(\x04\x12\x1c\n\x14system_read_requests\x18\x0f \x01(\x04\x12\x19\n\x11system_read_bytes\x18\x10 \x01(\x04\x12\x1c\n\x14system_write_batches\x18\x11 \x01(\x04\x12\x1d\n\x15system_write_requests\x18\x12 \x01(\x04\x12\x1a\n\x12system_write_bytes\x18\x13 \x01(\x04\x12\x12\n\nat_unix_ms\x18\x14 \x01(\x04\x12\r\n\x05leave\x18\x15 \x01(\x04\"\x1c\n\x08UsageAck\x12\x10\n\x08sequence\x18\x01 \x01(\x04\"9\n\x14WatchSpendingRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\x04\x12\x0e\n\x06pod_id\x18\x02 \x01(\x06\"\x89\x02\n\nSpendLeave\x12\x34\n\x05state\x18\x01 \x01(\x0e\x32%.dormouse.control.v1.SpendLeave.State\x12\x1b\n\x13\x63\x65iling_micro_units\x18\x02 \x01(\x04\x12\x18\n\x10rate_micro_units\x18\x03 \x01(\x04\x12\r\n\x05limit\x18\x04 \x01(\t\x12\x16\n\x0eresets_at_unix\x18\x05 \x01(\x04\x12\x0f\n\x07percent\x18\x06 \x01(\r\x12\x0e\n\x06number\x18\x07 \x01(\x04\x12\r\n\x05slows\x18\x08 \x01(\x08\"7\n\x05State\x12\x08\n\x04\x46REE\x10\x00\x12\x08\n\x04OPEN\x10\x01\x12\r\n\tTHROTTLED\x10\x02\x12\x0b\n\x07STOPPED\x10\x03\"\xce\x01\n\x0fStatementReport\x12\x11\n\ttenant_id\x18\x01 \x01(\x04\x12\x0e\n\x06pod_id\x18\x02 \x01(\x06\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\x12\n\nat_unix_ms\x18\x04 \x01(\x04\x12\x36\n\nstatements\x18\x05 \x03(\x0b\x32\".dormouse.control.v1.StatementCost\x12,\n\x05roles\x18\x06 \x03(\x0b\x32\x1d.dormouse.control.v1.RoleCost\x12\x0c\n\x04last\x18\x07 \x01(\x08\"\x98\x01\n\rStatementCost\x12\x10\n\x08query_id\x18\x01 \x01(\x06\x12\r\n\x05query\x18\x02 \x01(\t\x12\x0c\n\x04role\x18\x03 \x01(\t\x12\r\n\x05\x63\x61lls\x18\x04 \x01(\x04\x12\x0c\n\x04rows\x18\x05 \x01(\x04\x12\x16\n\x0e\x65lapsed_micros\x18\x06 \x01(\x04\x12\x13\n\x0bmicro_units\x18\x07 \x01(\x04\x12\x0e\n\x06number\x18\x08 \x01(\x04\"<\n\x08RoleCost\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\r\n\x05\x63\x61lls\x18\x02 \x01(\x04\x12\x13\n\x0bmicro_units\x18\x03 \x01(\x04\x32\xf5\x04\n\x07\x43ontrol\x12W\n\rResolveTenant\x12).dormouse.control.v1.ResolveTenantRequest\x1a\x1b.dormouse.control.v1.Tenant\x12T\n\x08IssuePod\x12$.dormouse.control.v1.IssuePodRequest\x1a\".dormouse.control.v1.IssuePodReply\x12T\n\x08RenewPod\x12$.dormouse.control.v1.RenewPodRequest\x1a\".dormouse.control.v1.RenewPodReply\x12N\n\x0bReportUsage\x12 .dormouse.control.v1.UsageReport\x1a\x1d.dormouse.control.v1.UsageAck\x12]\n\x0cWatchTenants\x12(.dormouse.control.v1.WatchTenantsRequest\x1a!.dormouse.control.v1.TenantChange0\x01\x12]\n\rWatchSpending\x12).dormouse.control.v1.WatchSpendingRequest\x1a\x1f.dormouse.control.v1.SpendLeave0\x01\x12W\n\x10ReportStatements\x12$.dormouse.control.v1.StatementReport\x1a\x1d.dormouse.control.v1.UsageAckb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13proto/control.proto\x12\x13\x64ormouse.control.v1\"Q\n\x14ResolveTenantRequest\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x11\n\ttenant_id\x18\x02 \x01(\x04\x12\x0c\n\x04name\x18\x03 \x01(\t\"`\n\x06Tenant\x12\x11\n\ttenant_id\x18\x01 \x01(\x04\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x35\n\x08settings\x18\x03 \x01(\x0b\x32#.dormouse.control.v1.TenantSettings\"\xac\x01\n\x0eTenantSettings\x12\x17\n\x0f\x63onnections_max\x18\x01 \x01(\r\x12\x1c\n\x14idle_timeout_seconds\x18\x02 \x01(\r\x12\x14\n\x0cnever_sleeps\x18\x03 \x01(\x08\x12\x10\n\x08pods_min\x18\x04 \x01(\r\x12\x10\n\x08pods_max\x18\x05 \x01(\r\x12\x18\n\x10\x61llowed_networks\x18\x06 \x03(\t\x12\x0f\n\x07version\x18\x07 \x01(\x04\"Z\n\x13WatchTenantsRequest\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x12\n\ntenant_ids\x18\x02 \x03(\x04\x12\x15\n\rwith_pods_min\x18\x03 \x01(\x08\"L\n\x0cTenantChange\x12+\n\x06tenant\x18\x01 \x01(\x0b\x32\x1b.dormouse.control.v1.Tenant\x12\x0f\n\x07\x64\x65leted\x18\x02 \x01(\x08\"b\n\x0fIssuePodRequest\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x11\n\ttenant_id\x18\x02 \x01(\x04\x12\x12\n\npublic_key\x18\x03 \x01(\x0c\x12\x0e\n\x06pod_id\x18\x04 \x01(\x06\"H\n\x0fRenewPodRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\x04\x12\x12\n\npublic_key\x18\x02 \x01(\x0c\x12\x0e\n\x06pod_id\x18\x03 \x01(\x06\"7\n\rRenewPodReply\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\x11\n\tauthority\x18\x02 \x01(\x0c\"\xef\x01\n\rIssuePodReply\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\x11\n\tauthority\x18\x02 \x01(\x0c\x12\r\n\x05owner\x18\x03 \x01(\t\x12\x16\n\x0escram_verifier\x18\x04 \x01(\t\x12\x10\n\x08\x64\x61tabase\x18\x05 \x01(\t\x12\x35\n\x08settings\x18\x06 \x01(\x0b\x32#.dormouse.control.v1.TenantSettings\x12\x13\n\x0bsession_key\x18\x07 \x01(\x0c\x12\x31\n\x08spending\x18\x08 \x01(\x0b\x32\x1f.dormouse.control.v1.SpendLeave\"\xf6\x03\n\x0bUsageReport\x12\x11\n\ttenant_id\x18\x01 \x01(\x04\x12\x0e\n\x06pod_id\x18\x02 \x01(\x06\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\x16\n\x0esql_cpu_micros\x18\x04 \x01(\x04\x12\x14\n\x0cread_batches\x18\x05 \x01(\x04\x12\x15\n\rread_requests\x18\x06 \x01(\x04\x12\x12\n\nread_bytes\x18\x07 \x01(\x04\x12\x15\n\rwrite_batches\x18\x08 \x01(\x04\x12\x16\n\x0ewrite_requests\x18\t \x01(\x04\x12\x13\n\x0bwrite_bytes\x18\n \x01(\x04\x12\x14\n\x0c\x65gress_bytes\x18\x0b \x01(\x04\x12\x12\n\npod_millis\x18\x0c \x01(\x04\x12\x19\n\x11system_cpu_micros\x18\r \x01(\x04\x12\x1b\n\x13system_read_batches\x18\x0e \x01(\x04\x12\x1c\n\x14system_read_requests\x18\x0f \x01(\x04\x12\x19\n\x11system_read_bytes\x18\x10 \x01(\x04\x12\x1c\n\x14system_write_batches\x18\x11 \x01(\x04\x12\x1d\n\x15system_write_requests\x18\x12 \x01(\x04\x12\x1a\n\x12system_write_bytes\x18\x13 \x01(\x04\x12\x12\n\nat_unix_ms\x18\x14 \x01(\x04\x12\r\n\x05leave\x18\x15 \x01(\x04\"\x1c\n\x08UsageAck\x12\x10\n\x08sequence\x18\x01 \x01(\x04\"9\n\x14WatchSpendingRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\x04\x12\x0e\n\x06pod_id\x18\x02 \x01(\x06\"\x89\x02\n\nSpendLeave\x12\x34\n\x05state\x18\x01 \x01(\x0e\x32%.dormouse.control.v1.SpendLeave.State\x12\x1b\n\x13\x63\x65iling_micro_units\x18\x02 \x01(\x04\x12\x18\n\x10rate_micro_units\x18\x03 \x01(\x04\x12\r\n\x05limit\x18\x04 \x01(\t\x12\x16\n\x0eresets_at_unix\x18\x05 \x01(\x04\x12\x0f\n\x07percent\x18\x06 \x01(\r\x12\x0e\n\x06number\x18\x07 \x01(\x04\x12\r\n\x05slows\x18\x08 \x01(\x08\"7\n\x05State\x12\x08\n\x04\x46REE\x10\x00\x12\x08\n\x04OPEN\x10\x01\x12\r\n\tTHROTTLED\x10\x02\x12\x0b\n\x07STOPPED\x10\x03\"\xce\x01\n\x0fStatementReport\x12\x11\n\ttenant_id\x18\x01 \x01(\x04\x12\x0e\n\x06pod_id\x18\x02 \x01(\x06\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\x12\n\nat_unix_ms\x18\x04 \x01(\x04\x12\x36\n\nstatements\x18\x05 \x03(\x0b\x32\".dormouse.control.v1.StatementCost\x12,\n\x05roles\x18\x06 \x03(\x0b\x32\x1d.dormouse.control.v1.RoleCost\x12\x0c\n\x04last\x18\x07 \x01(\x08\"\x98\x01\n\rStatementCost\x12\x10\n\x08query_id\x18\x01 \x01(\x06\x12\r\n\x05query\x18\x02 \x01(\t\x12\x0c\n\x04role\x18\x03 \x01(\t\x12\r\n\x05\x63\x61lls\x18\x04 \x01(\x04\x12\x0c\n\x04rows\x18\x05 \x01(\x04\x12\x16\n\x0e\x65lapsed_micros\x18\x06 \x01(\x04\x12\x13\n\x0bmicro_units\x18\x07 \x01(\x04\x12\x0e\n\x06number\x18\x08 \x01(\x04\"<\n\x08RoleCost\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\r\n\x05\x63\x61lls\x18\x02 \x01(\x04\x12\x13\n\x0bmicro_units\x18\x03 \x01(\x04\x32\xf5\x04\n\x07\x43ontrol\x12W\n\rResolveTenant\x12).dormouse.control.v1.ResolveTenantRequest\x1a\x1b.dormouse.control.v1.Tenant\x12T\n\x08IssuePod\x12$.dormouse.control.v1.IssuePodRequest\x1a\".dormouse.control.v1.IssuePodReply\x12T\n\x08RenewPod\x12$.dormouse.control.v1.RenewPodRequest\x1a\".dormouse.control.v1.RenewPodReply\x12N\n\x0bReportUsage\x12 .dormouse.control.v1.UsageReport\x1a\x1d.dormouse.control.v1.UsageAck\x12]\n\x0cWatchTenants\x12(.dormouse.control.v1.WatchTenantsRequest\x1a!.dormouse.control.v1.TenantChange0\x01\x12]\n\rWatchSpending\x12).dormouse.control.v1.WatchSpendingRequest\x1a\x1f.dormouse.control.v1.SpendLeave0\x01\x12W\n\x10ReportStatements\x12$.dormouse.control.v1.StatementReport\x1a\x1d.dormouse.control.v1.UsageAckb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,35 +36,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TENANT']._serialized_start=127
   _globals['_TENANT']._serialized_end=223
   _globals['_TENANTSETTINGS']._serialized_start=226
-  _globals['_TENANTSETTINGS']._serialized_end=381
-  _globals['_WATCHTENANTSREQUEST']._serialized_start=383
-  _globals['_WATCHTENANTSREQUEST']._serialized_end=473
-  _globals['_TENANTCHANGE']._serialized_start=475
-  _globals['_TENANTCHANGE']._serialized_end=551
-  _globals['_ISSUEPODREQUEST']._serialized_start=553
-  _globals['_ISSUEPODREQUEST']._serialized_end=651
-  _globals['_RENEWPODREQUEST']._serialized_start=653
-  _globals['_RENEWPODREQUEST']._serialized_end=725
-  _globals['_RENEWPODREPLY']._serialized_start=727
-  _globals['_RENEWPODREPLY']._serialized_end=782
-  _globals['_ISSUEPODREPLY']._serialized_start=785
-  _globals['_ISSUEPODREPLY']._serialized_end=1024
-  _globals['_USAGEREPORT']._serialized_start=1027
-  _globals['_USAGEREPORT']._serialized_end=1529
-  _globals['_USAGEACK']._serialized_start=1531
-  _globals['_USAGEACK']._serialized_end=1559
-  _globals['_WATCHSPENDINGREQUEST']._serialized_start=1561
-  _globals['_WATCHSPENDINGREQUEST']._serialized_end=1618
-  _globals['_SPENDLEAVE']._serialized_start=1621
-  _globals['_SPENDLEAVE']._serialized_end=1886
-  _globals['_SPENDLEAVE_STATE']._serialized_start=1831
-  _globals['_SPENDLEAVE_STATE']._serialized_end=1886
-  _globals['_STATEMENTREPORT']._serialized_start=1889
-  _globals['_STATEMENTREPORT']._serialized_end=2095
-  _globals['_STATEMENTCOST']._serialized_start=2098
-  _globals['_STATEMENTCOST']._serialized_end=2250
-  _globals['_ROLECOST']._serialized_start=2252
-  _globals['_ROLECOST']._serialized_end=2312
-  _globals['_CONTROL']._serialized_start=2315
-  _globals['_CONTROL']._serialized_end=2944
+  _globals['_TENANTSETTINGS']._serialized_end=398
+  _globals['_WATCHTENANTSREQUEST']._serialized_start=400
+  _globals['_WATCHTENANTSREQUEST']._serialized_end=490
+  _globals['_TENANTCHANGE']._serialized_start=492
+  _globals['_TENANTCHANGE']._serialized_end=568
+  _globals['_ISSUEPODREQUEST']._serialized_start=570
+  _globals['_ISSUEPODREQUEST']._serialized_end=668
+  _globals['_RENEWPODREQUEST']._serialized_start=670
+  _globals['_RENEWPODREQUEST']._serialized_end=742
+  _globals['_RENEWPODREPLY']._serialized_start=744
+  _globals['_RENEWPODREPLY']._serialized_end=799
+  _globals['_ISSUEPODREPLY']._serialized_start=802
+  _globals['_ISSUEPODREPLY']._serialized_end=1041
+  _globals['_USAGEREPORT']._serialized_start=1044
+  _globals['_USAGEREPORT']._serialized_end=1546
+  _globals['_USAGEACK']._serialized_start=1548
+  _globals['_USAGEACK']._serialized_end=1576
+  _globals['_WATCHSPENDINGREQUEST']._serialized_start=1578
+  _globals['_WATCHSPENDINGREQUEST']._serialized_end=1635
+  _globals['_SPENDLEAVE']._serialized_start=1638
+  _globals['_SPENDLEAVE']._serialized_end=1903
+  _globals['_SPENDLEAVE_STATE']._serialized_start=1848
+  _globals['_SPENDLEAVE_STATE']._serialized_end=1903
+  _globals['_STATEMENTREPORT']._serialized_start=1906
+  _globals['_STATEMENTREPORT']._serialized_end=2112
+  _globals['_STATEMENTCOST']._serialized_start=2115
+  _globals['_STATEMENTCOST']._serialized_end=2267
+  _globals['_ROLECOST']._serialized_start=2269
+  _globals['_ROLECOST']._serialized_end=2329
+  _globals['_CONTROL']._serialized_start=2332
+  _globals['_CONTROL']._serialized_end=2961
 # @@protoc_insertion_point(module_scope)

@@ -81,6 +81,7 @@ class TenantSettings(_message.Message):
     PODS_MIN_FIELD_NUMBER: _builtins.int
     PODS_MAX_FIELD_NUMBER: _builtins.int
     ALLOWED_NETWORKS_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     connections_max: _builtins.int
     idle_timeout_seconds: _builtins.int
     """Seconds without a statement until the tenant sleeps; 0: the installation's default."""
@@ -90,6 +91,8 @@ class TenantSettings(_message.Message):
     """above 0: this many pods even without a session"""
     pods_max: _builtins.int
     """0: the installation's default"""
+    version: _builtins.int
+    """Grows with every change of the tenant: of two answers the greater one is newer."""
     @_builtins.property
     def allowed_networks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """CIDR networks clients may come from; none: from anywhere."""
@@ -103,10 +106,11 @@ class TenantSettings(_message.Message):
         pods_min: _builtins.int = ...,
         pods_max: _builtins.int = ...,
         allowed_networks: _abc.Iterable[_builtins.str] | None = ...,
+        version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_networks", b"allowed_networks", "connections_max", b"connections_max", "idle_timeout_seconds", b"idle_timeout_seconds", "never_sleeps", b"never_sleeps", "pods_max", b"pods_max", "pods_min", b"pods_min"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_networks", b"allowed_networks", "connections_max", b"connections_max", "idle_timeout_seconds", b"idle_timeout_seconds", "never_sleeps", b"never_sleeps", "pods_max", b"pods_max", "pods_min", b"pods_min", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -263,6 +263,7 @@ class FakeControl(control_pb2_grpc.ControlServicer):
         self.settings_of: dict[int, TenantSettings] = {}
         self.watches: list[WatchTenantsRequest] = []
         self._streams: set[asyncio.Queue[TenantChange | None]] = set()
+        self._versions = itertools.count(1)
 
     async def IssuePod(self, request: IssuePodRequest, context: Any) -> IssuePodReply:  # noqa: N802
         if self.outages:
@@ -304,9 +305,13 @@ class FakeControl(control_pb2_grpc.ControlServicer):
     def change(self, tenant: int, settings: TenantSettings | None) -> None:
         """New settings of a tenant; None: it is deleted."""
         if settings is not None:
-            self.settings_of[tenant] = settings
+            newer = TenantSettings(version=next(self._versions))
+            newer.MergeFrom(settings)
+            self.settings_of[tenant] = newer
         change = self._change(tenant)
-        change.deleted = settings is None
+        if settings is None:
+            change.deleted = True
+            change.tenant.settings.version = next(self._versions)
         for stream in self._streams:
             stream.put_nowait(change)
 

@@ -480,3 +480,28 @@ def test_what_has_just_fallen_asleep_is_not_woken_by_what_it_needed_before() -> 
         assert about(decide(fleet, POOLED, 0.1), ClaimPod) == []
     fleet.pod_ended(first.key, 0.2)
     assert about(decide(fleet, POOLED, 0.2), ClaimPod) == []
+
+
+def test_the_newer_settings_hold_whichever_come_first() -> None:
+    fleet, (pod,) = fleet_of(Phase.STAMPING)
+    newer = replace(LIMITS, pods_min=0, pods_max=3, version=8)
+    older = replace(LIMITS, pods_min=2, version=7)
+    fleet.limits_told(A, newer, 0.0)
+    fleet.pod_stamped(pod, PodId(1), "127.0.0.1:1", older, 1.0)
+    assert fleet.tenants[A].limits == newer
+    fleet.limits_told(A, replace(older, version=9), 2.0)
+    assert fleet.tenants[A].limits == replace(older, version=9)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_what_is_deleted_while_a_pod_is_stamped_for_it_is_forgotten(known: bool) -> None:
+    fleet, (pod,) = fleet_of(Phase.STAMPING)
+    kept = replace(LIMITS, pods_min=1, version=7)
+    fleet.tenants[A].limits = kept if known else None
+    fleet.tenant_deleted(A, 0.0, version=8)
+    fleet.pod_stamped(pod, PodId(1), "127.0.0.1:1", kept, 1.0)
+    fleet.pod_ended(pod.key, 2.0)
+    assert A not in fleet.tenants
+    # One that is restored is kept ready again.
+    fleet.limits_told(A, replace(kept, version=9), 3.0)
+    assert fleet.tenants[A].limits == replace(kept, version=9)

@@ -262,7 +262,7 @@ def test_settings_count_at_once() -> None:
             await until(lambda: harness.runtime.stamped(2))
             harness.control.change(2, None)
             await until(lambda: not harness.runtime.stamped(2))
-            assert TenantId(2) not in harness.fleet.tenants
+            await until(lambda: TenantId(2) not in harness.fleet.tenants)
 
     asyncio.run(body())
 

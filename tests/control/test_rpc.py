@@ -243,6 +243,7 @@ def test_settings_are_resolved_and_every_change_is_heard(tmp_path: Path) -> None
                 pods_min=1,
                 pods_max=2,
                 allowed_networks=["10.0.0.0/8"],
+                version=2,
             )
             gone = TenantId(987)
             anew = proxy.WatchTenants(
@@ -253,9 +254,7 @@ def test_settings_are_resolved_and_every_change_is_heard(tmp_path: Path) -> None
             assert await anew.read() == control_pb2.TenantChange()
             deleted, asked, kept = [await anew.read() for _ in range(3)]
             assert asked == kept == heard, "it was asked for, and it is never to sleep"
-            assert deleted == control_pb2.TenantChange(
-                tenant=control_pb2.Tenant(tenant_id=gone), deleted=True
-            )
+            assert (deleted.tenant.tenant_id, deleted.deleted) == (gone, True)
             stale = proxy.WatchTenants(control_pb2.WatchTenantsRequest(protocol_version=2))
             assert await _code(stale.read()) is grpc.StatusCode.FAILED_PRECONDITION
             greedy = control_pb2.WatchTenantsRequest(
