@@ -254,7 +254,12 @@ def test_settings_are_resolved_and_every_change_is_heard(tmp_path: Path) -> None
             assert await anew.read() == control_pb2.TenantChange()
             deleted, asked, kept = [await anew.read() for _ in range(3)]
             assert asked == kept == heard, "it was asked for, and it is never to sleep"
-            assert (deleted.tenant.tenant_id, deleted.deleted) == (gone, True)
+            assert deleted == control_pb2.TenantChange(
+                tenant=control_pb2.Tenant(
+                    tenant_id=gone, settings=control_pb2.TenantSettings(version=0)
+                ),
+                deleted=True,
+            )
             stale = proxy.WatchTenants(control_pb2.WatchTenantsRequest(protocol_version=2))
             assert await _code(stale.read()) is grpc.StatusCode.FAILED_PRECONDITION
             greedy = control_pb2.WatchTenantsRequest(
