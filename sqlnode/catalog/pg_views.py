@@ -107,6 +107,9 @@ def _user_tables(catalog: "Catalog", execution: "Execution") -> Iterator[Fact]:
         }
 
 
+_CONTEXTS = {Context.SUPERUSER: "superuser", Context.INTERNAL: "internal"}
+
+
 def _settings(catalog: "Catalog", execution: "Execution") -> Iterator[Fact]:
     """What SHOW ALL shows. `setting` is SHOW's text: a unit, where there is one, is part of it."""
     del catalog
@@ -119,7 +122,7 @@ def _settings(catalog: "Catalog", execution: "Execution") -> Iterator[Fact]:
             "setting": execution.functions.setting(setting.name),
             "category": "Dormouse",
             "short_desc": setting.description,
-            "context": "internal" if setting.context is Context.INTERNAL else "user",
+            "context": _CONTEXTS.get(setting.context, "user"),
             "vartype": setting.kind.value,
             "source": "default",
             "min_val": f"{setting.minimum:g}" if bounded else None,

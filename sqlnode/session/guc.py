@@ -4,6 +4,8 @@ Values are kept as the text SHOW prints. A setting that has no meaning here (a p
 cost) is accepted and shown, because clients and dumps set it, and does nothing. One whose other
 values we would have to honour and do not is `fixed`: setting it to its own value is fine, to any
 other is refused.
+
+`deadlock_timeout` is shown and waits for nothing: circles are found at the moment of waiting.
 """
 
 from dataclasses import dataclass
@@ -28,6 +30,8 @@ class Context(Enum):
     USER = "user"
     FIXED = "fixed"
     """Only to the value it has (0A000 otherwise)."""
+    SUPERUSER = "superuser"
+    """Not by a tenant's roles (42501)."""
     INTERNAL = "internal"
     """Never (55P02)."""
 
@@ -51,7 +55,7 @@ class Setting:
 
 
 INT_MAX = 2**31 - 1
-_U, _F, _I = Context.USER, Context.FIXED, Context.INTERNAL
+_U, _F, _S, _I = Context
 
 
 def _bool(
@@ -122,6 +126,7 @@ _ALL = (
     _enum("constraint_exclusion", "partition", "partition,on,off", "Enables the planner to use constraints to optimize queries."),
     _real("cursor_tuple_fraction", "0.1", 1, "Sets the planner's estimate of the fraction of a cursor's rows that will be retrieved."),
     _string("DateStyle", "ISO, MDY", "Sets the display format for date and time values.", reported=True),
+    _number("deadlock_timeout", "1s", "ms", (1, INT_MAX), "Sets the time to wait on a lock before checking for deadlock.", _S),
     _string("default_table_access_method", "heap", "Sets the default table access method for new tables.", _F),
     _string("default_tablespace", "", "Sets the default tablespace to create tables and indexes in.", _F),
     _string("default_text_search_config", "pg_catalog.english", "Sets default text search configuration."),

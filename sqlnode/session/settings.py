@@ -97,7 +97,7 @@ class Settings:
         return milliseconds(self[name])
 
     def set(self, name: str, value: str, *, local: bool = False) -> None:
-        """SET or SET LOCAL. Raises SqlError 42704, 22023, 55P02, 0A000."""
+        """SET or SET LOCAL. Raises SqlError 42704, 22023, 55P02, 42501, 0A000."""
         key, text = self._checked(name, value)
         if local or key in _FOLLOWS:
             self._local = {**self._local, key: text}
@@ -111,8 +111,8 @@ class Settings:
         setting = find(name)
         if setting is None and not _CUSTOM.fullmatch(name):
             raise unrecognised(name)
-        if setting is not None and setting.context is Context.INTERNAL:
-            raise _cannot_change(setting.name)
+        if setting is not None:
+            _check_allowed(setting)
         key = setting.name if setting is not None else name.lower()
         if local:
             default = setting.default if setting is not None else ""
@@ -171,9 +171,8 @@ class Settings:
         setting = find(name)
         if setting is None:
             return self._custom(name), value
+        _check_allowed(setting)
         text = canonical(setting, value, self.get(name) or setting.default)
-        if setting.context is Context.INTERNAL:
-            raise _cannot_change(setting.name)
         if setting.context is Context.FIXED and text != self[name]:
             raise SqlError("0A000", f'parameter "{setting.name}" cannot be set to "{text}"')
         return setting.name, text
@@ -192,5 +191,8 @@ def _is_name(name: str) -> bool:
     return "." in name or name.lower() in SETTINGS
 
 
-def _cannot_change(name: str) -> SqlError:
-    return SqlError("55P02", f'parameter "{name}" cannot be changed')
+def _check_allowed(setting: Setting) -> None:
+    if setting.context is Context.INTERNAL:
+        raise SqlError("55P02", f'parameter "{setting.name}" cannot be changed')
+    if setting.context is Context.SUPERUSER:
+        raise SqlError("42501", f'permission denied to set parameter "{setting.name}"')

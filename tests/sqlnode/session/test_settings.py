@@ -61,6 +61,7 @@ def test_values_are_shown_as_postgresql_shows_them(
         ("enable_sort", "o", "22023", 'parameter "enable_sort" requires a Boolean value'),
         ("bytea_output", "base64", "22023", 'invalid value for parameter "bytea_output": "base64"'),
         ("server_version", "16", "55P02", 'parameter "server_version" cannot be changed'),
+        ("deadlock_timeout", "2s", "42501", "permission denied to set parameter"),
         ("timezone", "Mars/Olympus", "22023", 'invalid value for parameter "TimeZone"'),
         ("standard_conforming_strings", "off", "0A000", "cannot be set"),
         ("client_encoding", "EBCDIC", "22023", 'invalid value for parameter "client_encoding"'),
