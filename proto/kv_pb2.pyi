@@ -426,12 +426,23 @@ class Get(_message.Message):
     SNAPSHOT_FIELD_NUMBER: _builtins.int
     PIN_FIELD_NUMBER: _builtins.int
     VALIDATED_FIELD_NUMBER: _builtins.int
+    EXPORTS_FIELD_NUMBER: _builtins.int
+    IMPORTS_FIELD_NUMBER: _builtins.int
     keys: _builtins.bytes
     """block"""
     snapshot: _builtins.int
     pin: _builtins.bool
     validated: _builtins.bool
     """With `pin` and no snapshot: the transaction is serializable, and its commit says what it read."""
+    exports: _builtins.int
+    """With `pin`: until this transaction ends, others of the tenant may import the snapshot by this
+    number, which is random; 0: no.
+    """
+    imports: _builtins.int
+    """With `pin`: the snapshot must be one that is exported by this number (NOT_EXPORTED). With
+    `validated` a transaction must be open for which it is validated (NOT_EXPORTED): what has been
+    written since is known then.
+    """
     def __init__(
         self,
         *,
@@ -439,10 +450,12 @@ class Get(_message.Message):
         snapshot: _builtins.int = ...,
         pin: _builtins.bool = ...,
         validated: _builtins.bool = ...,
+        exports: _builtins.int = ...,
+        imports: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "pin", b"pin", "snapshot", b"snapshot", "validated", b"validated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exports", b"exports", "imports", b"imports", "keys", b"keys", "pin", b"pin", "snapshot", b"snapshot", "validated", b"validated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1501,6 +1514,8 @@ class Error(_message.Message):
         """the transaction was ended or resolved before"""
         READ_CONFLICT: Error._Code.ValueType  # 16
         """`key`: what a serializable transaction read was written since"""
+        NOT_EXPORTED: Error._Code.ValueType  # 17
+        """nobody exports the snapshot, or not any more"""
 
     class Code(_Code, metaclass=_CodeEnumTypeWrapper): ...
     UNSPECIFIED: Error.Code.ValueType  # 0
@@ -1530,6 +1545,8 @@ class Error(_message.Message):
     """the transaction was ended or resolved before"""
     READ_CONFLICT: Error.Code.ValueType  # 16
     """`key`: what a serializable transaction read was written since"""
+    NOT_EXPORTED: Error.Code.ValueType  # 17
+    """nobody exports the snapshot, or not any more"""
 
     CODE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int

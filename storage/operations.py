@@ -20,7 +20,7 @@ from storage.engines.interface import EngineError
 from storage.layout import TIME
 from storage.lockmodes import row_mode
 from storage.locks import Outcome
-from storage.refusals import Refusal, bad_request, catalog_stale, transaction_ended
+from storage.refusals import Refusal, bad_request, catalog_stale, not_exported, transaction_ended
 from storage.resolve import Resolver
 from storage.sequence_operations import SequenceOperations
 from storage.shard import Shard
@@ -130,10 +130,23 @@ class Operations:
                 self._shard.validate(transaction, snapshot)
         return snapshot
 
+    def _import(self, request: kv.Request) -> None:
+        """Let a transaction begin at a snapshot that another one exports. Raises Refusal."""
+        get = request.get
+        if not get.pin or (get.snapshot, get.imports) not in self._tenant.exported.values():
+            raise not_exported()
+        transaction = self._transaction(request)
+        if get.validated and not self._tenant.validator.join(transaction, get.snapshot):
+            raise not_exported()
+
     def _get(self, request: kv.Request) -> kv.Reply | None:
         get = request.get
         keys = self._tenant.span.keys(get.keys)
+        if get.imports:
+            self._import(request)
         snapshot = self._snapshot(request, get)
+        if get.exports and get.pin:
+            self._tenant.exported[self._transaction(request)] = (snapshot, get.exports)
         values = self._shard.versions.get_now(self._tenant, keys, snapshot)
         if values is not None:
             reply = kv.GetReply(snapshot=snapshot, values=_packed(values))

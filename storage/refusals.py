@@ -49,6 +49,11 @@ def snapshot_too_old() -> Refusal:
     return Refusal(kv.Error.SNAPSHOT_TOO_OLD, "the snapshot is older than the history kept")
 
 
+def not_exported() -> Refusal:
+    """The transaction that exported the snapshot is over, or there never was one."""
+    return Refusal(kv.Error.NOT_EXPORTED, "the snapshot is not exported")
+
+
 def transaction_ended() -> Refusal:
     """The transaction was ended or resolved before."""
     return Refusal(kv.Error.TXN_ENDED, "the transaction has ended")

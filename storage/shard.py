@@ -184,6 +184,7 @@ class Shard:
         tenant = transaction.tenant
         tenant.transactions.pop((transaction.pod, transaction.number), None)
         tenant.pins.pop(transaction, None)
+        tenant.exported.pop(transaction, None)
         tenant.validator.end(transaction)
         self.locks.release(transaction)
         if transaction.pieces:

@@ -159,6 +159,9 @@ class Tenant:
         self.floor = floor
         """Snapshots before this may have lost versions to the garbage collection."""
         self.pins: dict[object, int] = {}
+        self.exported: dict[Transaction, tuple[int, int]] = {}
+        """Snapshots that other transactions may begin with, with the numbers they are exported by,
+        and who holds them."""
         self.transactions: dict[tuple[PodId, int], Transaction] = {}
         self.parties: dict[tuple[Session, int], Party] = {}
         self.fenced: dict[tuple[PodId, int], int] = {}

@@ -73,6 +73,15 @@ class Validator:
         for keys in pending:
             self.wrote(latest, keys)
 
+    def join(self, reader: Reader, snapshot: int) -> bool:
+        """A transaction reads at this snapshot from now on, which is not the newest; False where no
+        other one does, so that not all that was written since may be known."""
+        if snapshot not in self._readers.values():
+            return False
+        joined = {**self._readers, reader: snapshot}
+        self._readers = dict(sorted(joined.items(), key=lambda each: each[1]))
+        return True
+
     def end(self, reader: Reader) -> None:
         """The transaction has ended."""
         if self._readers.pop(reader, None) is not None:

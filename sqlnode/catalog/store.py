@@ -48,6 +48,7 @@ from sqlnode.kv.errors import CatalogStale
 
 if TYPE_CHECKING:
     from sqlnode.kv.client import KvClient
+    from sqlnode.kv.transaction import KvTransaction
 
 _CATALOG_TABLE, _ENDED_TABLE = 1, 3
 _HEAD, _SCHEMA, _TABLE = 0, 1, 2
@@ -74,15 +75,27 @@ async def load(client: "KvClient", *, owner: str = "", database: str = "") -> Ca
 
 async def _read(client: "KvClient", owner: str, database: str) -> tuple[Catalog, int]:
     transaction = client.begin()
-    start, end = keys.index_span(client.tenant, _CATALOG_TABLE, 1)
-    found: list[tuple[bytes, bytes]] = []
     try:
-        pages = transaction.scan(start, end, strip=len(start))
-        async for page in pages:
-            found += zip(page.keys, page.values, strict=True)
+        found = await _scanned(transaction, client.tenant)
         return _built(found, client.tenant, owner, database), transaction.snapshot
     finally:
         transaction.rollback()
+
+
+async def read_at(transaction: "KvTransaction", tenant: TenantId, *, like: Catalog) -> Catalog:
+    """The catalog at the snapshot of a transaction, which is its version; `like`: another one of
+    the tenant. Raises SqlError."""
+    found = await _scanned(transaction, tenant)
+    catalog = _built(found, tenant, like.owner, like.database)
+    return _with_version(catalog, transaction.snapshot)
+
+
+async def _scanned(transaction: "KvTransaction", tenant: TenantId) -> list[tuple[bytes, bytes]]:
+    start, end = keys.index_span(tenant, _CATALOG_TABLE, 1)
+    found: list[tuple[bytes, bytes]] = []
+    async for page in transaction.scan(start, end, strip=len(start)):
+        found += zip(page.keys, page.values, strict=True)
+    return found
 
 
 def _built(found: list[tuple[bytes, bytes]], tenant: int, owner: str, database: str) -> Catalog:

@@ -36,6 +36,8 @@ class FunctionContext(FormatSettings, Protocol):
     """A sqlnode.session.notifications.Notifications; None outside a session."""
     advisory: Any
     """A sqlnode.kv.advisory.AdvisoryLocks; None outside a session."""
+    export_snapshot: Any
+    """Exports the statement's snapshot; awaited, its name. None outside a session."""
     warn: Any
     """Sends a WARNING: (SQLSTATE, message); None outside a session."""
 

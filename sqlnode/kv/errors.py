@@ -88,6 +88,9 @@ _ANSWERS: dict[int, _Answer] = {
     kv.Error.SNAPSHOT_TOO_OLD: _Answer(
         _SERIALIZE, "could not serialize access: snapshot too old", Blame.USER, True
     ),
+    kv.Error.NOT_EXPORTED: _Answer(
+        sqlstate.INVALID_PARAMETER_VALUE, "invalid snapshot identifier", Blame.USER
+    ),
     kv.Error.TOO_LARGE: _Answer(
         sqlstate.PROGRAM_LIMIT_EXCEEDED,
         "transaction is too large",

@@ -295,9 +295,18 @@ class KvTransaction:
     async def _need_snapshot(self) -> None:
         """From REPEATABLE READ on a lock is judged by the snapshot, so there must be one."""
         if self._keeps_snapshot and not self._snapshot:
-            nothing = kv.Request(get=kv.Get(keys=blocks.pack([])))
-            reply = await self._reply(self._send_read(nothing))
-            self._saw(reply.get.snapshot)
+            await self.look()
+
+    async def look(self, snapshot: int = 0, *, exports: int = 0, imports: int = 0) -> int:
+        """Pin the statement's snapshot, and read nothing; `snapshot`: begin with that one. Answers
+        which it is. `exports`, `imports`: see Get in proto/kv.proto (22023)."""
+        self._snapshot = snapshot or self._snapshot
+        if self._snapshot and self._snapshot == self._pinned:
+            return self._snapshot
+        nothing = kv.Get(keys=blocks.pack([]), exports=exports, imports=imports)
+        reply = await self._reply(self._send_read(kv.Request(get=nothing), pin=True))
+        self._saw(reply.get.snapshot)
+        return self._snapshot
 
     async def _lock(
         self, keys: Sequence[bytes], mode: int, wait: str, snapshot: int, *, lasting: bool = False

@@ -1,7 +1,7 @@
 """What functions and type codecs see of a session: settings as attributes, names, times."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from dormouse.base.clock import Clock
@@ -51,6 +51,7 @@ class SessionContext:
         self.statement_costs: StatementCosts | None = None
         self.notifications: Notifications | None = None
         self.advisory: AdvisoryLocks | None = None
+        self.export_snapshot: Callable[[], Awaitable[str]] | None = None
         self.warn: Callable[[str, str], None] | None = None
         self._catalog = catalog
         self._transaction_micros = 0

@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING
 from sqlnode.errors import SqlError
 from sqlnode.kv.advisory import AdvisoryLocks
 from sqlnode.kv.api import Isolation
+from sqlnode.kv.errors import CatalogStale
 from sqlnode.kv.transaction import KvTransaction
 from sqlnode.session.context import SessionContext
 from sqlnode.session.interrupts import SessionInterrupts
 from sqlnode.session.notifications import Mark, Notifications
 from sqlnode.session.settings import Settings, SettingsMark
+from sqlnode.session.snapshots import Exports, SnapshotName, catalog_at, invalid
 from sqlnode.session.tenant import Tenant
 from sqlnode.spending.scale import of_writes
 
@@ -93,6 +95,8 @@ class Transactions:
         self._notifications = notifications
         self._advisory = advisory
         self._warn = warn
+        self._exports = Exports(tenant.kv)
+        context.export_snapshot = self._export_snapshot
         self._kv: KvTransaction | None = None
         self._savepoints: list[_Savepoint] = []
         self._begun = settings.mark()
@@ -252,6 +256,8 @@ class Transactions:
         if self.block is Block.OPEN:
             self.block = Block.FAILED
             self._advisory.restore(self._savepoints[-1].advisory if self._savepoints else 0)
+            if not self._savepoints:
+                self._exports.end()
             if self._kv is not None and not self._savepoints:
                 # Nothing can be taken up again, so others need not wait for ROLLBACK.
                 self._kv.rollback()
@@ -322,6 +328,71 @@ class Transactions:
             return Mode()  # the failure has reset them already, in PostgreSQL too
         deferrable = self._settings["transaction_deferrable"] == "on"
         return Mode(self.isolation, self.read_only, deferrable)
+
+    # --- snapshots ---------------------------------------------------------------------------
+
+    async def _export_snapshot(self) -> str:
+        """pg_export_snapshot(): a name for the snapshot of the statement that runs."""
+        if self._savepoints:
+            raise SqlError("25001", "cannot export a snapshot from a subtransaction")
+        if self._kv is None:
+            raise RuntimeError("a statement without a transaction")
+        is_serializable = self.isolation == "serializable"
+        return await self._exports.add(
+            self._kv, is_serializable=is_serializable, is_read_only=self.read_only
+        )
+
+    async def import_snapshot(self, text: str) -> None:
+        """SET TRANSACTION SNAPSHOT. Raises 25001, 0A000, 22023."""
+        if self.has_queried or self._savepoints:
+            raise SqlError("25001", "SET TRANSACTION SNAPSHOT must be called before any query")
+        if _ISOLATIONS[self.isolation] is Isolation.READ_COMMITTED:
+            raise SqlError(
+                "0A000",
+                "a snapshot-importing transaction must have isolation level SERIALIZABLE or"
+                " REPEATABLE READ",
+            )
+        name = SnapshotName.read(text)
+        if self.isolation == "serializable":
+            self._refuse_serializable(name)
+        self.start()
+        try:
+            await self._import(name)
+        except SqlError as error:
+            raise invalid(text) if error.sqlstate == "22023" else error from None
+
+    def _refuse_serializable(self, name: SnapshotName) -> None:
+        """Raises 0A000 where a serializable transaction may not begin with the snapshot."""
+        what = None
+        if not name.is_serializable:
+            what = "a serializable transaction cannot import a snapshot from a non-serializable"
+        elif name.is_read_only and not self.read_only:
+            what = (
+                "a non-read-only serializable transaction cannot import a snapshot from a read-only"
+            )
+        if what is not None:
+            raise SqlError("0A000", f"{what} transaction")
+        if self.read_only and self._settings["transaction_deferrable"] == "on":
+            text = "a snapshot-importing transaction must not be READ ONLY DEFERRABLE"
+            raise SqlError("0A000", text)
+
+    async def _import(self, name: SnapshotName) -> None:
+        """Begin with an exported snapshot, and with the catalog of then. Raises SqlError."""
+        for attempt in range(STALE_RETRIES_MAX + 1):
+            catalog = self._tenant.catalog
+            kv = await self.statement(catalog)
+            try:
+                await kv.look(name.time, imports=name.lot)
+                self._frozen = await catalog_at(self._tenant.kv, name, catalog)
+            except CatalogStale as stale:
+                # The pod has yet to hear of a change, which may be older than the snapshot.
+                kv.rollback()
+                self._kv = self._frozen = None
+                if attempt == STALE_RETRIES_MAX:
+                    raise
+                await self._tenant.reload_catalog(stale.version)
+            else:
+                return
 
     # --- savepoints --------------------------------------------------------------------------
 
@@ -404,6 +475,7 @@ class Transactions:
             self._settings.restore(self._begun)
         self._notifications.ended(committed=committed)
         self._advisory.restore(0)
+        self._exports.end()
         self._started = False
         self._savepoints.clear()
         self._catalog = self._frozen = None

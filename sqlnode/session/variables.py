@@ -36,7 +36,7 @@ async def set_variable(session: "Session", portal: Portal, _states: CopyStates) 
         case k if k == _CURRENT:
             settings.set(node.name, settings[node.name], local=node.is_local)
         case k if k == _MULTI:
-            _set_transaction(session, node)
+            await _set_transaction(session, node)
         case k if k == _RESET_ALL:
             settings.reset_all()
         case _:
@@ -45,13 +45,17 @@ async def set_variable(session: "Session", portal: Portal, _states: CopyStates) 
     return Answer("RESET" if node.kind in (_RESET, _RESET_ALL) else "SET")
 
 
-def _set_transaction(session: "Session", node: Any) -> None:
+async def _set_transaction(session: "Session", node: Any) -> None:
+    if node.name == "TRANSACTION SNAPSHOT" and node.is_local:
+        raise SqlError("0A000", "SET LOCAL TRANSACTION SNAPSHOT is not implemented")
+    if node.name.startswith("TRANSACTION") and not session.transactions.in_block:
+        session.warn("25P01", "SET TRANSACTION can only be used in transaction blocks")
     if node.name == "TRANSACTION SNAPSHOT":
-        raise unsupported("SET TRANSACTION SNAPSHOT")
+        await session.transactions.import_snapshot(argument(node.name, node.args))
+        session.look_again()
+        return
     mode = mode_of(node.args)
     if node.name == "TRANSACTION":
-        if not session.transactions.in_block:
-            session.warn("25P01", "SET TRANSACTION can only be used in transaction blocks")
         session.transactions.set_mode(mode)
         return
     settings = session.settings

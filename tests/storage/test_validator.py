@@ -49,7 +49,7 @@ def test_agrees_with_the_dumb_twin(seed: int) -> None:
     readers: dict[int, int] = {}
     clock = 100
     for number in range(120):
-        match rng.randrange(4):
+        match rng.randrange(5):
             case 0:
                 # Some commits are on their way when it begins: later than its snapshot.
                 pending = [rng.sample(KEYS, 2) for _ in range(rng.randrange(3))]
@@ -71,6 +71,11 @@ def test_agrees_with_the_dumb_twin(seed: int) -> None:
                 found = validator.conflict(reader, keys, ranges)
                 assert (found is not None) == twin.conflicts(readers[reader], keys, ranges)
             case 2 if readers:
+                snapshot = rng.choice(list(readers.values()))
+                assert validator.join(number, snapshot)
+                assert not validator.join(-1, snapshot - 1000)
+                readers[number] = snapshot
+            case 3 if readers:
                 reader = rng.choice(list(readers))
                 del readers[reader]
                 validator.end(reader)

@@ -22,6 +22,7 @@ class StubContext:
     statement_costs: Any = None
     notifications: Any = None
     advisory: Any = None
+    export_snapshot: Any = None
     warn: Any = None
     settings: dict[str, str] = field(default_factory=dict)
     micros: int = 700_000_000_000_000

@@ -44,6 +44,7 @@ class Context:
     statement_costs: Any = None
     notifications: Any = None
     advisory: Any = None
+    export_snapshot: Any = None
     warn: Any = None
     catalog: Any = field(default_factory=Catalog)
 

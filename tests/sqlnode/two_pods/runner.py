@@ -11,6 +11,7 @@ A command is one line, `session` + how + SQL, where how is one of
     a.              the answer of what waited
     a!              cancel what waits, then its answer
     a@              what was notified to it since it was last asked, and by whom
+    a= x SELECT …   run it, and call what it answers x: {x} stands for it then, and in answers
     ~               nothing happens for a moment
     -- …            a comment
 
@@ -30,7 +31,7 @@ from tests.sqlnode.session.golden_runner import described
 
 FOLDER = Path(__file__).parent / "golden"
 _INSIDE = re.compile(r"  CONTEXT: while [a-z ]+ tuple|  DETAIL: Reason code: ")
-_LINE = re.compile(r"([a-d])([:&.!@]) ?(.*)")
+_LINE = re.compile(r"([a-d])([:&.!@=]) ?(.*)")
 _MOMENT_SECONDS = 0.3
 """How long something may take before it counts as waiting. What is expected to be answered is
 waited for much longer; so a slow machine can hide a fault here, and never make one up."""
@@ -54,6 +55,7 @@ class Player:
         self._waiting: dict[str, asyncio.Task[list[str]]] = {}
         self._heard: dict[str, list[psycopg.Notify]] = {}
         self._written: list[str] = []
+        self._names: dict[str, str] = {}
 
     async def play(self, text: str) -> str:
         """Everything the sessions were answered."""
@@ -66,7 +68,10 @@ class Player:
                 task.cancel()
             for connection in self._connections.values():
                 await connection.close()
-        return "\n".join(self._written).lstrip("\n") + "\n"
+        text = "\n".join(self._written).lstrip("\n") + "\n"
+        for name, value in self._names.items():
+            text = text.replace(value, f"{{{name}}}")
+        return text
 
     async def _line(self, line: str) -> None:
         if line == "~":
@@ -77,6 +82,10 @@ class Player:
             raise ValueError(f"no command: {line}")
         name, how, statement = match.groups()
         self._written.append(f"\n> {line}")
+        for known, value in self._names.items():
+            statement = statement.replace(f"{{{known}}}", value)
+        called, _, query = statement.partition(" ") if how == "=" else ("", "", "")
+        statement = query or statement
         if how == "@":
             self._written += await self._notified(name)
             return
@@ -95,6 +104,8 @@ class Player:
         )
         if done:
             self._written += task.result()
+            if called:
+                self._names[called] = _value_in(task.result())
         elif how == "&":
             self._waiting[name] = task
             self._written.append("… waits")
@@ -132,6 +143,11 @@ class Player:
             pgconn.send_query(statement.encode())
         results = await connection.wait(execute(pgconn))
         return [line for result in results for line in _comparable(described(result))]
+
+
+def _value_in(lines: list[str]) -> str:
+    """The one value of an answer."""
+    return lines[-2].strip()
 
 
 def _comparable(lines: Iterable[str]) -> list[str]:
