@@ -2,7 +2,7 @@
 
     a: BEGIN; SELECT pg_export_snapshot()  ──▶ 18A3F0C2D4E5F600-0C0FFEE11-1
          └─ holder, a KV transaction: storage has the snapshot pinned, and lets others begin with it
-    b: BEGIN ISOLATION LEVEL REPEATABLE READ; SET TRANSACTION SNAPSHOT '18A3F0C2D4E5F600-0C0FFEE11-1'
+    b: BEGIN ISOLATION LEVEL REPEATABLE READ; SET TRANSACTION SNAPSHOT '18A3F0…'
          └─ storage: is it exported, now? ──▶ b pins it for itself, and a may end
 
 A snapshot is a time, so its name carries it, and works on every pod of the tenant, with a number
