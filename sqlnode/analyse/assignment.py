@@ -26,7 +26,7 @@ def assign(state: State, column: Column, expr: tree.Expr) -> tree.Expr:
 
 def default_of(state: State, column: Column) -> tree.Expr:
     """The column's default as stored, or Default (NULL) where it has none."""
-    if column.default is None:
+    if column.filled is None:
         return tree.Default(column.type, column.typmod)
     return column_default(state, column)
 

@@ -21,7 +21,7 @@ _remembered: OrderedDict[tuple[str, int, int], tree.Expr] = OrderedDict()
 
 def column_default(state: State, column: Column) -> tree.Expr:
     """The default of a column that has one, as an expression of the column's type."""
-    text = column.default
+    text = column.filled
     if text is None:
         raise LookupError(f"column {column.name} has no default")
     key = (text, column.type, column.typmod)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sqlnode import tree
-from sqlnode.analyse import conflict, modify, namespace, targets, values, with_clause
+from sqlnode.analyse import conflict, identity, modify, namespace, targets, values, with_clause
 from sqlnode.analyse.assignment import assign, column_position, default_of
 from sqlnode.analyse.dispatch import expression_in, handles_query, present, query_of
 from sqlnode.analyse.locations import expr_location, position
@@ -22,10 +22,11 @@ def insert(state: State, node: Node) -> tree.Query:
     table, item = modify.target(state, node.relation)
     columns, given = _columns(table, node)
     source: tree.Query | None = None
+    defaults: set[int] = set()
     if present(node.select_stmt):
         select = node.select_stmt.select_stmt
         if select.values_lists and _is_bare_values(select):
-            source, width = _values(state, table, columns, node, select)
+            source, width, defaults = _values(state, table, columns, node, select)
         else:
             source, width = _select(state, table, columns, node, select)
         columns = columns[:width]
@@ -33,10 +34,11 @@ def insert(state: State, node: Node) -> tree.Query:
         raise SqlError("42601", "INSERT has more target columns than expressions")
     else:
         columns = ()
+    ignored = identity.overridden(table, columns, node, defaults)
     left_out = tuple(
         (index, default_of(state, column))
         for index, column in enumerate(table.live)
-        if index not in columns
+        if index not in columns or index in ignored
     )
     state.namespace = [item]
     on_conflict = conflict.on_conflict(state, node, table, item)
@@ -106,13 +108,19 @@ def _check_width(columns: Sequence[int], row: Sequence[tree.Expr], node: Node) -
 
 def _values(
     state: State, table: Table, columns: Sequence[int], node: Node, select: Node
-) -> tuple[tree.Query, int]:
+) -> tuple[tree.Query, int, set[int]]:
+    """(the source, its width, the positions of columns that are DEFAULT in all its rows)."""
     inner = state.child()
     rows = [_row(inner, table, columns, item.list.items) for item in select.values_lists]
     values.check_lengths(select.values_lists, rows)
     _check_width(columns, rows[0], node)
     live = table.live
     used = columns[: len(rows[0])]
+    defaults = {
+        at
+        for place, at in enumerate(used)
+        if all(_is_default(item.list.items, place) for item in select.values_lists)
+    }
     coerced = tuple(
         tuple(assign(inner, live[at], expr) for at, expr in zip(used, row, strict=True))
         for row in rows
@@ -122,7 +130,7 @@ def _values(
             tree.Target(expr, live[at].name) for at, expr in zip(used, coerced[0], strict=True)
         )
         query = tree.Query(tree.Command.SELECT, rtable=tuple(inner.entries), targets=found)
-        return query, len(used)
+        return query, len(used), defaults
     outputs = tuple(
         tree.OutputColumn(f"column{i}", live[at].type, live[at].typmod)
         for i, at in enumerate(used, start=1)
@@ -136,7 +144,11 @@ def _values(
         from_items=(tree.Leaf(len(inner.entries) - 1),),
         targets=found,
     )
-    return query, len(used)
+    return query, len(used), defaults
+
+
+def _is_default(items: Sequence[Node], place: int) -> bool:
+    return place < len(items) and items[place].WhichOneof("node") == "set_to_default"
 
 
 def _row(

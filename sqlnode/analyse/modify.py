@@ -5,6 +5,7 @@ from sqlnode.analyse import relations, targets
 from sqlnode.analyse.locations import position
 from sqlnode.analyse.namespace import NamespaceItem
 from sqlnode.analyse.state import ExprKind, Node, State
+from sqlnode.catalog.catalog import is_sequence
 from sqlnode.catalog.descriptors import Table
 from sqlnode.errors import SqlError, unsupported
 
@@ -15,6 +16,8 @@ def target(state: State, node: Node) -> tuple[Table, NamespaceItem]:
         message = f'relation "{node.relname}" cannot be the target of a modifying statement'
         raise SqlError("42P01", message, position=position(node.location))
     table = relations.lookup(state, node)
+    if is_sequence(table):
+        raise SqlError("42809", f'cannot change sequence "{table.name}"')
     if table.virtual:
         message = f'permission denied: "{table.name}" is a system catalog'
         raise SqlError("42501", message)

@@ -23,7 +23,7 @@ def lookup(state: State, node: Node) -> Table:
         shown = f"{node.catalogname}.{node.schemaname}.{node.relname}"
         message = f'cross-database references are not implemented: "{shown}"'
         raise SqlError("0A000", message, position=position(node.location))
-    found = statement.catalog.relation(
+    found = statement.catalog.readable(
         node.relname, schema=node.schemaname or None, search_path=statement.search_path
     )
     if found is None:

@@ -6,6 +6,7 @@ from sqlnode import tree
 from sqlnode.analyse import clauses, from_clause, modify, namespace, with_clause
 from sqlnode.analyse.assignment import assign, column_position, default_of
 from sqlnode.analyse.dispatch import expression_in, handles_query, query
+from sqlnode.analyse.identity import check_update
 from sqlnode.analyse.locations import node_location, position
 from sqlnode.analyse.state import ExprKind, Node, State
 from sqlnode.catalog.descriptors import Column, Table
@@ -85,6 +86,7 @@ def _value(state: State, column: Column, node: Node) -> tree.Expr:
         return _one_of_many(state, column, node.multi_assign_ref)
     if kind == "set_to_default":
         return default_of(state, column)
+    check_update(column)
     return assign(state, column, expression_in(state, node, ExprKind.UPDATE_SOURCE))
 
 
@@ -103,6 +105,7 @@ def _one_of_many(state: State, column: Column, node: Node) -> tree.Expr:
             "source for a multiple-column UPDATE item must be a sub-SELECT or ROW() expression"
         )
         raise SqlError("0A000", message, position=where)
+    check_update(column)
     outer = state.child()
     previous, state.kind = state.kind, ExprKind.UPDATE_SOURCE
     inner = query(outer.child(), source.sub_link.subselect)

@@ -10,11 +10,13 @@ picture (`sqlnode.catalog.virtual`).
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from sqlnode.catalog import deparse, system
-from sqlnode.catalog.descriptors import Constraint, Index, Table
+from sqlnode.catalog import deparse, references, system
+from sqlnode.catalog.descriptors import Column, Constraint, Index, NumberSequence, Table
+from sqlnode.types import oids
 from sqlnode.types.base import Value
+from sqlnode.types.formatting import quoted
 
 if TYPE_CHECKING:
     from sqlnode.execute.api import Execution
@@ -54,6 +56,7 @@ class Catalog:
     user_schemas: Mapping[str, Schema] = field(default_factory=lambda: {"public": PUBLIC})
     tables: Mapping[Name, Table] = field(default_factory=dict)
     """The tenant's own tables."""
+    sequences: Mapping[Name, NumberSequence] = field(default_factory=dict)
     next_oid: int = system.FIRST_USER_OID
 
     def __post_init__(self) -> None:
@@ -66,6 +69,7 @@ class Catalog:
         set_field(self, "indexes", indexes)
         set_field(self, "schemas", {**SYSTEM_SCHEMAS, **self.user_schemas})
         set_field(self, "_by_oid", {table.oid: table for table in self.tables.values()})
+        set_field(self, "_sequence_by_oid", {each.oid: each for each in self.sequences.values()})
         set_field(
             self,
             "_index_by_oid",
@@ -77,6 +81,7 @@ class Catalog:
     """All schemas by name, the system's included."""
     _by_oid: Mapping[int, Table] = field(init=False, repr=False)
     _index_by_oid: Mapping[int, tuple[Table, Index]] = field(init=False, repr=False)
+    _sequence_by_oid: Mapping[int, NumberSequence] = field(init=False, repr=False)
 
     # --- lookups ---
 
@@ -101,6 +106,42 @@ class Catalog:
             return builtin.table if builtin is not None else None
         return found
 
+    def readable(
+        self, name: str, schema: str | None = None, *, search_path: Sequence[str] = ()
+    ) -> Table | None:
+        """What a SELECT finds by a name: a table, or a sequence as a table of one row."""
+        for candidate in (schema,) if schema is not None else search_path:
+            found = self.relation(name, candidate)
+            if found is not None:
+                return found
+            sequence = self.sequences.get((candidate, name))
+            if sequence is not None:
+                return sequence_table(sequence)
+        return None
+
+    def sequence(
+        self, name: str, schema: str | None = None, *, search_path: Sequence[str] = ()
+    ) -> NumberSequence | None:
+        """The sequence `name`; without a schema the first along `search_path`."""
+        for candidate in (schema,) if schema is not None else search_path:
+            found = self.sequences.get((candidate, name))
+            if found is not None:
+                return found
+        return None
+
+    def sequence_by_oid(self, oid: int) -> NumberSequence | None:
+        """The sequence with this OID."""
+        return self._sequence_by_oid.get(oid)
+
+    def sequences_of(self, table: int, column: int | None = None) -> list[NumberSequence]:
+        """The sequences a table owns, or one of its columns, the oldest first."""
+        owned = [
+            each
+            for each in self.sequences.values()
+            if each.table == table and column in (None, each.column)
+        ]
+        return sorted(owned, key=lambda each: each.oid)
+
     def index(
         self, name: str, schema: str | None = None, *, search_path: Sequence[str] = ()
     ) -> tuple[Table, Index] | None:
@@ -112,9 +153,10 @@ class Catalog:
         return None
 
     def name_taken(self, schema: str, name: str) -> bool:
-        """Whether a relation (table or index) of this name is in the schema."""
+        """Whether a relation (table, index or sequence) of this name is in the schema."""
         key = (schema, name)
-        return key in self.tables or key in self.indexes or key in system.relations()
+        kinds = self.tables, self.indexes, self.sequences, system.relations()
+        return any(key in kind for kind in kinds)
 
     def virtual_rows(self, table: Table, execution: "Execution") -> list[tuple[Value, ...]]:
         """The rows of a system table, one value per live column."""
@@ -133,13 +175,16 @@ class Catalog:
             found = self.indexes.get((candidate, name))
             if found is not None:
                 return found[1].oid
+            sequence = self.sequences.get((candidate, name))
+            if sequence is not None:
+                return sequence.oid
         return None
 
     def relation_name(self, oid: int) -> Name | None:
         """See CatalogFunctions."""
-        table = self.table_by_oid(oid)
-        if table is not None:
-            return table.schema, table.name
+        named = self.table_by_oid(oid) or self.sequence_by_oid(oid)
+        if named is not None:
+            return named.schema, named.name
         found = self._index_by_oid.get(oid)
         return None if found is None else (found[0].schema, found[1].name)
 
@@ -194,6 +239,8 @@ class Catalog:
         if class_oid == system.PG_NAMESPACE:
             name = self.schema_name(oid)
             return self.schemas[name].comment if name is not None else None
+        if class_oid == system.PG_CLASS and oid in self._sequence_by_oid:
+            return self._sequence_by_oid[oid].comment if column == 0 else None
         table = self._by_oid.get(oid) if class_oid == system.PG_CLASS else None
         if table is None:
             return None
@@ -202,9 +249,25 @@ class Catalog:
         return next((each.comment for each in table.live if each.number == column), None)
 
     def default_sequence(self, relation: int, column: str) -> str | None:
-        """See CatalogFunctions. There are no sequences."""
-        del relation, column
-        return None
+        """See CatalogFunctions."""
+        table = self.table_by_oid(relation)
+        found = None if table is None else table.column(column)
+        if found is None:
+            return None
+        owned = self.sequences_of(relation, found.number)
+        return f"{quoted(owned[0].schema)}.{quoted(owned[0].name)}" if owned else None
+
+    def shown_expression(self, text: str, search_path: Sequence[str]) -> str:
+        """An expression as it is stored, for people (`sqlnode.catalog.references`)."""
+
+        def name(oid: int) -> str | None:
+            found = self.relation_name(oid)
+            if found is None:
+                return None
+            visible = self.relation_oid(found[1], None, search_path) == oid
+            return ".".join(map(quoted, found[1:] if visible else found))
+
+        return references.with_names(text, name)
 
     def has_column(self, relation: int, column: str | int) -> bool:
         """See CatalogFunctions."""
@@ -221,23 +284,20 @@ class Catalog:
     def edited(
         self,
         *,
-        put: Iterable[Table] = (),
+        put: Iterable[Table | NumberSequence] = (),
         drop: Iterable[Name] = (),
         schemas: Mapping[str, Schema] | None = None,
         next_oid: int | None = None,
     ) -> "Catalog":
-        """A copy without the tables `drop`, and with `put` in place of those with their OIDs."""
-        gone = set(drop)
-        new = {table.oid: table for table in put}
-        tables = {
-            name: table
-            for name, table in self.tables.items()
-            if name not in gone and table.oid not in new
-        }
-        tables.update({(table.schema, table.name): table for table in new.values()})
+        """A copy without what is called as in `drop`, and with `put` in place of the tables and
+        sequences with their OIDs."""
+        gone, new = set(drop), list(put)
         return replace(
             self,
-            tables=tables,
+            tables=_edited(self.tables, gone, [each for each in new if isinstance(each, Table)]),
+            sequences=_edited(
+                self.sequences, gone, [each for each in new if isinstance(each, NumberSequence)]
+            ),
             user_schemas=self.user_schemas if schemas is None else schemas,
             next_oid=self.next_oid if next_oid is None else next_oid,
         )
@@ -248,3 +308,34 @@ class Catalog:
             if index.constraint_oid and index.name == name:
                 return index
         return next((each for each in table.constraints if each.name == name), None)
+
+
+_Made = TypeVar("_Made", Table, NumberSequence)
+
+
+def _edited(before: Mapping[Name, _Made], gone: set[Name], put: list[_Made]) -> dict[Name, _Made]:
+    new = {each.oid: each for each in put}
+    after = {
+        name: each for name, each in before.items() if name not in gone and each.oid not in new
+    }
+    after.update({(each.schema, each.name): each for each in new.values()})
+    return after
+
+
+_STATE_COLUMNS = (
+    Column("last_value", 1, oids.INT8, not_null=True),
+    Column("log_cnt", 2, oids.INT8, not_null=True),
+    Column("is_called", 3, oids.BOOL, not_null=True),
+)
+
+
+def sequence_table(sequence: NumberSequence) -> Table:
+    """A sequence as SELECT sees it: one row that says where it stands."""
+    return Table(
+        sequence.oid, sequence.name, sequence.schema, sequence.oid, _STATE_COLUMNS, virtual=True
+    )
+
+
+def is_sequence(table: Table) -> bool:
+    """Whether it is a `sequence_table`."""
+    return table.virtual and table.oid >= system.FIRST_USER_OID

@@ -25,6 +25,15 @@ class Column:
     missing: Any = None
     """The value (in its runtime representation) of rows written before the column was added."""
     comment: str | None = None
+    identity: str = ""
+    """a: GENERATED ALWAYS AS IDENTITY, d: BY DEFAULT."""
+    sequence: int = 0
+    """OID of the sequence behind an identity column."""
+
+    @property
+    def filled(self) -> str | None:
+        """SQL text of what a row has where nothing is given; None for NULL."""
+        return f"nextval('{self.sequence}'::regclass)" if self.identity else self.default
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +69,34 @@ class Constraint:
     expression: str
     """SQL text of the condition."""
     columns: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NumberSequence:
+    """A sequence: what its numbers look like. Where it stands is in storage, under `generation`
+    (`sqlnode.kv.sequences`); starting anew is another generation."""
+
+    oid: int
+    name: str
+    schema: str
+    generation: int
+    first: int = 1
+    """What this generation begins with."""
+    type: int = 20
+    start: int = 1
+    increment: int = 1
+    min: int = 1
+    max: int = 2**63 - 1
+    cache: int = 1
+    cycle: bool = False
+    table: int = 0
+    """OID of the table that owns it, and goes with it; 0: none."""
+    column: int = 0
+    """The column of that table."""
+    identity: bool = False
+    """Whether the column is an identity column, of which it is a part."""
+    owner: str = ""
+    comment: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,19 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from sqlnode.catalog.catalog import Schema
-from sqlnode.catalog.descriptors import Column, Constraint, Index, IndexColumn, Table
+from sqlnode.catalog.descriptors import (
+    Column,
+    Constraint,
+    Index,
+    IndexColumn,
+    NumberSequence,
+    Table,
+)
 from sqlnode.types.registry import by_oid
 
 _VERSION = 1
-_SHORT: dict[type, str] = {Table: "table", Schema: "schema"}
+Descriptor = Table | NumberSequence | Schema
+_SHORT: dict[type, str] = {Table: "table", NumberSequence: "sequence", Schema: "schema"}
 _LONG: dict[str, type] = {name: kind for kind, name in _SHORT.items()}
 _PARTS: dict[tuple[type, str], type] = {
     (Table, "columns"): Column,
@@ -31,13 +39,13 @@ class BadDescriptor(ValueError):
     """Bytes that are no descriptor this version can read."""
 
 
-def encode(descriptor: Table | Schema) -> bytes:
+def encode(descriptor: Descriptor) -> bytes:
     """The bytes of a descriptor."""
     body = {"v": _VERSION, "kind": _SHORT[type(descriptor)], **_fields(descriptor)}
     return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def decode(data: bytes, *, tenant: int) -> Table | Schema:
+def decode(data: bytes, *, tenant: int) -> Descriptor:
     """The descriptor in `data`. Raises BadDescriptor."""
     try:
         body = json.loads(data)
@@ -48,7 +56,7 @@ def decode(data: bytes, *, tenant: int) -> Table | Schema:
         raise BadDescriptor(f"descriptor {kind!r} of version {version}")
     if kind == "table":
         body["tenant"] = tenant
-    made: Table | Schema = _made(_LONG[kind], body)
+    made: Descriptor = _made(_LONG[kind], body)
     return made
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlnode.catalog.descriptors import Column, Table
 from sqlnode.catalog.makers import Fact, Maker, all_tables, database_name, owner_name, user_tables
+from sqlnode.catalog.sequence_views import identity_facts
 from sqlnode.types.registry import by_oid, format_type
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def _columns(catalog: "Catalog", execution: "Execution") -> Iterator[Fact]:
                 "table_name": table.name,
                 "column_name": column.name,
                 "ordinal_position": column.number if not table.virtual else place,
-                "column_default": column.default,
+                "column_default": _shown_default(catalog, column, execution),
                 "is_nullable": "NO" if column.not_null else "YES",
                 **_type_facts(column),
                 "udt_catalog": database,
@@ -60,11 +61,16 @@ def _columns(catalog: "Catalog", execution: "Execution") -> Iterator[Fact]:
                 "udt_name": by_oid(column.type).name,
                 "dtd_identifier": str(column.number),
                 "is_self_referencing": "NO",
-                "is_identity": "NO",
-                "identity_cycle": "NO",
+                **identity_facts(catalog.sequence_by_oid(column.sequence), column.identity),
                 "is_generated": "NEVER",
                 "is_updatable": "NO" if table.virtual else "YES",
             }
+
+
+def _shown_default(catalog: "Catalog", column: Column, execution: "Execution") -> str | None:
+    if column.default is None:
+        return None
+    return catalog.shown_expression(column.default, execution.functions.search_path())
 
 
 def _type_facts(column: Column) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sqlnode.catalog import system
-from sqlnode.catalog.descriptors import Index, Table
+from sqlnode.catalog.descriptors import Index, NumberSequence, Table
 
 if TYPE_CHECKING:
     from sqlnode.catalog.catalog import Catalog
@@ -29,6 +29,11 @@ def all_tables(catalog: "Catalog") -> Iterator[tuple[Table, str]]:
 def user_tables(catalog: "Catalog") -> list[Table]:
     """The tenant's tables in the order they were made."""
     return sorted(catalog.tables.values(), key=lambda table: table.oid)
+
+
+def user_sequences(catalog: "Catalog") -> list[NumberSequence]:
+    """The tenant's sequences in the order they were made."""
+    return sorted(catalog.sequences.values(), key=lambda sequence: sequence.oid)
 
 
 def user_indexes(catalog: "Catalog") -> Iterator[tuple[Table, Index]]:

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 from sqlnode.builtins.facts import facts
 from sqlnode.catalog import system
-from sqlnode.catalog.descriptors import Column, Table
+from sqlnode.catalog.catalog import sequence_table
+from sqlnode.catalog.descriptors import Column, NumberSequence, Table
 from sqlnode.catalog.makers import (
     BTREE,
     HEAP,
@@ -16,8 +17,10 @@ from sqlnode.catalog.makers import (
     owner_name,
     schema_oid,
     user_indexes,
+    user_sequences,
     user_tables,
 )
+from sqlnode.catalog.references import referenced
 from sqlnode.types.array import Array
 from sqlnode.types.registry import by_oid, find
 
@@ -79,10 +82,22 @@ def _classes(catalog: "Catalog", execution: "Execution") -> Iterator[Fact]:
             "relnatts": len(index.columns),
             "relreplident": "n",
         }
+    for sequence in user_sequences(catalog):
+        yield {
+            **_class_fact(catalog, sequence),
+            "oid": sequence.oid,
+            "relname": sequence.name,
+            "relfilenode": sequence.oid,
+            "reltuples": 1.0,
+            "relpages": 1,
+            "relkind": "S",
+            "relnatts": 3,
+            "relreplident": "n",
+        }
     del execution
 
 
-def _class_fact(catalog: "Catalog", table: Table) -> Fact:
+def _class_fact(catalog: "Catalog", table: Table | NumberSequence) -> Fact:
     return {
         "relnamespace": schema_oid(catalog, table.schema),
         "relowner": catalog.owner_oid(table.owner),
@@ -100,8 +115,11 @@ def _attributes(catalog: "Catalog", execution: "Execution") -> Iterator[Fact]:
         for column in table.columns:
             yield _attribute(table.oid, column)
         if kind == "r":
-            for number, name, type_oid, length in _SYSTEM_COLUMNS:
-                yield _system_attribute(table.oid, number, name, type_oid, length)
+            yield from _system_attributes(table.oid)
+    for sequence in user_sequences(catalog):
+        for column in sequence_table(sequence).columns:
+            yield _attribute(sequence.oid, column)
+        yield from _system_attributes(sequence.oid)
     for table, index in user_indexes(catalog):
         by_number = {column.number: column for column in table.columns}
         for place, key in enumerate(index.columns, 1):
@@ -142,10 +160,16 @@ def _attribute(relation: int, column: Column) -> Fact:
         "attstorage": "p" if kind.length > 0 else "m" if kind.name == "numeric" else "x",
         "attnotnull": column.not_null,
         "atthasdef": column.default is not None,
+        "attidentity": column.identity,
         "atthasmissing": column.missing is not None,
         "attislocal": True,
         "attcollation": _collation(kind.oid),
     }
+
+
+def _system_attributes(relation: int) -> Iterator[Fact]:
+    for number, name, type_oid, length in _SYSTEM_COLUMNS:
+        yield _system_attribute(relation, number, name, type_oid, length)
 
 
 def _system_attribute(relation: int, number: int, name: str, type_oid: int, length: int) -> Fact:
@@ -196,12 +220,43 @@ def _defaults(catalog: "Catalog", execution: "Execution") -> Iterator[Fact]:
             if column.default is not None:
                 yield {
                     # A default has no OID of its own here; this one is unique within the table.
-                    "oid": table.oid * 2048 % (1 << 31) + column.number,
+                    "oid": _default_oid(table, column),
                     "adrelid": table.oid,
                     "adnum": column.number,
                     "adbin": column.default,
                 }
     del execution
+
+
+def _default_oid(table: Table, column: Column) -> int:
+    return table.oid * 2048 % (1 << 31) + column.number
+
+
+def _dependencies(catalog: "Catalog", execution: "Execution") -> Iterator[Fact]:
+    """Of sequences, which is where psql and drivers look: on the columns that own them, and of the
+    defaults that use them."""
+    for sequence in user_sequences(catalog):
+        if sequence.table:
+            yield {
+                **_dependency(system.PG_CLASS, sequence.oid, sequence.table, sequence.column),
+                "deptype": "i" if sequence.identity else "a",
+            }
+    for table in user_tables(catalog):
+        for column in table.live:
+            for oid in sorted(referenced(column.default)):
+                default = _default_oid(table, column)
+                yield {**_dependency(system.PG_ATTRDEF, default, oid, 0), "deptype": "n"}
+    del execution
+
+
+def _dependency(class_oid: int, oid: int, relation: int, column: int) -> Fact:
+    return {
+        "classid": class_oid,
+        "objid": oid,
+        "refclassid": system.PG_CLASS,
+        "refobjid": relation,
+        "refobjsubid": column,
+    }
 
 
 def _indexes(catalog: "Catalog", execution: "Execution") -> Iterator[Fact]:
@@ -293,6 +348,9 @@ def _descriptions(catalog: "Catalog", execution: "Execution") -> Iterator[Fact]:
         for column in table.live:
             if column.comment is not None:
                 yield _description(table.oid, system.PG_CLASS, column.number, column.comment)
+    for sequence in user_sequences(catalog):
+        if sequence.comment is not None:
+            yield _description(sequence.oid, system.PG_CLASS, 0, sequence.comment)
     del execution
 
 
@@ -342,6 +400,7 @@ MAKERS: Mapping[str, Maker] = {
     "pg_class": _classes,
     "pg_constraint": _constraints,
     "pg_database": _databases,
+    "pg_depend": _dependencies,
     "pg_description": _descriptions,
     "pg_index": _indexes,
     "pg_namespace": _namespaces,

@@ -3,7 +3,9 @@
     /tenant/1/1/0            head: the next OID
     /tenant/1/1/1/oid        a schema
     /tenant/1/1/2/oid        a table, with its columns, indexes and constraints
+    /tenant/1/1/3/oid        a sequence
     /tenant/3/1/oid/version  that version of a table's shape has ended
+    /tenant/4/generation     where a sequence stands: storage's own, and not versioned
 
 Nothing there at all is the catalog of a fresh tenant: schemas public, pg_catalog and
 information_schema. Making a tenant writes nothing.
@@ -42,7 +44,7 @@ from dormouse.base.keys import KeyColumn
 from dormouse.base.tasks import cancel, spawn
 from sqlnode.catalog import encoding
 from sqlnode.catalog.catalog import PUBLIC, Catalog, Schema
-from sqlnode.catalog.descriptors import Table
+from sqlnode.catalog.descriptors import NumberSequence, Table
 from sqlnode.kv.api import Transaction
 from sqlnode.kv.errors import CatalogStale
 
@@ -50,8 +52,8 @@ if TYPE_CHECKING:
     from sqlnode.kv.client import KvClient
     from sqlnode.kv.transaction import KvTransaction
 
-_CATALOG_TABLE, _ENDED_TABLE = 1, 3
-_HEAD, _SCHEMA, _TABLE = 0, 1, 2
+_CATALOG_TABLE, _ENDED_TABLE, _SEQUENCES_TABLE = 1, 3, 4
+_HEAD, _SCHEMA, _TABLE, _SEQUENCE = 0, 1, 2, 3
 _LOADS_MAX = 5
 
 
@@ -101,6 +103,7 @@ async def _scanned(transaction: "KvTransaction", tenant: TenantId) -> list[tuple
 def _built(found: list[tuple[bytes, bytes]], tenant: int, owner: str, database: str) -> Catalog:
     schemas: dict[str, Schema] = {}
     tables: dict[tuple[str, str], Table] = {}
+    sequences: dict[tuple[str, str], NumberSequence] = {}
     next_oid = None
     for key, value in found:
         if keys.decode_columns(key)[0] == _HEAD:
@@ -109,6 +112,8 @@ def _built(found: list[tuple[bytes, bytes]], tenant: int, owner: str, database: 
         descriptor = encoding.decode(value, tenant=tenant)
         if isinstance(descriptor, Schema):
             schemas[descriptor.name] = descriptor
+        elif isinstance(descriptor, NumberSequence):
+            sequences[descriptor.schema, descriptor.name] = descriptor
         else:
             tables[descriptor.schema, descriptor.name] = descriptor
     if next_oid is None:
@@ -119,6 +124,7 @@ def _built(found: list[tuple[bytes, bytes]], tenant: int, owner: str, database: 
         database=database,
         user_schemas=schemas,
         tables=tables,
+        sequences=sequences,
         next_oid=next_oid,
     )
 
@@ -149,6 +155,7 @@ def save(transaction: Transaction, before: Catalog, after: Catalog) -> None:
     """
     transaction.change_catalog()
     _save_schemas(transaction, before, after)
+    _save_sequences(transaction, before, after)
     old = {table.oid: table for table in before.tables.values()}
     new = {table.oid: table for table in after.tables.values()}
     for oid, table in new.items():
@@ -171,6 +178,30 @@ def _save_schemas(transaction: Transaction, before: Catalog, after: Catalog) -> 
     for name, schema in before.user_schemas.items():
         if name not in after.user_schemas:
             transaction.delete(_key(after, _SCHEMA, schema.oid))
+
+
+def _save_sequences(transaction: Transaction, before: Catalog, after: Catalog) -> None:
+    old = {each.oid: each for each in before.sequences.values()}
+    new = {each.oid: each for each in after.sequences.values()}
+    for oid, sequence in new.items():
+        if old.get(oid) is not sequence:
+            transaction.put(_key(after, _SEQUENCE, oid), encoding.encode(sequence))
+    for oid in old.keys() - new.keys():
+        transaction.delete(_key(after, _SEQUENCE, oid))
+    kept = {each.generation for each in new.values()}
+    for sequence in old.values():
+        if sequence.generation not in kept:
+            transaction.retire(*sequence_range(after.tenant, sequence.generation))
+
+
+def sequence_key(tenant: int, generation: int) -> bytes:
+    """Under which storage has where a sequence stands."""
+    return keys.index_prefix(TenantId(tenant), _SEQUENCES_TABLE, generation)
+
+
+def sequence_range(tenant: int, generation: int) -> keys.Span:
+    """Nothing but that key."""
+    return keys.index_span(TenantId(tenant), _SEQUENCES_TABLE, generation)
 
 
 def _end_shape(transaction: Transaction, table: Table) -> None:

@@ -9,15 +9,18 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from sqlnode.bridge import wait
 from sqlnode.builtins.facts import facts
 from sqlnode.catalog import (
     information_schema,
     lock_view,
     pg_objects,
     pg_views,
+    sequence_views,
     statement_views,
     system,
 )
+from sqlnode.catalog.catalog import is_sequence
 from sqlnode.catalog.descriptors import Column, Table
 from sqlnode.catalog.makers import Fact, Makers
 from sqlnode.types.array import EMPTY, Array
@@ -33,6 +36,11 @@ _MAKERS: Makers = {
     **{("pg_catalog", name): maker for name, maker in pg_views.MAKERS.items()},
     **{("pg_catalog", name): maker for name, maker in statement_views.MAKERS.items()},
     **{("pg_catalog", name): maker for name, maker in lock_view.MAKERS.items()},
+    **{("pg_catalog", name): maker for name, maker in sequence_views.MAKERS.items()},
+    **{
+        ("information_schema", name): maker
+        for name, maker in sequence_views.STANDARD_MAKERS.items()
+    },
     **{("information_schema", name): maker for name, maker in information_schema.MAKERS.items()},
 }
 _KEPT = frozenset(
@@ -51,16 +59,21 @@ _KEPT = frozenset(
         "pg_collation",
     }
 )
+_ASKING = frozenset({"pg_locks", "pg_sequences"})
 _VECTORS = {"oidvector", "int2vector"}
 
 
 def waits(table: Table) -> bool:
     """Whether the rows of a system table are asked of storage (sqlnode.bridge)."""
-    return table.virtual and table.name in lock_view.MAKERS
+    if is_sequence(table):
+        return True
+    return table.virtual and table.schema == "pg_catalog" and table.name in _ASKING
 
 
 def rows(catalog: "Catalog", table: Table, execution: "Execution") -> list[tuple[Value, ...]]:
     """The rows of a system table, one value per live column."""
+    if is_sequence(table):
+        return [wait(execution.functions.sequences.look(table.oid))]
     maker = _MAKERS.get((table.schema, table.name))
     if maker is not None:
         return _filled(table, maker(catalog, execution))

@@ -27,7 +27,7 @@ def _returning(compiler: PlanCompiler, layout: Layout, node: Any) -> tuple[Pipel
 @compiles(nodes.Insert)
 def _insert(compiler: PlanCompiler, node: nodes.Insert) -> Compiled:
     compiler.uses_shape(node.table, "share")
-    child, _ = compiler.node(node.child)
+    child, _ = compiler.drained(node.child)
     known = codecs(node.table)
     whole = tuple(range(len(node.table.live)))
     layout = table_layout(node.table, node.entry, whole, key=False)

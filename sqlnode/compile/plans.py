@@ -17,12 +17,18 @@ from sqlnode.execute.runtime import Operator
 from sqlnode.execute.sort import RowOrder, SortKey
 from sqlnode.execute.spill import KeyFunction
 from sqlnode.execute.subplans import SubPlanRunner
+from sqlnode.plan import nodes
 from sqlnode.plan.expressions import Expr, SubPlan
 from sqlnode.plan.nodes import Node, Plan, SortColumn
 from sqlnode.plan.walk import is_volatile
 from sqlnode.types.registry import by_oid
 
 Compiled = tuple[Operator, Layout]
+_STREAMING = (
+    *(nodes.Result, nodes.TableScan, nodes.FunctionScan, nodes.ValuesScan, nodes.SubqueryScan),
+    *(nodes.Project, nodes.Filter, nodes.Append, nodes.Sort),
+)
+"""Nodes that look at every row below them where all of theirs are wanted."""
 NodeHandler = Callable[["PlanCompiler", Any], Compiled]
 NODES: dict[type, NodeHandler] = {}
 
@@ -61,7 +67,18 @@ class PlanCompiler:
         handler = NODES.get(type(node))
         if handler is None:
             raise unsupported(f"plan node {type(node).__name__}")
-        return handler(self, node)
+        drained = self.rowset.drained
+        self.rowset.drained = drained and isinstance(node, _STREAMING)
+        made = handler(self, node)
+        self.rowset.drained = drained
+        return made
+
+    def drained(self, node: Node) -> Compiled:
+        """Likewise, of a node that is always read to its end."""
+        self.rowset.drained = True
+        made = self.node(node)
+        self.rowset.drained = False
+        return made
 
     def cte(self, number: int) -> Compiled:
         """The operator of a WITH query."""
@@ -77,7 +94,9 @@ class PlanCompiler:
         """What runs a sub-select for rows of `layout`."""
         known = self._operators.get(subplan.result)
         if known is None:
+            drained, self.rowset.drained = self.rowset.drained, False
             known = self._operators[subplan.result] = self.node(subplan.plan)
+            self.rowset.drained = drained
         operator, result = known
         inputs = None
         if subplan.inputs:

@@ -61,6 +61,8 @@ class RowsetCompiler:
     def __init__(self, module: Module, runner: Runner) -> None:
         self.module = module
         self._runner = runner
+        self.drained = False
+        """Whether all rows of what is being compiled are wanted, whatever is in them."""
 
     def pipeline(
         self, layout: Layout, condition: Expr | None, output: Sequence[Expr]
@@ -86,7 +88,7 @@ class RowsetCompiler:
             stages.append(stage)
         waits = self.module.waits
         self.module.waits |= waited
-        return Pipeline(tuple(stages), one_by_one=waits), result
+        return Pipeline(tuple(stages), waits=waits, drained=self.drained), result
 
     def _stage(
         self, layout: Layout, condition: Expr | None, output: Sequence[Expr] | None

@@ -106,6 +106,9 @@ class CompiledPlan:
         finally:
             await close(batches)
             runtime.close()
+            sequences = execution.functions.sequences
+            if self._waits and sequences is not None:
+                sequences.settle()
 
     def explain(self, *, verbose: bool = False) -> Sequence[str]:
         """See Executable.explain."""

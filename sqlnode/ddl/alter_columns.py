@@ -9,8 +9,9 @@ from sqlnode.ddl.build import build_index, contains_nulls, has_rows, rewrite
 from sqlnode.ddl.change import Change, undefined_column
 from sqlnode.ddl.columns import COLUMNS_MAX, define_column
 from sqlnode.ddl.defaults import check_default, default_text, value_for_existing_rows
+from sqlnode.ddl.dependents import drop_owned
 from sqlnode.ddl.indexing import with_keys
-from sqlnode.errors import SqlError
+from sqlnode.errors import SqlError, unsupported
 from sqlnode.rows import LAYOUTS_MAX
 
 
@@ -24,7 +25,9 @@ async def add_column(change: Change, table: Table, command: Any) -> Table:
         change.notice(f"{text}, skipping", "42701")
         return table
     number = max((column.number for column in table.columns), default=0) + 1
-    defined = define_column(node, number, table.name)
+    defined = define_column(node, number, table.name, change.execution.functions)
+    if defined.sequence is not None:
+        raise unsupported("ADD COLUMN of a serial or identity column")
     if number > COLUMNS_MAX:
         raise SqlError(sqlstate.TOO_MANY_COLUMNS, f"tables can have at most {COLUMNS_MAX} columns")
     missing = await value_for_existing_rows(change.execution, defined.column)
@@ -62,56 +65,83 @@ async def drop_column(change: Change, table: Table, command: Any) -> Table:
         without = await rewrite(change, table, without)
     else:
         change.retire(table, gone)
+    drop_owned(change, table, column)
     columns = tuple(
-        replace(each, dropped=True, not_null=False, default=None, comment=None)
-        if each.number == column.number
-        else each
-        for each in without.columns
+        _dropped(each) if each.number == column.number else each for each in without.columns
     )
     return _with_layout(replace(without, columns=columns), without)
 
 
+def _dropped(column: Column) -> Column:
+    return Column(
+        column.name,
+        column.number,
+        column.type,
+        column.typmod,
+        dropped=True,
+        missing=column.missing,
+    )
+
+
 async def set_default(change: Change, table: Table, command: Any) -> Table:
     """SET DEFAULT and DROP DEFAULT. Raises SqlError 42703 and what the expression raises."""
-    column = _column(table, command.name)
+    column = column_of(table, command.name)
     expression = getattr(command, "def")
+    _refuse_identity(table, column, drops=expression.WhichOneof("node") is None)
     text = None
     if expression.WhichOneof("node") is not None:
-        text = default_text(expression, column.type)
+        text = default_text(expression, column.type, change.execution.functions)
     changed = replace(column, default=text)
     await check_default(change.execution, changed)
-    return _with_column(table, changed)
+    return with_column(table, changed)
 
 
 async def drop_not_null(change: Change, table: Table, command: Any) -> Table:
     """DROP NOT NULL. Raises SqlError 42703, 42P16."""
     del change
-    column = _column(table, command.name)
+    column = column_of(table, command.name)
+    if column.identity:
+        raise _is_identity(table, column)
     primary = table.primary
     if primary is not None and any(each.number == column.number for each in primary.columns):
         raise SqlError(
             sqlstate.INVALID_TABLE_DEFINITION, f'column "{column.name}" is in a primary key'
         )
-    return _with_column(table, replace(column, not_null=False))
+    return with_column(table, replace(column, not_null=False))
+
+
+def _refuse_identity(table: Table, column: Column, *, drops: bool) -> None:
+    if column.identity:
+        error = _is_identity(table, column)
+        if drops:
+            error.hint = "Use ALTER TABLE ... ALTER COLUMN ... DROP IDENTITY instead."
+        raise error
+
+
+def _is_identity(table: Table, column: Column) -> SqlError:
+    text = f'column "{column.name}" of relation "{table.name}" is an identity column'
+    return SqlError(sqlstate.SYNTAX_ERROR, text)
 
 
 def with_not_null(table: Table, name: str) -> Table:
     """The table with the column NOT NULL; the table itself where it is already."""
-    column = _column(table, name)
+    column = column_of(table, name)
     if column.not_null:
         return table
-    changed = _with_column(table, replace(column, not_null=True))
+    changed = with_column(table, replace(column, not_null=True))
     return replace(changed, version=table.version + 1)
 
 
-def _column(table: Table, name: str) -> Column:
+def column_of(table: Table, name: str) -> Column:
+    """The live column of a name. Raises SqlError 42703."""
     column = table.column(name)
     if column is None:
         raise undefined_column(table, name)
     return column
 
 
-def _with_column(table: Table, column: Column) -> Table:
+def with_column(table: Table, column: Column) -> Table:
+    """The table with a column in place of that of its number."""
     columns = tuple(column if each.number == column.number else each for each in table.columns)
     return replace(table, columns=columns)
 

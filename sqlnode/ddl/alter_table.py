@@ -16,6 +16,7 @@ from sqlnode.ddl import alter_columns
 from sqlnode.ddl.build import build_index, check_rows, rewrite
 from sqlnode.ddl.change import Change
 from sqlnode.ddl.create_table import table_key
+from sqlnode.ddl.identity import add_identity, drop_identity, set_identity
 from sqlnode.ddl.indexing import with_keys
 from sqlnode.ddl.options import storage_options
 from sqlnode.errors import SqlError, unsupported
@@ -102,5 +103,8 @@ _STEPS: dict[int, tuple[int, _Step]] = {
     _pb.AT_DropNotNull: (2, alter_columns.drop_not_null),
     _pb.AT_SetNotNull: (2, _set_not_null),
     _pb.AT_AddConstraint: (3, _add_constraint),
+    _pb.AT_AddIdentity: (2, add_identity),
+    _pb.AT_SetIdentity: (2, set_identity),
+    _pb.AT_DropIdentity: (2, drop_identity),
     _pb.AT_SetRelOptions: (4, _set_options),
 }

@@ -16,7 +16,7 @@ from typing import Any
 from sqlnode import sqlstate
 from sqlnode.catalog import store, system
 from sqlnode.catalog.catalog import Catalog, Schema
-from sqlnode.catalog.descriptors import Index, Table
+from sqlnode.catalog.descriptors import Index, NumberSequence, Table
 from sqlnode.errors import SqlError
 from sqlnode.execute.api import Execution
 
@@ -64,9 +64,17 @@ class Change:
         """Tell the client."""
         self.execution.notices.append(("NOTICE", code, message))
 
-    def put(self, *tables: Table) -> None:
-        """Let tables be as given; others with their OIDs go."""
-        self.catalog = self.catalog.edited(put=tables)
+    async def new_generation(self) -> int:
+        """A generation for a sequence that begins (see NumberSequence)."""
+        return int(await self.execution.functions.sequences.new_generation())
+
+    def put(self, *objects: Table | NumberSequence) -> None:
+        """Let tables and sequences be as given; others with their OIDs go."""
+        self.catalog = self.catalog.edited(put=objects)
+
+    def drop_sequences(self, sequences: Iterable[NumberSequence]) -> None:
+        """Remove sequences."""
+        self.catalog = self.catalog.edited(drop=[(each.schema, each.name) for each in sequences])
 
     def drop(self, tables: Iterable[Table]) -> None:
         """Remove tables and give up their rows."""
@@ -107,7 +115,7 @@ class Change:
             self.refuse_system(found)
             return found
         path = self.execution.functions.search_path()
-        if self.catalog.index(target.relname, target.schemaname or None, search_path=path):
+        if self.catalog.relation_oid(target.relname, target.schemaname or None, path):
             raise SqlError(sqlstate.WRONG_OBJECT_TYPE, f'"{target.relname}" is not a table')
         raise undefined_relation(target)
 

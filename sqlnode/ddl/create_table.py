@@ -6,10 +6,11 @@ import postgast
 
 from sqlnode import sqlstate
 from sqlnode.analyse.locations import position
-from sqlnode.catalog.descriptors import Column, Table
+from sqlnode.catalog.descriptors import Table
 from sqlnode.ddl.change import Change, relation_exists
 from sqlnode.ddl.columns import (
     COLUMNS_MAX,
+    ColumnDefinition,
     KeyConstraint,
     constraint_kind,
     define_column,
@@ -18,8 +19,10 @@ from sqlnode.ddl.columns import (
 from sqlnode.ddl.defaults import check_default
 from sqlnode.ddl.indexing import with_keys
 from sqlnode.ddl.options import storage_options
+from sqlnode.ddl.owned_sequences import with_sequence
 from sqlnode.errors import SqlError, unsupported
 from sqlnode.execute.api import Execution
+from sqlnode.functions.base import FunctionContext
 
 _pb: Any = postgast.pg_query_pb2
 
@@ -35,10 +38,14 @@ async def create_table(execution: Execution, node: Any) -> str:
             raise relation_exists(target.relname)
         change.notice(f'relation "{target.relname}" already exists, skipping', "42P07")
         return "CREATE TABLE"
-    columns, keys = _elements(node, target.relname)
-    for column in columns:
-        await check_default(execution, column)
+    defined, keys = _elements(node, target.relname, execution.functions)
+    for each in defined:
+        await check_default(execution, each.column)
     oid = change.new_oid()
+    columns = [
+        await with_sequence(change, each, oid=oid, schema=schema, table=target.relname)
+        for each in defined
+    ]
     table = Table(
         oid=oid,
         name=target.relname,
@@ -74,19 +81,21 @@ def _refuse(node: Any) -> None:
         )
 
 
-def _elements(node: Any, table: str) -> tuple[list[Column], list[KeyConstraint]]:
-    columns: list[Column] = []
+def _elements(
+    node: Any, table: str, context: FunctionContext
+) -> tuple[list[ColumnDefinition], list[KeyConstraint]]:
+    columns: list[ColumnDefinition] = []
     keys: list[KeyConstraint] = []
     for element in node.table_elts:
         kind = element.WhichOneof("node")
         if kind == "column_def":
-            defined = define_column(element.column_def, len(columns) + 1, table)
-            if any(each.name == defined.column.name for each in columns):
+            defined = define_column(element.column_def, len(columns) + 1, table, context)
+            if any(each.column.name == defined.column.name for each in columns):
                 raise SqlError(
                     sqlstate.DUPLICATE_COLUMN,
                     f'column "{defined.column.name}" specified more than once',
                 )
-            columns.append(defined.column)
+            columns.append(defined)
             keys += defined.keys
         elif kind == "constraint":
             keys.append(table_key(element.constraint))

@@ -1,16 +1,20 @@
 """DEFAULT expressions: their text in the catalog, and their value for rows that exist already."""
 
+from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 import postgast
 
 from sqlnode import sqlstate, tree
+from sqlnode.analyse.locations import position
 from sqlnode.catalog.descriptors import Column
 from sqlnode.errors import SqlError, unsupported
-from sqlnode.functions.base import Volatility
+from sqlnode.functions.base import FunctionContext, Volatility
+from sqlnode.functions.registry import functions
+from sqlnode.types import oids
 from sqlnode.types.base import Value
-from sqlnode.types.registry import format_type
+from sqlnode.types.registry import by_oid, format_type
 
 if TYPE_CHECKING:
     from sqlnode.execute.api import Execution
@@ -19,10 +23,11 @@ _pb: Any = postgast.pg_query_pb2
 _PREFIX = "SELECT "
 
 
-def default_text(expression: Any, type_oid: int) -> str | None:
+def default_text(expression: Any, type_oid: int, context: FunctionContext) -> str | None:
     """SQL text of a raw DEFAULT expression; None for NULL, which is no default.
 
-    A string literal is written with its type, as PostgreSQL shows it.
+    A string literal is written with its type, as PostgreSQL shows it. Relations are kept by OID
+    (`sqlnode.catalog.references`). Raises SqlError 42P01 where there is no such relation.
     """
     if expression.WhichOneof("node") == "a_const":
         constant = expression.a_const
@@ -30,8 +35,54 @@ def default_text(expression: Any, type_oid: int) -> str | None:
             return None
         if constant.WhichOneof("val") == "sval":
             return f"{_deparsed(expression)}::{format_type(type_oid, -1)}"
-    text = _deparsed(expression)
+    bound = type(expression)()
+    bound.CopyFrom(expression)
+    _bind_relations(bound, context)
+    text = _deparsed(bound)
     return f"({text})" if expression.WhichOneof("node") == "a_expr" else text
+
+
+def _bind_relations(node: Any, context: FunctionContext) -> None:
+    """Let the regclass constants of a raw expression be OIDs."""
+    for field, value in node.ListFields():
+        if field.message_type is None:
+            continue
+        for each in value if isinstance(value, Iterable) else (value,):
+            _bind_relations(each, context)
+    kind = node.WhichOneof("node") if "node" in node.DESCRIPTOR.oneofs_by_name else None
+    if kind == "type_cast" and _names(node.type_cast.type_name)[-1:] == ["regclass"]:
+        _bind(node.type_cast.arg, context)
+    elif kind == "func_call" and _names_relation(_names(node.func_call, "funcname")):
+        argument = node.func_call.args[0] if node.func_call.args else None
+        if argument is not None and _bind(argument, context):
+            constant = type(argument)()
+            constant.CopyFrom(argument)
+            argument.type_cast.arg.CopyFrom(constant)
+            argument.type_cast.type_name.names.add().string.sval = "regclass"
+            argument.type_cast.type_name.typemod = -1
+
+
+def _bind(node: Any, context: FunctionContext) -> bool:
+    """Whether the node is a string literal; it is an OID now."""
+    if node.WhichOneof("node") != "a_const" or node.a_const.WhichOneof("val") != "sval":
+        return False
+    try:
+        oid = by_oid(oids.REGCLASS).text_in(node.a_const.sval.sval, -1, context)
+    except SqlError as error:
+        error.position = position(node.a_const.location)
+        raise
+    node.a_const.sval.sval = str(oid)
+    return True
+
+
+def _names(node: Any, field: str = "names") -> list[str]:
+    return [each.string.sval for each in getattr(node, field)]
+
+
+def _names_relation(name: list[str]) -> bool:
+    """Whether a function's first argument is a relation, in all its overloads."""
+    found = functions(name[-1])
+    return bool(found) and all(each.argument_types[:1] == (oids.REGCLASS,) for each in found)
 
 
 def _deparsed(expression: Any) -> str:
@@ -57,13 +108,13 @@ async def check_default(execution: "Execution", column: Column) -> tree.Query | 
     if column.default is None:
         return None
     [raw] = parse(assignment_query(column, column.default))
-    functions = execution.functions
+    context = execution.functions
     try:
         analysed = analyse(
             raw,
             catalog=execution.catalog,
-            search_path=functions.search_path(),
-            context=functions,
+            search_path=context.search_path(),
+            context=context,
         )
     except SqlError as error:
         error.position = None  # it points into a text the client did not send

@@ -10,17 +10,21 @@ from sqlnode.ddl.drop import drop
 from sqlnode.ddl.extensions import create_extension
 from sqlnode.ddl.maintenance import comment, vacuum
 from sqlnode.ddl.rename import rename
-from sqlnode.ddl.schemas import create_schema
+from sqlnode.ddl.schemas import create_schema, set_schema
+from sqlnode.ddl.sequences import alter_sequence, create_sequence
 from sqlnode.ddl.truncate import truncate
 from sqlnode.errors import unsupported
 from sqlnode.execute.api import Execution
 from sqlnode.tree import Utility
 
 _HANDLERS: dict[str, Callable[[Execution, Any], Awaitable[str]]] = {
+    "AlterObjectSchemaStmt": set_schema,
+    "AlterSeqStmt": alter_sequence,
     "AlterTableStmt": alter_table,
     "CommentStmt": comment,
     "CreateExtensionStmt": create_extension,
     "CreateSchemaStmt": create_schema,
+    "CreateSeqStmt": create_sequence,
     "CreateStmt": create_table,
     "DropStmt": drop,
     "IndexStmt": create_index,

@@ -1,5 +1,6 @@
-"""DROP TABLE, DROP INDEX, DROP SCHEMA."""
+"""DROP TABLE, DROP SEQUENCE, DROP INDEX, DROP SCHEMA."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -7,8 +8,10 @@ from typing import Any
 import postgast
 
 from sqlnode import sqlstate
-from sqlnode.catalog.descriptors import Table
+from sqlnode.catalog.descriptors import NumberSequence, Table
 from sqlnode.ddl.change import Change, undefined_schema
+from sqlnode.ddl.dependents import drop_all, shown_name
+from sqlnode.ddl.sequences import find_sequence
 from sqlnode.errors import SqlError, unsupported
 from sqlnode.execute.api import Execution
 
@@ -21,11 +24,12 @@ async def drop(execution: Execution, node: Any) -> str:
         _pb.OBJECT_TABLE: (_drop_tables, "DROP TABLE"),
         _pb.OBJECT_INDEX: (_drop_indexes, "DROP INDEX"),
         _pb.OBJECT_SCHEMA: (_drop_schemas, "DROP SCHEMA"),
+        _pb.OBJECT_SEQUENCE: (_drop_sequences, "DROP SEQUENCE"),
     }
     handler, tag = handlers.get(node.remove_type, (None, ""))
     if handler is None:
         kind = _pb.ObjectType.Name(node.remove_type).removeprefix("OBJECT_").replace("_", " ")
-        if node.missing_ok and kind in ("VIEW", "SEQUENCE", "MATVIEW", "TYPE", "FUNCTION"):
+        if node.missing_ok and kind in ("VIEW", "MATVIEW", "TYPE", "FUNCTION"):
             return _nothing_dropped(execution, node, kind)
         raise unsupported(f"DROP {kind}")
     change = await Change.begin(execution)
@@ -64,16 +68,61 @@ async def _drop_tables(change: Change, node: Any) -> None:
             change.refuse_system(table)
             if table not in gone:
                 gone.append(table)
-        elif _index(change, target) is not None:
-            raise SqlError(
-                sqlstate.WRONG_OBJECT_TYPE,
-                f'"{target.relname}" is not a table',
-                hint="Use DROP INDEX to remove an index.",
-            )
+        elif _index(change, target) is not None or find_sequence(change, target) is not None:
+            raise _wrong_kind(change, target, "a table")
         else:
             _missing(change, node, target, "table", sqlstate.UNDEFINED_TABLE)
-    await change.claim(*gone)
-    change.drop(gone)
+    await drop_all(change, gone, (), what=_what(change, "table", gone), cascade=_cascades(node))
+
+
+async def _drop_sequences(change: Change, node: Any) -> None:
+    gone: list[NumberSequence] = []
+    for wrapped in node.objects:
+        target = target_of(wrapped)
+        found = find_sequence(change, target)
+        if found is not None:
+            _refuse_identity(change, found)
+            if found not in gone:
+                gone.append(found)
+        elif change.find_table(target) is not None or _index(change, target) is not None:
+            raise _wrong_kind(change, target, "a sequence")
+        else:
+            _missing(change, node, target, "sequence", sqlstate.UNDEFINED_TABLE)
+    await drop_all(change, (), gone, what=_what(change, "sequence", gone), cascade=_cascades(node))
+
+
+def _wrong_kind(change: Change, target: Any, wanted: str) -> SqlError:
+    """42809 for a relation that is there, but is not what is to be dropped."""
+    kind = "index" if _index(change, target) is not None else "table"
+    kind = "sequence" if find_sequence(change, target) is not None else kind
+    article = "an" if kind == "index" else "a"
+    return SqlError(
+        sqlstate.WRONG_OBJECT_TYPE,
+        f'"{target.relname}" is not {wanted}',
+        hint=f"Use DROP {kind.upper()} to remove {article} {kind}.",
+    )
+
+
+def _refuse_identity(change: Change, sequence: NumberSequence) -> None:
+    table = change.catalog.table_by_oid(sequence.table) if sequence.identity else None
+    if table is None:
+        return
+    column = next(each for each in table.columns if each.number == sequence.column)
+    what = f"column {column.name} of table {shown_name(change, table)}"
+    raise SqlError(
+        sqlstate.DEPENDENT_OBJECTS_STILL_EXIST,
+        f"cannot drop sequence {shown_name(change, sequence)} because {what} requires it",
+        hint=f"You can drop {what} instead.",
+    )
+
+
+def _what(change: Change, kind: str, gone: Sequence[Table | NumberSequence]) -> str:
+    """How an error calls what is to be dropped."""
+    return f"{kind} {shown_name(change, gone[0])}" if len(gone) == 1 else "desired object(s)"
+
+
+def _cascades(node: Any) -> bool:
+    return bool(node.behavior == _pb.DROP_CASCADE)
 
 
 async def _drop_indexes(change: Change, node: Any) -> None:
@@ -81,12 +130,8 @@ async def _drop_indexes(change: Change, node: Any) -> None:
         target = target_of(wrapped)
         found = _index(change, target)
         if found is None:
-            if change.find_table(target) is not None:
-                raise SqlError(
-                    sqlstate.WRONG_OBJECT_TYPE,
-                    f'"{target.relname}" is not an index',
-                    hint="Use DROP TABLE to remove a table.",
-                )
+            if change.find_table(target) is not None or find_sequence(change, target) is not None:
+                raise _wrong_kind(change, target, "an index")
             _missing(change, node, target, "index", sqlstate.UNDEFINED_OBJECT)
             continue
         table, index = found
@@ -134,20 +179,28 @@ async def _drop_schemas(change: Change, node: Any) -> None:
                 raise undefined_schema(name)
             change.notice(f'schema "{name}" does not exist, skipping')
             continue
-        inside = sorted(
-            (each for each in change.catalog.tables.values() if each.schema == name),
-            key=lambda table: table.oid,
-        )
-        _check_dependents(change, node, name, inside)
-        await change.claim(*inside)
-        change.drop(inside)
+        tables = [each for each in change.catalog.tables.values() if each.schema == name]
+        numbers = [each for each in change.catalog.sequences.values() if each.schema == name]
+        _check_dependents(change, node, name, tables, numbers)
+        cascade = _cascades(node)
+        await drop_all(change, tables, numbers, what=f"schema {name}", cascade=cascade)
         rest = {key: each for key, each in change.catalog.user_schemas.items() if key != name}
         change.put_schemas(rest)
 
 
-def _check_dependents(change: Change, node: Any, name: str, inside: list[Table]) -> None:
-    path = change.execution.functions.search_path()
-    shown = [f"table {table.name if name in path else f'{name}.{table.name}'}" for table in inside]
+def _check_dependents(
+    change: Change, node: Any, name: str, tables: list[Table], numbers: list[NumberSequence]
+) -> None:
+    known = {table.oid for table in tables}
+    inside: list[Table | NumberSequence] = [
+        *tables,
+        *[each for each in numbers if each.table not in known],
+    ]
+    inside.sort(key=lambda each: each.oid)
+    shown = [
+        f"{'table' if isinstance(each, Table) else 'sequence'} {shown_name(change, each)}"
+        for each in inside
+    ]
     if inside and node.behavior != _pb.DROP_CASCADE:
         raise SqlError(
             sqlstate.DEPENDENT_OBJECTS_STILL_EXIST,

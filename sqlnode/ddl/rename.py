@@ -10,6 +10,7 @@ from sqlnode.catalog.descriptors import Index, Table
 from sqlnode.ddl.change import Change, relation_exists, undefined_relation
 from sqlnode.ddl.columns import SYSTEM_COLUMNS
 from sqlnode.ddl.schemas import rename_schema
+from sqlnode.ddl.sequences import find_sequence, sequence
 from sqlnode.errors import SqlError, unsupported
 from sqlnode.execute.api import Execution
 
@@ -26,6 +27,9 @@ async def rename(execution: Execution, node: Any) -> str:
     elif kind == _pb.OBJECT_INDEX:
         _rename_index(change, node)
         tag = "ALTER INDEX"
+    elif kind == _pb.OBJECT_SEQUENCE or _names_sequence(change, node):
+        _rename_sequence(change, node)
+        tag = f"ALTER {'SEQUENCE' if kind == _pb.OBJECT_SEQUENCE else 'TABLE'}"
     elif kind in (_pb.OBJECT_TABLE, _pb.OBJECT_COLUMN, _pb.OBJECT_TABCONSTRAINT):
         await _rename_in_table(change, node)
         tag = "ALTER TABLE"
@@ -34,6 +38,21 @@ async def rename(execution: Execution, node: Any) -> str:
         raise unsupported(f"ALTER {name} RENAME")
     change.finish()
     return tag
+
+
+def _names_sequence(change: Change, node: Any) -> bool:
+    return node.rename_type == _pb.OBJECT_TABLE and bool(find_sequence(change, node.relation))
+
+
+def _rename_sequence(change: Change, node: Any) -> None:
+    target = node.relation
+    if node.missing_ok and find_sequence(change, target) is None:
+        change.notice(f'relation "{target.relname}" does not exist, skipping')
+        return
+    found = sequence(change, target)
+    if change.catalog.name_taken(found.schema, node.newname):
+        raise relation_exists(node.newname)
+    change.put(replace(found, name=node.newname))
 
 
 async def _rename_in_table(change: Change, node: Any) -> None:

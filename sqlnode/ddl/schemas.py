@@ -3,11 +3,16 @@
 from dataclasses import replace
 from typing import Any
 
+import postgast
+
 from sqlnode import sqlstate
 from sqlnode.catalog.catalog import Schema
 from sqlnode.ddl.change import Change, undefined_schema
+from sqlnode.ddl.sequences import find_sequence, sequence
 from sqlnode.errors import SqlError, unsupported
 from sqlnode.execute.api import Execution
+
+_pb: Any = postgast.pg_query_pb2
 
 
 async def create_schema(execution: Execution, node: Any) -> str:
@@ -38,9 +43,39 @@ def rename_schema(change: Change, old: str, new: str) -> None:
     if new in change.catalog.schemas:
         raise _exists(new)
     inside = [table for table in change.catalog.tables.values() if table.schema == old]
+    numbers = [each for each in change.catalog.sequences.values() if each.schema == old]
     change.put(*[replace(table, schema=new) for table in inside])
+    change.put(*[replace(sequence, schema=new) for sequence in numbers])
     rest = {key: each for key, each in change.catalog.user_schemas.items() if key != old}
     change.put_schemas({**rest, new: replace(schema, name=new)})
+
+
+async def set_schema(execution: Execution, node: Any) -> str:
+    """ALTER SEQUENCE … SET SCHEMA: the command tag. Raises SqlError 42P01, 42P07, 3F000, 0A000."""
+    if node.object_type != _pb.OBJECT_SEQUENCE:
+        kind = _pb.ObjectType.Name(node.object_type).removeprefix("OBJECT_").replace("_", " ")
+        raise unsupported(f"ALTER {kind} SET SCHEMA")
+    change = await Change.begin(execution)
+    if node.missing_ok and find_sequence(change, node.relation) is None:
+        change.notice(f'relation "{node.relation.relname}" does not exist, skipping')
+        return "ALTER SEQUENCE"
+    found = sequence(change, node.relation)
+    owner = change.catalog.table_by_oid(found.table) if found.table else None
+    if owner is not None:
+        raise SqlError(
+            sqlstate.FEATURE_NOT_SUPPORTED,
+            "cannot move an owned sequence into another schema",
+            detail=f'Sequence "{found.name}" is linked to table "{owner.name}".',
+        )
+    schema = node.newschema
+    if schema not in change.catalog.schemas:
+        raise undefined_schema(schema)
+    if schema != found.schema and change.catalog.name_taken(schema, found.name):
+        text = f'relation "{found.name}" already exists in schema "{schema}"'
+        raise SqlError(sqlstate.DUPLICATE_TABLE, text)
+    change.put(replace(found, schema=schema))
+    change.finish()
+    return "ALTER SEQUENCE"
 
 
 def check_name(name: str) -> None:

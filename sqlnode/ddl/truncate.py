@@ -1,10 +1,12 @@
 """TRUNCATE: new, empty key ranges; the old ones go when nobody reads them any more."""
 
+from dataclasses import replace
 from typing import Any
 
 from sqlnode.catalog.descriptors import Table
 from sqlnode.ddl.build import retire_all, with_fresh_ranges
 from sqlnode.ddl.change import Change
+from sqlnode.ddl.sequences import restarted
 from sqlnode.execute.api import Execution
 
 
@@ -20,5 +22,8 @@ async def truncate(execution: Execution, node: Any) -> str:
     for table in tables:
         retire_all(change, table)
         change.put(with_fresh_ranges(change, table))
+        if node.restart_seqs:
+            for sequence in change.catalog.sequences_of(table.oid):
+                change.put(await restarted(change, replace(sequence, first=sequence.start)))
     change.finish()
     return "TRUNCATE TABLE"

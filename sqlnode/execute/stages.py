@@ -19,13 +19,17 @@ class Stage:
 class Pipeline:
     """Stages in a row."""
 
-    __slots__ = ("_one_by_one", "stages", "sync")
+    __slots__ = ("_one_by_one", "_waits", "stages", "sync")
 
-    def __init__(self, stages: tuple[Stage, ...], *, one_by_one: bool = False) -> None:
-        """`one_by_one`: rows are not to be looked at before somebody wants them, for looking at
-        them takes locks."""
+    def __init__(
+        self, stages: tuple[Stage, ...], *, waits: bool = False, drained: bool = False
+    ) -> None:
+        """`waits`: its code asks storage, where looking at a row leaves something behind: a lock, a
+        number that is taken. So rows are not looked at before somebody wants them, unless all of
+        them are wanted anyway (`drained`)."""
         self.stages = stages
-        self._one_by_one = one_by_one
+        self._one_by_one = waits and not drained
+        self._waits = waits
         only = stages[0] if len(stages) == 1 else None
         self.sync = only.function if only is not None and only.preparation is None else None
         """The whole pipeline as one plain function, where it is no more than that."""
@@ -48,6 +52,9 @@ class Pipeline:
 
     async def apply(self, batch: Batch, runtime: Runtime) -> Batch:
         """The batch after all stages; may be empty."""
+        sequences = runtime.context.sequences if self._waits else None
+        if sequences is not None and not self._one_by_one:
+            sequences.expect(len(batch))
         if self.sync is not None:
             return self.sync(batch, runtime)
         for stage in self.stages:

@@ -38,6 +38,8 @@ class FunctionContext(FormatSettings, Protocol):
     """A sqlnode.kv.advisory.AdvisoryLocks; None outside a session."""
     export_snapshot: Any
     """Exports the statement's snapshot; awaited, its name. None outside a session."""
+    sequences: Any
+    """A sqlnode.kv.sequences.SessionSequences; None outside a session."""
     warn: Any
     """Sends a WARNING: (SQLSTATE, message); None outside a session."""
 
@@ -200,6 +202,10 @@ class CatalogFunctions(Protocol):
 
     def comment(self, oid: int, class_oid: int, column: int) -> str | None:
         """COMMENT ON the object `oid` of the system table `class_oid` (column 0: the object)."""
+        ...
+
+    def shown_expression(self, text: str, search_path: Sequence[str]) -> str:
+        """A stored expression with names in place of OIDs, as pg_get_expr gives it."""
         ...
 
     def default_sequence(self, relation: int, column: str) -> str | None:

@@ -186,8 +186,18 @@ def user_by_id(context: FunctionContext, oid: int) -> str:
     return _catalog(context).role_name(oid) or f"unknown (OID={oid})"
 
 
-FAMILY.call(lambda expression, relation: expression, "pg_get_expr")
-FAMILY.call(lambda expression, relation, pretty: expression, "pg_get_expr_ext")
+@FAMILY.function("pg_get_expr", needs_context=True)
+def shown_expression(context: FunctionContext, expression: str, relation: int) -> str:
+    """A stored expression, with names for OIDs."""
+    return _catalog(context).shown_expression(expression, context.search_path())
+
+
+@FAMILY.function("pg_get_expr_ext", needs_context=True)
+def shown_expression_pretty(
+    context: FunctionContext, expression: str, relation: int, pretty: bool
+) -> str:
+    """Likewise."""
+    return shown_expression(context, expression, relation)
 
 
 @FAMILY.function("pg_get_indexdef", needs_context=True)

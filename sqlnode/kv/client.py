@@ -46,6 +46,7 @@ PROTOCOL_VERSION = 1
 COUNTERS_TABLE_ID = 2
 """The table id under which a tenant's counters are; one index id for each."""
 ROW_ID_COUNTER = 1
+GENERATION_COUNTER = 2
 UNAVAILABLE_SECONDS = 10.0
 """How long a request waits for storage to come back."""
 RESOLVE_SECONDS = 30.0
@@ -96,6 +97,8 @@ class KvClient:
         self.holders: dict[AdvisoryLocks, None] = {}
         """The sessions that hold advisory locks beyond their transactions."""
         self._row_ids = self.numbers(ROW_ID_COUNTER, first=1)
+        self.generations = self.numbers(GENERATION_COUNTER, first=1)
+        """Names for the states of sequences: none is ever used for two."""
 
     def __repr__(self) -> str:
         return f"<KvClient tenant {self.tenant} epoch {self.epoch} {self._calls!r}>"

@@ -53,7 +53,9 @@ def plan_insert(
         }
         child = nodes.SubqueryScan(entry, "*SELECT*", child, ())
     row = tuple(
-        given.get(position) or planner.expr(defaults.get(position, tree.Default(column.type)))
+        planner.expr(defaults.get(position, tree.Default(column.type)))
+        if position in defaults or position not in given
+        else given[position]
         for position, column in enumerate(table.live)
     )
     child = with_output(child, row)

@@ -10,6 +10,7 @@ from sqlnode.session.settings import Settings
 if TYPE_CHECKING:
     from sqlnode.catalog.catalog import Catalog
     from sqlnode.kv.advisory import AdvisoryLocks
+    from sqlnode.kv.sequences import SessionSequences
     from sqlnode.session.notifications import Notifications
     from sqlnode.statements.costs import StatementCosts
 
@@ -52,6 +53,7 @@ class SessionContext:
         self.notifications: Notifications | None = None
         self.advisory: AdvisoryLocks | None = None
         self.export_snapshot: Callable[[], Awaitable[str]] | None = None
+        self.sequences: SessionSequences | None = None
         self.warn: Callable[[str, str], None] | None = None
         self._catalog = catalog
         self._transaction_micros = 0

@@ -252,12 +252,12 @@ async def _defaults(session: "Session", table: Table, given: Sequence[Column]) -
     missing = [
         (position, column)
         for position, column in enumerate(table.live)
-        if column.default is not None and column not in given
+        if column.filled is not None and column not in given
     ]
     if not missing:
         return _Defaults((), None)
     expressions = ", ".join(
-        f"CAST(({column.default}) AS {_type_name(column)})" for _, column in missing
+        f"CAST(({column.filled}) AS {_type_name(column)})" for _, column in missing
     )
     statement = parse(f"SELECT {expressions} FROM pg_catalog.generate_series(1, $1::int4)")[0]
     planned = await session.plan(statement)
@@ -449,6 +449,7 @@ class _Loader:
             interrupts=self._execution.interrupts,
             params=(count,),
         )
+        self.session.sequences.expect(count)
         rows: list[Row] = []
         async for batch in executable.run(execution):
             rows += batch

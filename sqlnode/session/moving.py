@@ -19,13 +19,16 @@ not in it: it changes with nearly every statement of some drivers, and an outdat
 worse than none. A client that prepared the unnamed statement in one pipeline, lost its pod, and
 binds it in the next is told that it does not exist (26000).
 
+currval() and lastval() move in a give-away and are not in a checkpoint: after the death of their
+pod they are not yet defined.
+
 A pod reads what pods of the last release have written: FORMAT changes when that is not so.
 """
 
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pgwire.link import SEALED_BYTES_MAX, Purpose
@@ -103,6 +106,10 @@ class State:
     """Values of reported settings as the client knows them."""
     statements: Mapping[str, bytes]
     """The line of each prepared statement, by name."""
+    last_sequence: int = 0
+    """OID of the sequence that lastval() speaks of."""
+    given: Mapping[str, int] = field(default_factory=dict)
+    """currval() of sequences, by OID."""
 
     def encode(self) -> bytes:
         """As lines."""
@@ -126,8 +133,11 @@ class State:
         return cls(**head, statements=dict(zip(names, lines, strict=True)))
 
 
-_HEAD = ("user", "database", "pid", "purpose", "expires_ns", "waits_since_ns")
-_MAPS = ("start", "changed", "told")
+_HEAD = (
+    *("user", "database", "pid", "purpose", "expires_ns", "waits_since_ns"),
+    "last_sequence",
+)
+_MAPS = ("start", "changed", "told", "given")
 
 
 def seal(session: "Session", purpose: Purpose | None, *, bytes_max: int) -> bytes | None:
@@ -149,7 +159,11 @@ def _state(session: "Session", purpose: Purpose | None) -> State:
     now_ns = tenant.clock.wall_ns()
     silent = tenant.clock.monotonic() - session.waits_since
     valid = limits.move_seconds if purpose is Purpose.MOVE else limits.park_seconds
+    # They change with every number, so a checkpoint would never be up to date.
+    last, given = session.sequences.state() if purpose is not None else (0, {})
     return State(
+        last_sequence=last,
+        given=given,
         user=session.user,
         database=tenant.database,
         pid=session.pid,

@@ -60,6 +60,7 @@ def resumed_session(
     session.resumed = True
     session.told = state.told
     session.statements = Statements(state.statements)
+    session.sequences.restore(state.last_sequence, state.given)
     _count_silence(session, state)
     extra = {"pid": session.pid, "sealed_for": state.purpose, "statements": len(state.statements)}
     _log.info("session resumed", extra=extra)

@@ -17,6 +17,7 @@ from sqlnode.errors import SqlError
 from sqlnode.execute.api import Batch, Execution, ResultColumn
 from sqlnode.kv.advisory import AdvisoryLocks
 from sqlnode.kv.errors import CatalogStale
+from sqlnode.kv.sequences import SessionSequences
 from sqlnode.parse import RawStatement
 from sqlnode.session.budget import Budget
 from sqlnode.session.connection import Connection
@@ -87,6 +88,12 @@ class Session:
             tenant.kv, pid, transaction=lambda: self.transactions.kv, lost=self._locks_lost
         )
         self.context.advisory = self.advisory
+        self.sequences = self.context.sequences = SessionSequences(
+            tenant.kv,
+            catalog=lambda: self.transactions.newest_catalog,
+            reload=tenant.reload_catalog,
+            read_only=lambda: self.transactions.read_only,
+        )
         self.context.warn = self.warn
         connection.on_writable = self._notified
         self.transactions = Transactions(

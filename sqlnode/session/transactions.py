@@ -134,6 +134,12 @@ class Transactions:
         REPEATABLE READ on that of its snapshot."""
         return self._catalog or self._frozen or self._tenant.catalog
 
+    @property
+    def newest_catalog(self) -> "Catalog":
+        """What counts for sequences, which have no snapshots: the pod's catalog, or the one this
+        transaction has made."""
+        return self._catalog or self._tenant.catalog
+
     def adopt_catalog(self, catalog: "Catalog") -> None:
         """A statement of this transaction has changed the catalog."""
         self._catalog = catalog

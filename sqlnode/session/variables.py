@@ -126,6 +126,7 @@ async def discard(session: "Session", portal: Portal, _states: CopyStates) -> An
     if target == _DISCARD_PLANS:
         return Answer("DISCARD PLANS")  # plans are the pod's; nothing of the session's to drop
     if target == _DISCARD_SEQUENCES:
+        session.sequences.discard()
         return Answer("DISCARD SEQUENCES")
     if target == _DISCARD_TEMP:
         return Answer("DISCARD TEMP")
@@ -136,6 +137,7 @@ async def discard(session: "Session", portal: Portal, _states: CopyStates) -> An
     session.statements.clear()
     session.notifications.unlisten_all()
     session.advisory.unlock_all()
+    session.sequences.discard()
     session.settings.reset_all()
     session.context.refresh()
     return Answer("DISCARD ALL")

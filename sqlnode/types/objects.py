@@ -107,6 +107,9 @@ def _relation(text: str, settings: FormatSettings) -> int:
     found = find_relation(text, settings)
     if found is None:
         schema, name = _split_qualified(text, settings)
+        catalog = catalog_of(settings)
+        if schema is not None and catalog is not None and catalog.schema_oid(schema) is None:
+            raise SqlError(sqlstate.INVALID_SCHEMA_NAME, f'schema "{schema}" does not exist')
         shown = name if schema is None else f"{schema}.{name}"
         raise SqlError(sqlstate.UNDEFINED_TABLE, f'relation "{shown}" does not exist')
     return found

@@ -23,6 +23,7 @@ class StubContext:
     notifications: Any = None
     advisory: Any = None
     export_snapshot: Any = None
+    sequences: Any = None
     warn: Any = None
     settings: dict[str, str] = field(default_factory=dict)
     micros: int = 700_000_000_000_000

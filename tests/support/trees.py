@@ -45,6 +45,7 @@ class Context:
     notifications: Any = None
     advisory: Any = None
     export_snapshot: Any = None
+    sequences: Any = None
     warn: Any = None
     catalog: Any = field(default_factory=Catalog)
 

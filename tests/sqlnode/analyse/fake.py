@@ -26,10 +26,10 @@ class FakeCatalog:
 
     def relation_oid(self, name: str, schema: str | None, search_path: Sequence[str]) -> int | None:
         """What regclass input looks up."""
-        found = self.relation(name, schema, search_path)
+        found = self.readable(name, schema, search_path)
         return None if found is None else found.oid
 
-    def relation(
+    def readable(
         self, name: str, schema: str | None = None, search_path: Sequence[str] = ()
     ) -> Table | None:
         """The table `name`."""

@@ -56,6 +56,26 @@ def test_settings_move_and_reset_leads_back_to_the_login(tmp_path: Path) -> None
     with_pods(tmp_path, body, settings={"statement_timeout": "1h"})
 
 
+def test_currval_and_lastval_move(tmp_path: Path) -> None:
+    async def body(here: PodForTest, there: PodForTest) -> None:
+        client = await Linked.open(here)
+        await client.query(
+            "CREATE SEQUENCE s CACHE 10; CREATE SEQUENCE other; CREATE SEQUENCE gone"
+        )
+        await client.query("SELECT nextval('other'), nextval('gone'), nextval('s')")
+        await client.query("DROP SEQUENCE gone")
+        moved = await client.moved(there)
+        assert await moved.rows("SELECT currval('s'), currval('other'), lastval()") == [
+            ("1", "1", "1")
+        ]
+        # What the session had cached of it is skipped.
+        assert await moved.rows("SELECT nextval('s'), lastval()") == [("11", "11")]
+        again = await moved.moved(here)
+        assert await again.rows("SELECT currval('s'), currval('other')") == [("11", "1")]
+
+    with_pods(tmp_path, body)
+
+
 def test_what_was_set_for_a_transaction_only_does_not_move(tmp_path: Path) -> None:
     async def body(here: PodForTest, there: PodForTest) -> None:
         client = await Linked.open(here)
