@@ -238,6 +238,10 @@ async def _importing(call: Awaitable[object]) -> None:
 
 def _reason(error: grpc.aio.AioRpcError) -> str:
     """For people: what storage has said, where it was storage that said it."""
-    said = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.ABORTED)
+    said = (
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.ABORTED,
+        grpc.StatusCode.DATA_LOSS,
+    )
     text = error.details() if error.code() in said else None
     return text or "storage does not answer"

@@ -1516,6 +1516,10 @@ class Error(_message.Message):
         """`key`: what a serializable transaction read was written since"""
         NOT_EXPORTED: Error._Code.ValueType  # 17
         """nobody exports the snapshot, or not any more"""
+        DISK_FULL: Error._Code.ValueType  # 18
+        """the engine has no room; nothing was acknowledged"""
+        DAMAGED: Error._Code.ValueType  # 19
+        """the engine read what it never wrote, or cannot read it any more"""
 
     class Code(_Code, metaclass=_CodeEnumTypeWrapper): ...
     UNSPECIFIED: Error.Code.ValueType  # 0
@@ -1547,6 +1551,10 @@ class Error(_message.Message):
     """`key`: what a serializable transaction read was written since"""
     NOT_EXPORTED: Error.Code.ValueType  # 17
     """nobody exports the snapshot, or not any more"""
+    DISK_FULL: Error.Code.ValueType  # 18
+    """the engine has no room; nothing was acknowledged"""
+    DAMAGED: Error.Code.ValueType  # 19
+    """the engine read what it never wrote, or cannot read it any more"""
 
     CODE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int

@@ -32,7 +32,7 @@ from storage.lockmodes import NO_KEY_UPDATE, SHARE, UPDATE
 from storage.locks import Outcome
 from storage.metrics import COMMITS
 from storage.notifications import checked
-from storage.refusals import Refusal, catalog_stale, transaction_ended
+from storage.refusals import Refusal, catalog_stale, engine_failed, transaction_ended
 from storage.shard import Shard
 from storage.tenants import Tenant, Transaction
 from storage.waiting import InFlight, deadline_of, lock
@@ -317,7 +317,7 @@ class CommitPath:
             transaction.decided(0)
             if transaction.session not in tenant.sessions:
                 self._shard.end(transaction)
-            done(0, Refusal(kv.Error.IO, "the engine could not write the commit"))
+            done(0, engine_failed(error))
             return
         COMMITS.inc()
         if intent.retired and self._shard.quotas.of(tenant.id):

@@ -8,14 +8,15 @@ While one group is on its way to the disk the next one gathers, so the busier th
 the groups. The order of the queue is the order of commit times, of durability and of publication.
 
 When an apply fails, nothing of it is there. What is queued behind it may have been checked against
-what it would have written, so all of it fails with it; later submissions start afresh.
+what it would have written, so all of it fails with it; later submissions start afresh. Where one
+submission was applied alone, only its own tenant's go with it; and a group that has met damaged
+data is tried again one by one, for the damage is nobody's affair but its tenant's.
 
 Where the engine is lost, it stays open whether the group is there. Then nobody is answered any
 more: whoever waits learns the truth by asking the next process (storage/resolve.py).
 """
 
 import asyncio
-import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -23,12 +24,11 @@ from dataclasses import dataclass
 
 from dormouse.base.tasks import spawn
 from storage.admission import Admission, Share
-from storage.engines.interface import Engine, EngineError, EngineLost, Write
+from storage.engines.interface import Engine, EngineDamaged, EngineError, EngineLost, Write
+from storage.failures import Failures
 from storage.layout import LAST_COMMIT, TIME, record_age_key, record_list
 from storage.metrics import APPLIES, APPLY_SECONDS
 from storage.sizes import Sizes
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False, slots=True)
@@ -57,6 +57,7 @@ class Committer:
         engine: Engine,
         sizes: Sizes,
         admission: Admission,
+        failures: Failures,
         *,
         group_bytes_max: int,
         queue_bytes_max: int,
@@ -68,6 +69,9 @@ class Committer:
         self._queue_bytes_max = queue_bytes_max
         self._queue: deque[Submission] = deque()
         self._queued_bytes = 0
+        self._failures = failures
+        self._singly = 0
+        """How many of the next submissions are applied one by one."""
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -156,10 +160,12 @@ class Committer:
             group[0].more is None
             and self._queue
             and self._queue[0].more is None
+            and not self._singly
             and size + self._queue[0].size <= self._group_bytes_max
         ):
             size += self._queue[0].size
             group.append(self._queue.popleft())
+        self._singly = max(self._singly - 1, 0)
         self._queued_bytes -= size
         if self._queued_bytes <= self._queue_bytes_max:
             self._room.set()
@@ -171,13 +177,19 @@ class Committer:
         try:
             with APPLY_SECONDS.time():
                 await self._engine.apply(_batch(group), group[0].more)
-        except EngineLost:
-            _log.exception("a write to the engine has no outcome")
+        except EngineLost as error:
+            self._failures.write_failed(error)
             self._lost = True
         except EngineError as error:
-            _log.exception("a write to the engine failed", extra={"submissions": len(group)})
-            self._fail([*group, *self._queue], error)
+            self._failures.write_failed(error)
+            if len(group) == 1:
+                self._fail(group, error, share=group[0].share)
+            elif isinstance(error, EngineDamaged):
+                self._again_singly(group)
+            else:
+                self._fail(group, error)
         else:
+            self._failures.wrote()
             size = sum(submission.size for submission in group)
             self._admission.applied(size, time.perf_counter() - started)
             for submission in group:
@@ -187,11 +199,22 @@ class Committer:
                     self._sizes.wrote(submission.writes)
                 self._leave(submission, None)
 
-    def _fail(self, submissions: list[Submission], error: EngineError) -> None:
-        self._queue.clear()
-        self._queued_bytes = 0
-        self._room.set()
-        for submission in submissions:
+    def _again_singly(self, group: list[Submission]) -> None:
+        self._queue.extendleft(reversed(group))
+        self._queued_bytes += sum(submission.size for submission in group)
+        self._singly = len(group)
+
+    def _fail(
+        self, group: list[Submission], error: EngineError, *, share: Share | None = None
+    ) -> None:
+        """Fail a group and what is queued behind it: all of it, or what is this tenant's."""
+        behind = [each for each in self._queue if share is None or each.share is share]
+        others = [each for each in self._queue if share is not None and each.share is not share]
+        self._queue = deque(others)
+        self._queued_bytes = sum(each.size for each in others)
+        if self._queued_bytes <= self._queue_bytes_max:
+            self._room.set()
+        for submission in [*group, *behind]:
             self._leave(submission, error)
 
     def _leave(self, submission: Submission, error: EngineError | None) -> None:

@@ -86,8 +86,9 @@ class StorageSettings:
     """Threads that read the SQLite file."""
     page_cache_bytes: int = 32 << 20
     """SQLite's page cache, of each of its connections."""
-    mmap_bytes: int = 1 << 30
-    """How much of the SQLite file is mapped into memory."""
+    mmap_bytes: int = 0
+    """How much of the SQLite file is mapped into memory: reads of it are a little faster, and a
+    page that the disk cannot read ends the process instead of the request."""
     history_seconds: float = 10.0
     """How long superseded versions stay beyond what open transactions need: a statement that
     reads a second time pins its snapshot only then."""

@@ -19,9 +19,16 @@ from dormouse.base import blocks
 from dormouse.base.ids import TenantId
 from dormouse.base.keys import tenant_prefix, tenant_span
 from proto import kv_pb2 as kv
-from storage.engines.interface import EngineError, Row, ScanRange
+from storage.engines.interface import (
+    EngineDamaged,
+    EngineError,
+    EngineFull,
+    Row,
+    ScanRange,
+)
 from storage.layout import catalog_key, counter_key, import_key
 from storage.metrics import EXPORTS, TRANSFERRED
+from storage.refusals import engine_failed
 from storage.shard import Shard
 from storage.tenants import Tenant
 from storage.versions import Wanted
@@ -38,6 +45,16 @@ class TransferRefused(Exception):
     def __init__(self, status: grpc.StatusCode, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+def transfer_failed(error: EngineError) -> TransferRefused:
+    """What the engine's failure is to whoever exports or imports."""
+    status = grpc.StatusCode.UNAVAILABLE
+    if isinstance(error, EngineFull):
+        status = grpc.StatusCode.RESOURCE_EXHAUSTED
+    elif isinstance(error, EngineDamaged):
+        status = grpc.StatusCode.DATA_LOSS
+    return TransferRefused(status, engine_failed(error).message)
 
 
 class Exports:
@@ -64,7 +81,8 @@ class Exports:
                 # Where nothing was left there was no page to be checked.
                 _check(tenant, drops)
         except EngineError as error:
-            raise TransferRefused(grpc.StatusCode.UNAVAILABLE, "the engine failed") from error
+            shard.failures.failed(error)
+            raise transfer_failed(error) from error
         finally:
             self._running -= 1
             shard.tenants.forget_if_idle(tenant)

@@ -17,7 +17,9 @@ not have its history walked every second.
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import islice
 
 from dormouse.base import blocks
 from dormouse.base.ids import TenantId
@@ -50,6 +52,8 @@ _log = logging.getLogger(__name__)
 _PAGE_ROWS = 250
 _PAGE_BYTES = 4 << 20
 _REST_SECONDS_MAX = 0.1
+_PIECES_AT_ONCE = 16
+"""Staged pieces of up to a few MiB: their removal takes as much of the log again."""
 _PAUSES_MAX = 60
 """A pass comes at the latest after this many pauses."""
 
@@ -77,6 +81,8 @@ class Collector:
         self._tenants = tenants
         self._clock = clock
         self._visible = visible
+        self._undropped: deque[bytes] = deque()
+        """Staged pieces that are still there, for the disk was full when they were to go."""
         self._history_seconds = history_seconds
         self._record_seconds = record_seconds
 
@@ -100,6 +106,7 @@ class Collector:
         horizon = self._visible()
         if self._history_seconds:
             horizon = min(horizon, self._clock.ago(self._history_seconds))
+        await self._drop_undropped()
         await self._collect_retired(horizon)
         await self._collect_records(self._clock.ago(self._record_seconds))
         return await self._collect_history(horizon)
@@ -112,12 +119,19 @@ class Collector:
 
         def done(error: EngineError | None) -> None:
             if error is not None:
-                _log.warning("staged writes stay until the next start", exc_info=error)
+                self._undropped.extend(keys)
 
         try:
             self._committer.submit(Submission([(key, None) for key in keys], done))
         except EngineError as error:
             done(error)
+
+    async def _drop_undropped(self) -> None:
+        while self._undropped:
+            some = list(islice(self._undropped, _PIECES_AT_ONCE))
+            await self._committer.write([(key, None) for key in some])
+            for _ in some:
+                self._undropped.popleft()
 
     async def drop_tenant(self, tenant: TenantId) -> None:
         """Remove everything of a tenant."""

@@ -21,7 +21,7 @@ from dormouse.base.ids import PodId, TenantId
 from dormouse.base.keys import tenant_prefix, tenant_span
 from proto import kv_pb2 as kv
 from storage.engines.interface import Engine, EngineError, Write
-from storage.exports import TransferRefused
+from storage.exports import TransferRefused, transfer_failed
 from storage.layout import (
     TIME,
     catalog_key,
@@ -116,7 +116,7 @@ class Imports:
         try:
             yield tenant
         except EngineError as error:
-            raise TransferRefused(grpc.StatusCode.UNAVAILABLE, "the engine failed") from error
+            raise transfer_failed(error) from error
         finally:
             tenant.importing = False
             self._shard.tenants.forget_if_idle(tenant)

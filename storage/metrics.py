@@ -24,6 +24,23 @@ APPLY_SECONDS = Histogram(
     buckets=(0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5, 30),
     registry=REGISTRY,
 )
+ENGINE_ERRORS = Counter(
+    "dormouse_storage_engine_errors_total",
+    "Reads and durable writes that the engine failed: full, damaged, io, lost.",
+    ["kind"],
+    registry=REGISTRY,
+)
+WRITES_FAILING = Gauge(
+    "dormouse_storage_writes_failing",
+    "1 from a durable write that failed for this reason to the next one that does not.",
+    ["kind"],
+    registry=REGISTRY,
+)
+LOG_BYTES = Gauge(
+    "dormouse_storage_log_bytes",
+    "Size of the SQLite file's write-ahead log. Steadily above 64 MiB, checkpoints fail.",
+    registry=REGISTRY,
+)
 CATALOG_TOLD_SECONDS = Histogram(
     "dormouse_storage_catalog_told_seconds",
     "How long a commit that changed a catalog waited until the tenant's other pods had seen it.",

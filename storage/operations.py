@@ -20,7 +20,14 @@ from storage.engines.interface import EngineError
 from storage.layout import TIME
 from storage.lockmodes import row_mode
 from storage.locks import Outcome
-from storage.refusals import Refusal, bad_request, catalog_stale, not_exported, transaction_ended
+from storage.refusals import (
+    Refusal,
+    bad_request,
+    catalog_stale,
+    engine_failed,
+    not_exported,
+    transaction_ended,
+)
 from storage.resolve import Resolver
 from storage.sequence_operations import SequenceOperations
 from storage.shard import Shard
@@ -412,8 +419,7 @@ class Operations:
 
         def answer(previous: int, error: EngineError | None) -> None:
             if error is not None:
-                refusal = Refusal(kv.Error.IO, "the engine could not write the counter")
-                stream.reply(refusal.reply(request.id))
+                stream.reply(engine_failed(error).reply(request.id))
             else:
                 result = kv.IncrementReply(previous=previous)
                 stream.reply(kv.Reply(id=request.id, increment=result))

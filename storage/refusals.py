@@ -1,6 +1,7 @@
 """Why a request is refused: the one exception the operations raise on purpose."""
 
 from proto import kv_pb2 as kv
+from storage.engines.interface import EngineDamaged, EngineError, EngineFull
 
 Code = kv.Error.Code
 
@@ -37,6 +38,15 @@ class Refusal(Exception):
             limit=self.limit,
         )
         return kv.Reply(id=request_id, error=error)
+
+
+def engine_failed(error: EngineError) -> Refusal:
+    """The engine could not do what a request needs; what it said is for the log alone."""
+    if isinstance(error, EngineFull):
+        return Refusal(kv.Error.DISK_FULL, "the disk is full")
+    if isinstance(error, EngineDamaged):
+        return Refusal(kv.Error.DAMAGED, "data on the disk is damaged")
+    return Refusal(kv.Error.IO, "the engine failed")
 
 
 def bad_request(message: str) -> Refusal:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from proto import kv_pb2 as kv
 from storage.engines.interface import EngineError
-from storage.refusals import Refusal, bad_request
+from storage.refusals import bad_request, engine_failed
 from storage.sequences import Block, Sequences, Shape, State, log_count
 from storage.waiting import InFlight
 
@@ -68,7 +68,7 @@ class SequenceOperations:
         if error is None:
             self._stream.reply(kv.Reply(id=request.id, sequence=result))
         else:
-            refusal = Refusal(kv.Error.IO, "the engine could not write the sequence")
+            refusal = engine_failed(error)
             self._stream.reply(refusal.reply(request.id))
 
 

@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from dormouse.base import metrics
@@ -20,6 +21,7 @@ from storage.engines.interface import Engine
 from storage.engines.memory import MemoryEngine
 from storage.engines.sqlite import SqliteEngine
 from storage.handshakes import Handshakes
+from storage.metrics import LOG_BYTES
 from storage.service import ACCESS, AdminService, KvService
 from storage.shard import Retention, Shard
 
@@ -99,12 +101,17 @@ async def open_engine(settings: StorageSettings) -> Engine:
 
         return await SlateEngine.open(settings.objects)
     _make_folder(settings.data)
+    LOG_BYTES.set_function(partial(_size_of, settings.data / "storage.sqlite-wal"))
     return await SqliteEngine.open(
         settings.data / "storage.sqlite",
         readers=settings.readers,
         cache_bytes=settings.page_cache_bytes,
         mmap_bytes=settings.mmap_bytes,
     )
+
+
+def _size_of(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
 
 
 def _limits(settings: StorageSettings) -> Limits:

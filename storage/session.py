@@ -29,7 +29,7 @@ from proto import kv_pb2 as kv
 from storage.engines.interface import EngineError
 from storage.metrics import REFUSED, SESSIONS
 from storage.operations import Operations
-from storage.refusals import Refusal, bad_request
+from storage.refusals import Refusal, bad_request, engine_failed
 from storage.shard import Shard
 from storage.tenants import Tenant
 from storage.waiting import InFlight
@@ -224,7 +224,7 @@ class SessionStream:
         except Refusal as refusal:
             reply = self._refused(request.id, refusal)
         except EngineError as error:
-            reply = self._refused(request.id, _failed(error))
+            reply = self._failed(request.id, error)
         except BaseException:
             # Nobody may wait for an answer that does not come.
             self.end("a request could not be handled")
@@ -262,13 +262,17 @@ class SessionStream:
         except Refusal as refusal:
             reply = self._refused(flight.id, refusal)
         except EngineError as error:
-            reply = self._refused(flight.id, _failed(error))
+            reply = self._failed(flight.id, error)
         if reply is not None:
             self.reply(reply)
 
     def _refused(self, request_id: int, refusal: Refusal) -> kv.Reply:
         REFUSED.labels(kv.Error.Code.Name(refusal.code).lower()).inc()
         return refusal.reply(request_id)
+
+    def _failed(self, request_id: int, error: EngineError) -> kv.Reply:
+        self._shard.failures.failed(error)
+        return self._refused(request_id, engine_failed(error))
 
     def _drop(self, request_id: int) -> None:
         flight = self._in_flight.pop(request_id, None)
@@ -320,8 +324,3 @@ class SessionStream:
         await self._shard.committer.write([])
         await self._flush()
         await self._context.abort(grpc.StatusCode.UNAVAILABLE, self._ending)
-
-
-def _failed(error: EngineError) -> Refusal:
-    _log.error("the engine failed a request", exc_info=error)
-    return Refusal(kv.Error.IO, "the engine failed")

@@ -16,6 +16,7 @@ from storage.committer import Committer
 from storage.config import Limits
 from storage.counters import Counters
 from storage.engines.interface import Engine, ScanRange
+from storage.failures import Failures
 from storage.garbage import Collector
 from storage.layout import (
     FENCE_SPAN,
@@ -77,10 +78,12 @@ class Shard:
         self.admission = Admission(
             readers=readers, group_bytes_max=limits.group_bytes_max, fair=limits.fair
         )
+        self.failures = Failures(clock)
         self.committer = Committer(
             engine,
             self.sizes,
             self.admission,
+            self.failures,
             group_bytes_max=limits.group_bytes_max,
             queue_bytes_max=limits.queue_bytes_max,
         )

@@ -108,6 +108,20 @@ _ANSWERS: dict[int, _Answer] = {
         False,
         "Delete rows, or drop or truncate tables, or have the limit raised.",
     ),
+    kv.Error.DISK_FULL: _Answer(
+        sqlstate.DISK_FULL,
+        "could not extend the database: No space left on device",
+        Blame.STORAGE,
+        True,
+        "The disk of the storage service is full. Writing is possible again once there is room.",
+    ),
+    kv.Error.DAMAGED: _Answer(
+        sqlstate.DATA_CORRUPTED,
+        "invalid page in the database",
+        Blame.STORAGE,
+        False,
+        "Rows on the storage service's disk are damaged. Have the database restored from a backup.",
+    ),
     kv.Error.IO: _Answer(sqlstate.IO_ERROR, "storage could not write or read", Blame.STORAGE, True),
     kv.Error.READ_CONFLICT: _Answer(
         _SERIALIZE,

@@ -28,7 +28,22 @@ Row = tuple[bytes, bytes]
 
 
 class EngineError(Exception):
-    """The engine could not do what was asked: disk full, damaged file, closed."""
+    """The engine could not do what was asked: the disk failed, the engine is closed."""
+
+    kind = "io"
+    """What it is, in a word: a label of the metrics."""
+
+
+class EngineFull(EngineError):
+    """There is no room for the batch. Reads go on, and so do writes once there is room."""
+
+    kind = "full"
+
+
+class EngineDamaged(EngineError):
+    """What was read is not what was written, or cannot be read any more. Other rows may be well."""
+
+    kind = "damaged"
 
 
 class EngineLost(EngineError):
@@ -36,6 +51,8 @@ class EngineLost(EngineError):
 
     Nobody may be told that they failed. Whoever owns the engine ends, as after a crash.
     """
+
+    kind = "lost"
 
 
 class EngineInUse(EngineError):

@@ -1,8 +1,6 @@
 """kill -9 under load: what was acknowledged is there, nothing is half applied, Resolve is right."""
 
 import asyncio
-import json
-import os
 import signal
 import subprocess
 import sys
@@ -17,6 +15,7 @@ from dormouse.base.ids import TenantId
 from storage.config import ObjectStorage, StorageSettings
 from tests.support.certificates import Authority
 from tests.support.kv import STORAGE, KvClient, KvError, StorageForTest
+from tests.support.storageprocess import Child
 
 TENANT = TenantId(7)
 POD = 77
@@ -25,30 +24,6 @@ WRITERS = 6
 ACKNOWLEDGED = 150
 Load = tuple[dict[int, int], dict[int, int]]
 """The transactions sent (with the pair they write), and the commit times acknowledged."""
-
-
-class Child:
-    """A storage process of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        read_fd, write_fd = os.pipe()
-        self.process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "storage"),
-                *("--config", str(folder / "storage.json"), "--ready-fd", str(write_fd)),
-            ],
-            pass_fds=[write_fd],
-            stderr=subprocess.PIPE,
-            cwd=Path(__file__).parents[2],
-        )
-        os.close(write_fd)
-        with os.fdopen(read_fd) as pipe:
-            self.ready = json.loads(pipe.readline())
-
-    def end(self, number: signal.Signals) -> tuple[int, str]:
-        self.process.send_signal(number)
-        _, errors = self.process.communicate(timeout=20)
-        return self.process.returncode, errors.decode()
 
 
 async def load(
@@ -125,10 +100,10 @@ def test_kill_9_under_load(tmp_path: Path, engine: str) -> None:
     config.dump(settings, tmp_path / "storage.json")
     child = Child(tmp_path)
     for number in range(ROUNDS):
-        storage = StorageForTest(child.ready["address"], child.ready["metrics"], authority)
+        storage = child.storage(authority)
         seen = uvloop.run(one_round(storage, child, POD + number))
         child = Child(tmp_path)
-        storage = StorageForTest(child.ready["address"], child.ready["metrics"], authority)
+        storage = child.storage(authority)
         uvloop.run(verify(storage, POD + number, *seen))
     code, errors = child.end(signal.SIGTERM)
     assert code == 0, errors
@@ -165,7 +140,7 @@ def test_a_process_whose_data_was_taken_over_ends(tmp_path: Path) -> None:
     second = Child(tmp_path)
 
     async def write(child: Child, value: bytes) -> None:
-        storage = StorageForTest(child.ready["address"], child.ready["metrics"], authority)
+        storage = child.storage(authority)
         async with storage.session(TENANT) as client:
             await client.put({b"a": value})
 

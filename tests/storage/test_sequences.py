@@ -15,10 +15,10 @@ from dormouse.base.ids import TenantId
 from proto import kv_pb2 as kv
 from storage.config import StorageSettings
 from storage.sequences import LOG_AHEAD, Shape, State, log_count, returned, take
-from tests.storage.test_kill import Child
 from tests.storage.test_transfer import A, B, exported, running
 from tests.support.certificates import Authority
 from tests.support.kv import STORAGE, KvClient, KvError, StorageForTest, storage_running
+from tests.support.storageprocess import Child
 
 TENANT = TenantId(7)
 INT8_MIN, INT8_MAX = -(2**63), 2**63 - 1

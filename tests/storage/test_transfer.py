@@ -31,9 +31,9 @@ from storage.exports import Exports
 from storage.layout import record_key, time_of
 from storage.shard import Retention, Shard
 from storage.tenants import Tenant
-from tests.storage.test_kill import Child
 from tests.support.certificates import Authority
 from tests.support.kv import STORAGE, KvClient, StorageForTest, storage_running
+from tests.support.storageprocess import Child
 
 A, B = TenantId(7), TenantId(8)
 ACCOUNTS, MONEY = 40, 100
