@@ -8,7 +8,8 @@ from sqlnode.analyse.state import Node
 from sqlnode.errors import SqlError
 
 _STRENGTHS = {2: "key_share", 3: "share", 4: "no_key_update", 5: "update"}
-_NAMES = {2: "FOR KEY SHARE", 3: "FOR SHARE", 4: "FOR NO KEY UPDATE", 5: "FOR UPDATE"}
+NAMES = {2: "FOR KEY SHARE", 3: "FOR SHARE", 4: "FOR NO KEY UPDATE", 5: "FOR UPDATE"}
+"""What a locking clause is called, by its strength in the parse tree."""
 _WAITS = {1: "wait", 2: "skip_locked", 3: "nowait"}
 _ORDER = ("key_share", "share", "no_key_update", "update")
 _WAIT_ORDER = ("wait", "skip_locked", "nowait")
@@ -18,7 +19,7 @@ def apply(query: tree.Query, clauses: Node) -> tree.Query:
     """The query with its tables marked as the locking clauses say."""
     for item in clauses:
         clause = item.locking_clause
-        name = _NAMES[clause.strength]
+        name = NAMES[clause.strength]
         _check(query, name)
         lock = tree.RowLock(_STRENGTHS[clause.strength], _WAITS[clause.wait_policy])
         if not clause.locked_rels:

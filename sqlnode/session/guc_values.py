@@ -223,14 +223,6 @@ def _offset_zone(text: str) -> str:
     return f"<{east}{digits}>{west}{digits}"
 
 
-def _isolation(value: str, _current: str) -> str:
-    text = value.strip().lower()
-    if text in ("serializable", "repeatable read", "read committed", "read uncommitted"):
-        return text
-    hint = "Available values: serializable, repeatable read, read committed, read uncommitted."
-    raise invalid("transaction_isolation", value, hint=hint)
-
-
 def _application_name(value: str, _current: str) -> str:
     return "".join(c if " " <= c <= "~" else "?" for c in value)[:63]
 
@@ -240,6 +232,4 @@ _SPECIAL: dict[str, Callable[[str, str], str]] = {
     "client_encoding": _client_encoding,
     "DateStyle": _date_style,
     "TimeZone": _time_zone,
-    "default_transaction_isolation": _isolation,
-    "transaction_isolation": _isolation,
 }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pgwire.backend import data_rows, notification, row_description
 from pgwire.link import Link
 from pgwire.notices import Notice, notice_response
+from sqlnode.analyse.locking import NAMES as LOCKING_NAMES
 from sqlnode.errors import SqlError
 from sqlnode.execute.api import Batch, Execution, ResultColumn
 from sqlnode.kv.advisory import AdvisoryLocks
@@ -369,6 +370,8 @@ class Session:
         executable = planned.executable
         if executable is not None and executable.writes and self.transactions.read_only:
             command = executable.tag.split()[0]
+            if locking := getattr(planned.raw.node, "locking_clause", None):
+                command = f"SELECT {LOCKING_NAMES[locking[0].locking_clause.strength]}"
             raise SqlError("25006", f"cannot execute {command} in a read-only transaction")
 
     def shape(

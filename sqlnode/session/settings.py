@@ -11,7 +11,7 @@ back:
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from sqlnode.errors import SqlError
@@ -60,6 +60,9 @@ class Settings:
         self._session: Mapping[str, str] = {}
         self._local: dict[str, str] = {}
         self.generation = 0
+        self.check_mode: Callable[[str, str], None] = lambda _name, _value: None
+        """Called with a setting of the open transaction and what it is about to become. Raises
+        SqlError."""
         for name, value in start.items():
             key, text = self._checked(name, value)
             self._start[key] = text
@@ -99,6 +102,9 @@ class Settings:
     def set(self, name: str, value: str, *, local: bool = False) -> None:
         """SET or SET LOCAL. Raises SqlError 42704, 22023, 55P02, 42501, 0A000."""
         key, text = self._checked(name, value)
+        if key in _FOLLOWS:
+            self.check_mode(key, text)
+        self._keep_mode(key)
         if local or key in _FOLLOWS:
             self._local = {**self._local, key: text}
         else:
@@ -114,6 +120,7 @@ class Settings:
         if setting is not None:
             _check_allowed(setting)
         key = setting.name if setting is not None else name.lower()
+        self._keep_mode(key)
         if local:
             default = setting.default if setting is not None else ""
             self._local = {**self._local, key: self._start.get(key, default)}
@@ -124,8 +131,21 @@ class Settings:
 
     def reset_all(self) -> None:
         """RESET ALL: everything but what belongs to the open transaction."""
+        for default in _FOLLOWS.values():
+            self._keep_mode(default)
         self._session = {}
         self._local = {k: v for k, v in self._local.items() if k in _FOLLOWS}
+        self.generation += 1
+
+    def _keep_mode(self, key: str) -> None:
+        """A transaction keeps the mode it began with, whatever becomes of the default."""
+        for name, default in _FOLLOWS.items():
+            if key == default and name not in self._local:
+                self._local = {**self._local, name: self[default]}
+
+    def restore_mode(self, name: str, value: str) -> None:
+        """Give a setting of the open transaction a value it has had before."""
+        self._local = {**self._local, name: value}
         self.generation += 1
 
     def mark(self) -> SettingsMark:

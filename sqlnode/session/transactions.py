@@ -43,6 +43,9 @@ _ISOLATIONS = {
     "repeatable read": Isolation.REPEATABLE_READ,
     "serializable": Isolation.SERIALIZABLE,
 }
+_SET_ISOLATION = "SET TRANSACTION ISOLATION LEVEL"
+_SET_DEFERRABLE = "SET TRANSACTION [NOT] DEFERRABLE"
+_SET_READ_WRITE = "cannot set transaction read-write mode"
 
 Warn = Callable[[str, str], None]
 """(SQLSTATE, message) of a WARNING to the client."""
@@ -72,6 +75,7 @@ class _Savepoint:
     settings: SettingsMark
     notifications: Mark
     advisory: int
+    read_only: bool
     catalog: "Catalog | None"
 
 
@@ -107,7 +111,10 @@ class Transactions:
         self._kv_isolation = Isolation.READ_COMMITTED
         self._kv_read_only = False
         self._lock_timeout_ms = 0
+        self._chained = Mode()
+        """What the transaction has from the one before it (AND CHAIN)."""
         self.block = Block.NONE
+        settings.check_mode = self._check_mode
 
     # --- what the session looks at -----------------------------------------------------------
 
@@ -222,7 +229,9 @@ class Transactions:
     def _begin_kv(self) -> KvTransaction:
         if self._facts_of != self._settings.generation:
             self._read_facts()
-        kv = self._tenant.kv.begin(isolation=self._kv_isolation, read_only=self._kv_read_only)
+        # What is read-only behind a savepoint may become read-write again.
+        read_only = self._kv_read_only and not self._savepoints
+        kv = self._tenant.kv.begin(isolation=self._kv_isolation, read_only=read_only)
         kv.lock_timeout_ms = self._lock_timeout_ms
         kv.session = self._context.backend_pid
         return kv
@@ -285,21 +294,41 @@ class Transactions:
         self.block = Block.OPEN
 
     def set_mode(self, mode: Mode) -> None:
-        """SET TRANSACTION and the options of BEGIN. Raises 25001, 0A000."""
+        """SET TRANSACTION and the options of BEGIN. Raises 25001."""
         settings = self._settings
         if mode.isolation is not None:
-            if self.has_queried and mode.isolation != self.isolation:
-                raise SqlError(
-                    "25001", "SET TRANSACTION ISOLATION LEVEL must be called before any query"
-                )
             settings.set("transaction_isolation", mode.isolation, local=True)
         if mode.read_only is not None:
-            if not mode.read_only and self.read_only and self.has_queried:
-                raise SqlError("25001", "transaction read-write mode must be set before any query")
             settings.set("transaction_read_only", "on" if mode.read_only else "off", local=True)
         if mode.deferrable is not None:
             text = "on" if mode.deferrable else "off"
             settings.set("transaction_deferrable", text, local=True)
+
+    def _check_mode(self, name: str, value: str) -> None:
+        """Raises 25001 where the transaction can no longer get this mode."""
+        is_inner, refused = bool(self._savepoints), None
+        match name:
+            case "transaction_isolation" if value != self.isolation:
+                if self.has_queried:
+                    refused = "SET TRANSACTION ISOLATION LEVEL must be called before any query"
+                elif is_inner:
+                    refused = (
+                        "SET TRANSACTION ISOLATION LEVEL must not be called in a subtransaction"
+                    )
+            case "transaction_read_only" if value == "off" and self.read_only:
+                if is_inner:
+                    refused = (
+                        "cannot set transaction read-write mode inside a read-only transaction"
+                    )
+                elif self.has_queried:
+                    refused = "transaction read-write mode must be set before any query"
+            case "transaction_deferrable":
+                if is_inner:
+                    refused = f"{_SET_DEFERRABLE} cannot be called within a subtransaction"
+                elif self.has_queried:
+                    refused = f"{_SET_DEFERRABLE} must be called before any query"
+        if refused is not None:
+            raise SqlError("25001", refused)
 
     async def commit(self, *, chain: bool) -> str:
         """COMMIT, END: the command tag. Raises what the commit raises; then all is rolled back."""
@@ -311,7 +340,7 @@ class Transactions:
         mode = self._mode()
         await self._commit()
         if chain:
-            self.begin(mode)
+            self._chain(mode)
         return "COMMIT"
 
     def rollback(self, *, chain: bool) -> str:
@@ -322,16 +351,21 @@ class Transactions:
         mode = self._mode()
         self._rollback()
         if chain:
-            self.begin(mode)
+            self._chain(mode)
         return "ROLLBACK"
 
     def _refuse_chain(self, what: str, chain: bool) -> None:
         if chain:
             raise SqlError("25P01", f"{what} AND CHAIN can only be used in transaction blocks")
 
+    def _chain(self, mode: Mode) -> None:
+        self.begin(mode)
+        self._chained = mode
+
     def _mode(self) -> Mode:
         if self.block is Block.FAILED:
-            return Mode()  # the failure has reset them already, in PostgreSQL too
+            # The failure has reset what was set since, in PostgreSQL too.
+            return self._chained
         deferrable = self._settings["transaction_deferrable"] == "on"
         return Mode(self.isolation, self.read_only, deferrable)
 
@@ -410,7 +444,7 @@ class Transactions:
         if self._kv is not None:
             self._kv.savepoint()
         marks = self._settings.mark(), self._notifications.mark(), self._advisory.mark()
-        self._savepoints.append(_Savepoint(name, *marks, self._catalog))
+        self._savepoints.append(_Savepoint(name, *marks, self.read_only, self._catalog))
 
     def release(self, name: str) -> None:
         """RELEASE SAVEPOINT."""
@@ -418,6 +452,9 @@ class Transactions:
         position = self._position(name)
         if self._kv is not None:
             self._kv.release(position)
+        if self._savepoints[position].read_only != self.read_only:
+            # What a subtransaction sets of this ends with it, whichever way it does.
+            self._settings.restore_mode("transaction_read_only", "off")
         del self._savepoints[position:]
 
     async def rollback_to(self, name: str) -> None:
@@ -485,6 +522,7 @@ class Transactions:
         self._started = False
         self._savepoints.clear()
         self._catalog = self._frozen = None
+        self._chained = Mode()
         self._kv = None
         self.block = Block.NONE
         self._context.refresh()

@@ -25,7 +25,8 @@ async def set_variable(session: "Session", portal: Portal, _states: CopyStates) 
     """SET, SET LOCAL, SET TRANSACTION, RESET."""
     node = portal.planned.raw.node
     settings = session.settings
-    if node.is_local and not session.transactions.in_block:
+    in_block = session.transactions.in_block
+    if node.is_local and node.kind != _MULTI and not in_block:
         session.warn("25P01", "SET LOCAL can only be used in transaction blocks")
     match node.kind:
         case k if k == _VALUE:
@@ -40,6 +41,8 @@ async def set_variable(session: "Session", portal: Portal, _states: CopyStates) 
         case k if k == _RESET_ALL:
             settings.reset_all()
         case _:
+            if find(node.name) is find("transaction_isolation") and not in_block:
+                session.warn("25P01", "RESET TRANSACTION can only be used in transaction blocks")
             settings.reset(node.name, local=node.is_local)
     session.context.refresh()
     return Answer("RESET" if node.kind in (_RESET, _RESET_ALL) else "SET")
@@ -58,13 +61,15 @@ async def _set_transaction(session: "Session", node: Any) -> None:
     if node.name == "TRANSACTION":
         session.transactions.set_mode(mode)
         return
-    settings = session.settings
+    settings, local = session.settings, node.is_local
     if mode.isolation is not None:
-        settings.set("default_transaction_isolation", mode.isolation)
+        settings.set("default_transaction_isolation", mode.isolation, local=local)
     if mode.read_only is not None:
-        settings.set("default_transaction_read_only", "on" if mode.read_only else "off")
+        text = "on" if mode.read_only else "off"
+        settings.set("default_transaction_read_only", text, local=local)
     if mode.deferrable is not None:
-        settings.set("default_transaction_deferrable", "on" if mode.deferrable else "off")
+        text = "on" if mode.deferrable else "off"
+        settings.set("default_transaction_deferrable", text, local=local)
 
 
 def argument(name: str, args: Any) -> str:

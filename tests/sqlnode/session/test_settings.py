@@ -80,6 +80,8 @@ def test_what_is_refused(
 
 def test_a_transaction_starts_with_the_defaults(settings: Settings) -> None:
     settings.set("default_transaction_isolation", "repeatable read")
+    assert settings["transaction_isolation"] == "read committed"  # it has begun already
+    settings.end_transaction()
     assert settings["transaction_isolation"] == "repeatable read"
     settings.set("transaction_isolation", "read committed")
     assert settings["transaction_isolation"] == "read committed"
