@@ -5,13 +5,26 @@ from typing import Any
 
 from sqlnode import sqlstate
 from sqlnode.catalog.descriptors import Column, Table
-from sqlnode.ddl.build import build_index, contains_nulls, has_rows, rewrite
+from sqlnode.ddl.build import (
+    build_index,
+    contains_nulls,
+    has_rows,
+    rewrite,
+    rewrite_filled,
+)
 from sqlnode.ddl.change import Change, undefined_column
 from sqlnode.ddl.columns import COLUMNS_MAX, define_column
-from sqlnode.ddl.defaults import check_default, default_text, value_for_existing_rows
+from sqlnode.ddl.defaults import (
+    Volatile,
+    check_default,
+    default_text,
+    value_for_existing_rows,
+    values_for_rows,
+)
 from sqlnode.ddl.dependents import drop_owned
 from sqlnode.ddl.indexing import with_keys
-from sqlnode.errors import SqlError, unsupported
+from sqlnode.ddl.owned_sequences import with_sequence
+from sqlnode.errors import SqlError
 from sqlnode.rows import LAYOUTS_MAX
 
 
@@ -26,12 +39,17 @@ async def add_column(change: Change, table: Table, command: Any) -> Table:
         return table
     number = max((column.number for column in table.columns), default=0) + 1
     defined = define_column(node, number, table.name, change.execution.functions)
-    if defined.sequence is not None:
-        raise unsupported("ADD COLUMN of a serial or identity column")
     if number > COLUMNS_MAX:
         raise SqlError(sqlstate.TOO_MANY_COLUMNS, f"tables can have at most {COLUMNS_MAX} columns")
-    missing = await value_for_existing_rows(change.execution, defined.column)
-    column = replace(defined.column, missing=missing)
+    column = await with_sequence(
+        change, defined, oid=table.oid, schema=table.schema, table=table.name
+    )
+    missing = await value_for_existing_rows(change.execution, column)
+    if column.identity or isinstance(missing, Volatile):
+        after = _with_layout(replace(table, columns=(*table.columns, column)), table)
+        values = values_for_rows(change.execution, change.catalog, column)
+        return await rewrite_filled(change, table, with_keys(change, after, defined.keys), values)
+    column = replace(column, missing=missing)
     if column.not_null and missing is None and await has_rows(change.execution, table):
         raise contains_nulls(table, column.name)
     after = _with_layout(replace(table, columns=(*table.columns, column)), table)

@@ -7,7 +7,7 @@ this transaction ends, so no row slips past the snapshot. The new key range is n
 it takes no locks, and duplicates show up among the transaction's own writes.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from sqlnode import sqlstate
@@ -19,6 +19,7 @@ from sqlnode.functions.base import FunctionContext
 from sqlnode.kv.usage import system_work
 from sqlnode.rowkeys import IndexKeys, row_keys
 from sqlnode.rows import RowLayout
+from sqlnode.types.base import Value
 from sqlnode.types.registry import by_oid
 
 
@@ -61,6 +62,35 @@ async def rewrite(change: Change, before: Table, after: Table) -> Table:
             row = layout.decode(values[taken])
             raise duplicate(after, after.primary, to, row, execution.functions)
         rows = layout.decode_many(values) if secondary else []
+        for index, at in secondary:
+            _load_entries(execution, after, index, at, rows, keys)
+        await _pause(execution)
+    retire_all(change, before)
+    return after
+
+
+async def rewrite_filled(
+    change: Change, before: Table, after: Table, values: Callable[[int], Awaitable[list[Value]]]
+) -> Table:
+    """Like `rewrite`, where `after` has one column more at its end: `values` makes its values for
+    so many rows. Raises SqlError 23502, 23505."""
+    await change.transaction.begin_statement()
+    after = with_fresh_ranges(change, after)
+    reading, writing, to = RowLayout(before), RowLayout(after), row_keys(after)
+    whole = reading.decoder(range(len(before.live)))
+    secondary = [(index, IndexKeys(after, index)) for index in after.indexes if not index.primary]
+    execution, transaction = change.execution, change.transaction
+    async for _keys, stored in _rows(execution, before, keys=False):
+        made = await values(len(stored))
+        rows = [(*row, value) for row, value in zip(whole.decode_many(stored), made, strict=True)]
+        check_not_null(after, rows)
+        if after.primary is None:
+            keys = to.encode_row_ids(await transaction.row_ids(len(rows)))
+        else:
+            keys = to.encode_many([tuple([row[at] for at in to.positions]) for row in rows])
+        taken = transaction.load(keys, writing.encode_many(rows))
+        if taken is not None and after.primary is not None:
+            raise duplicate(after, after.primary, to, rows[taken], execution.functions)
         for index, at in secondary:
             _load_entries(execution, after, index, at, rows, keys)
         await _pause(execution)

@@ -1,7 +1,8 @@
 """DEFAULT expressions: their text in the catalog, and their value for rows that exist already."""
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import fields, is_dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import postgast
@@ -9,7 +10,7 @@ import postgast
 from sqlnode import sqlstate, tree
 from sqlnode.analyse.locations import position
 from sqlnode.catalog.descriptors import Column
-from sqlnode.errors import SqlError, unsupported
+from sqlnode.errors import SqlError
 from sqlnode.functions.base import FunctionContext, Volatility
 from sqlnode.functions.registry import functions
 from sqlnode.types import oids
@@ -17,10 +18,20 @@ from sqlnode.types.base import Value
 from sqlnode.types.registry import by_oid, format_type
 
 if TYPE_CHECKING:
+    from sqlnode.catalog.catalog import Catalog
     from sqlnode.execute.api import Execution
 
 _pb: Any = postgast.pg_query_pb2
 _PREFIX = "SELECT "
+
+
+class Volatile(Enum):
+    """See `value_for_existing_rows`."""
+
+    VOLATILE = "volatile"
+
+
+VOLATILE = Volatile.VOLATILE
 
 
 def default_text(expression: Any, type_oid: int, context: FunctionContext) -> str | None:
@@ -130,11 +141,9 @@ async def check_default(execution: "Execution", column: Column) -> tree.Query | 
     return query
 
 
-async def value_for_existing_rows(execution: "Execution", column: Column) -> Value:
-    """What rows have in a column that is added with a default: one value for all.
-
-    Raises SqlError 0A000 where each row would get its own.
-    """
+async def value_for_existing_rows(execution: "Execution", column: Column) -> Value | Volatile:
+    """What rows have in a column that is added with a default: one value for all, or VOLATILE
+    where each gets its own (`values_for_rows`)."""
     from sqlnode.compile.statement import compile_plan
     from sqlnode.plan.planner import plan
 
@@ -142,11 +151,46 @@ async def value_for_existing_rows(execution: "Execution", column: Column) -> Val
     if query is None:
         return None
     if _is_volatile(query):
-        raise unsupported("ADD COLUMN with a volatile DEFAULT")
+        return VOLATILE
     executable = compile_plan(plan(query, catalog=execution.catalog), ())
     async for batch in executable.run(execution):
         return batch[0][0]
     return None
+
+
+def values_for_rows(
+    execution: "Execution", catalog: "Catalog", column: Column
+) -> Callable[[int], Awaitable[list[Value]]]:
+    """What makes a column's values for so many rows; `catalog` has the sequence they come from."""
+    from sqlnode.analyse.statement import analyse
+    from sqlnode.compile.statement import compile_plan
+    from sqlnode.execute.api import Execution
+    from sqlnode.parse import parse
+    from sqlnode.plan.planner import plan
+
+    cast = f"CAST(({column.filled}) AS {format_type(column.type, column.typmod)})"
+    [raw] = parse(f"SELECT {cast} FROM pg_catalog.generate_series(1, $1::int4)")
+    context = execution.functions
+    path = context.search_path()
+    analysed = analyse(raw, catalog=catalog, search_path=path, context=context)
+    if not isinstance(analysed.statement, tree.Query):
+        raise TypeError("a query of values is a query")
+    planned = plan(analysed.statement, catalog=catalog)
+    executable = compile_plan(planned, analysed.param_types)
+
+    async def values(count: int) -> list[Value]:
+        run = Execution(
+            transaction=execution.transaction,
+            catalog=catalog,
+            functions=context,
+            interrupts=execution.interrupts,
+            params=(count,),
+        )
+        with context.sequences.looking_at(catalog):
+            context.sequences.expect(count)
+            return [row[0] async for batch in executable.run(run) for row in batch]
+
+    return values
 
 
 def _is_volatile(node: Any) -> bool:

@@ -15,6 +15,7 @@ from sqlnode.catalog.descriptors import Table
 from sqlnode.ddl.build import count_rows
 from sqlnode.ddl.change import Change, undefined_column, undefined_schema
 from sqlnode.ddl.drop import target_of
+from sqlnode.ddl.sequences import sequence
 from sqlnode.errors import SqlError, unsupported
 from sqlnode.execute.api import Execution
 
@@ -79,12 +80,17 @@ def _is_on(option: Any) -> bool:
 
 
 async def comment(execution: Execution, node: Any) -> str:
-    """COMMENT ON TABLE, COLUMN, SCHEMA: the command tag. Raises SqlError 42P01, 42703, 0A000."""
+    """COMMENT ON a table, column, sequence or schema: the command tag.
+
+    Raises SqlError 42P01, 42703, 0A000.
+    """
     change = await Change.begin(execution)
     text = node.comment or None
     if node.objtype == _pb.OBJECT_TABLE:
         table = change.table(target_of(node.object))
         change.put(replace(table, comment=text))
+    elif node.objtype == _pb.OBJECT_SEQUENCE:
+        change.put(replace(sequence(change, target_of(node.object)), comment=text))
     elif node.objtype == _pb.OBJECT_COLUMN:
         change.put(_with_column_comment(change, node.object, text))
     elif node.objtype == _pb.OBJECT_SCHEMA:

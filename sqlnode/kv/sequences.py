@@ -20,6 +20,7 @@ sequence that another one has dropped or restarted.
 
 from __future__ import annotations  # the client makes transactions, which know sessions
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,7 @@ from sqlnode.errors import SqlError
 from sqlnode.kv.errors import CatalogStale, KvRefused, StreamLost, connection_lost, sql_error
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from sqlnode.catalog.catalog import Catalog
     from sqlnode.catalog.descriptors import NumberSequence
@@ -71,7 +72,8 @@ class SessionSequences:
         read_only: Callable[[], bool],
     ) -> None:
         self._client = client
-        self._catalog = catalog
+        self._session_catalog = catalog
+        self._own_catalog: Catalog | None = None
         self._reload = reload
         self._read_only = read_only
         self._held: dict[int, _Held] = {}
@@ -181,6 +183,18 @@ class SessionSequences:
                 self._give_back(held, unused)
             held.asked = 0
         self._asked.clear()
+
+    @contextmanager
+    def looking_at(self, catalog: Catalog) -> Iterator[None]:
+        """Let the sequences inside the block be those of a change that is being made."""
+        self._own_catalog = catalog
+        try:
+            yield
+        finally:
+            self._own_catalog = None
+
+    def _catalog(self) -> Catalog:
+        return self._own_catalog or self._session_catalog()
 
     def discard(self) -> None:
         """DISCARD SEQUENCES: as if the session had used none."""

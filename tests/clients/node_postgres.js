@@ -47,6 +47,20 @@ async function main(url) {
       seen.errors.push({ code: error.code, constraint: error.constraint, position: error.position })
     }
 
+    await client.query('DROP TABLE IF EXISTS node_orders')
+    await client.query('CREATE TABLE node_orders (id serial PRIMARY KEY, big bigserial, name text)')
+    const numbered = await client.query(
+      'INSERT INTO node_orders (name) SELECT unnest($1::text[]) RETURNING id, big',
+      [['a', 'b', 'c']],
+    )
+    seen.numbered = numbered.rows
+    const refused = await client
+      .query('INSERT INTO node_orders (id, name) VALUES (2, $1)', ['taken'])
+      .catch((error) => error.code)
+    seen.taken = refused
+    seen.next = (await client.query("INSERT INTO node_orders (name) VALUES ('d') RETURNING id")).rows
+    await client.query('DROP TABLE node_orders')
+
     await client.query('BEGIN')
     await client.query('SELECT 1/0').catch(() => {})
     seen.failed = await client.query('SELECT 1').catch((error) => error.code)

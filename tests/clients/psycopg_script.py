@@ -19,6 +19,7 @@ def run(url: str) -> Seen:
         _errors(connection, seen)
         _copy(connection, seen)
         _cursors(connection, seen)
+        _numbered(connection, seen)
         with connection.pipeline():
             cursors = [connection.execute("SELECT %s::int * 2", [n]) for n in range(4)]
             seen["pipeline"] = [cursor.fetchone() for cursor in cursors]
@@ -57,6 +58,36 @@ def _types(connection: psycopg.Connection[Any], seen: Seen) -> None:
         seen["many"] = rows.rowcount
         rows.execute("SELECT id, price, on_sale FROM psycopg_items WHERE id = ANY(%s)", [[2, 3]])
         seen["any"] = [{key: str(value) for key, value in row.items()} for row in rows.fetchall()]
+
+
+def _numbered(connection: psycopg.Connection[Any], seen: Seen) -> None:
+    """What ORMs do with keys that the database makes."""
+    connection.execute("DROP TABLE IF EXISTS psycopg_lines, psycopg_orders")
+    connection.execute("CREATE TABLE psycopg_orders (id serial PRIMARY KEY, name text)")
+    connection.execute(
+        "CREATE TABLE psycopg_lines (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,"
+        " order_id int NOT NULL, what text)"
+    )
+    order = connection.execute(
+        "INSERT INTO psycopg_orders (name) VALUES (%s) RETURNING id", ["first"]
+    ).fetchone()
+    rows = [(order[0] if order else None, f"line {n}") for n in range(5)]
+    with connection.cursor() as cursor:
+        insert = "INSERT INTO psycopg_lines (order_id, what) VALUES (%s, %s) RETURNING id"
+        cursor.executemany(insert, rows, returning=True)
+        made = [cursor.fetchone()]
+        while cursor.nextset():
+            made.append(cursor.fetchone())
+    seen["numbered"] = made
+    with connection.cursor() as cursor:
+        with cursor.copy("COPY psycopg_lines (order_id, what) FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(row)
+        cursor.execute("SELECT min(id), max(id), count(*) FROM psycopg_lines")
+        seen["numbered by copy"] = cursor.fetchone()
+    asked = "SELECT currval(pg_get_serial_sequence('psycopg_orders', 'id'))"
+    seen["currval"] = connection.execute(asked).fetchone()
+    connection.execute("DROP TABLE psycopg_lines, psycopg_orders")
 
 
 def _transactions(connection: psycopg.Connection[Any], seen: Seen) -> None:
