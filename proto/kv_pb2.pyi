@@ -428,6 +428,7 @@ class Get(_message.Message):
     VALIDATED_FIELD_NUMBER: _builtins.int
     EXPORTS_FIELD_NUMBER: _builtins.int
     IMPORTS_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
     keys: _builtins.bytes
     """block"""
     snapshot: _builtins.int
@@ -443,6 +444,10 @@ class Get(_message.Message):
     `validated` a transaction must be open for which it is validated (NOT_EXPORTED): what has been
     written since is known then.
     """
+    as_of: _builtins.bool
+    """`snapshot` is a time in the past, in nanoseconds since 1970: read what was committed by then.
+    The reply's `snapshot` is what later reads name. SNAPSHOT_TOO_OLD, SNAPSHOT_IN_FUTURE.
+    """
     def __init__(
         self,
         *,
@@ -452,10 +457,11 @@ class Get(_message.Message):
         validated: _builtins.bool = ...,
         exports: _builtins.int = ...,
         imports: _builtins.int = ...,
+        as_of: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exports", b"exports", "imports", b"imports", "keys", b"keys", "pin", b"pin", "snapshot", b"snapshot", "validated", b"validated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "exports", b"exports", "imports", b"imports", "keys", b"keys", "pin", b"pin", "snapshot", b"snapshot", "validated", b"validated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -502,6 +508,7 @@ class Scan(_message.Message):
     VALUES_ONLY_FIELD_NUMBER: _builtins.int
     KEYS_ONLY_FIELD_NUMBER: _builtins.int
     VALIDATED_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
     start: _builtins.bytes
     end: _builtins.bytes
     """exclusive"""
@@ -518,6 +525,8 @@ class Scan(_message.Message):
     keys_only: _builtins.bool
     validated: _builtins.bool
     """as in Get"""
+    as_of: _builtins.bool
+    """as in Get"""
     def __init__(
         self,
         *,
@@ -532,10 +541,11 @@ class Scan(_message.Message):
         values_only: _builtins.bool = ...,
         keys_only: _builtins.bool = ...,
         validated: _builtins.bool = ...,
+        as_of: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_max", b"bytes_max", "end", b"end", "keys_only", b"keys_only", "pin", b"pin", "reverse", b"reverse", "rows_max", b"rows_max", "snapshot", b"snapshot", "start", b"start", "strip", b"strip", "validated", b"validated", "values_only", b"values_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "bytes_max", b"bytes_max", "end", b"end", "keys_only", b"keys_only", "pin", b"pin", "reverse", b"reverse", "rows_max", b"rows_max", "snapshot", b"snapshot", "start", b"start", "strip", b"strip", "validated", b"validated", "values_only", b"values_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1504,6 +1514,7 @@ class Error(_message.Message):
         """NOWAIT"""
         LOCK_TIMEOUT: Error._Code.ValueType  # 9
         SNAPSHOT_TOO_OLD: Error._Code.ValueType  # 10
+        """`version`: the oldest that can be read"""
         TOO_LARGE: Error._Code.ValueType  # 11
         CANCELLED: Error._Code.ValueType  # 12
         QUOTA: Error._Code.ValueType  # 13
@@ -1520,6 +1531,8 @@ class Error(_message.Message):
         """the engine has no room; nothing was acknowledged"""
         DAMAGED: Error._Code.ValueType  # 19
         """the engine read what it never wrote, or cannot read it any more"""
+        SNAPSHOT_IN_FUTURE: Error._Code.ValueType  # 20
+        """with `as_of`"""
 
     class Code(_Code, metaclass=_CodeEnumTypeWrapper): ...
     UNSPECIFIED: Error.Code.ValueType  # 0
@@ -1539,6 +1552,7 @@ class Error(_message.Message):
     """NOWAIT"""
     LOCK_TIMEOUT: Error.Code.ValueType  # 9
     SNAPSHOT_TOO_OLD: Error.Code.ValueType  # 10
+    """`version`: the oldest that can be read"""
     TOO_LARGE: Error.Code.ValueType  # 11
     CANCELLED: Error.Code.ValueType  # 12
     QUOTA: Error.Code.ValueType  # 13
@@ -1555,6 +1569,8 @@ class Error(_message.Message):
     """the engine has no room; nothing was acknowledged"""
     DAMAGED: Error.Code.ValueType  # 19
     """the engine read what it never wrote, or cannot read it any more"""
+    SNAPSHOT_IN_FUTURE: Error.Code.ValueType  # 20
+    """with `as_of`"""
 
     CODE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int

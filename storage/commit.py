@@ -18,7 +18,7 @@ A refused commit leaves its transaction open, with the locks it took: the pod ma
 anew and commit, or end it.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from dormouse.base import blocks
@@ -27,7 +27,14 @@ from proto import kv_pb2 as kv
 from storage.cache import Record
 from storage.committer import Submission
 from storage.engines.interface import EngineError, Write
-from storage.layout import TIME, catalog_key, history_key, record_key, retired_key
+from storage.layout import (
+    TIME,
+    catalog_key,
+    history_key,
+    record_key,
+    removed_key,
+    retired_key,
+)
 from storage.lockmodes import NO_KEY_UPDATE, SHARE, UPDATE
 from storage.locks import Outcome
 from storage.metrics import COMMITS
@@ -131,20 +138,41 @@ def _judge_reads(
         raise Refusal(kv.Error.READ_CONFLICT, "what was read was written since", key=key)
 
 
+@dataclass(slots=True)
+class Superseding:
+    """The engine's writes for new versions: each old one moves to history."""
+
+    batch: list[Write]
+    ended: list[bytes]
+    """Keys of history, and of removals: to go together one day."""
+    removed: list[bytes]
+    """The user's keys that are gone."""
+
+
 def version_writes(
     writes: Iterable[tuple[bytes, bytes | None]], records: dict[bytes, Record], time: int
-) -> list[Write]:
-    """The engine's writes for new versions: each old one moves to history."""
+) -> Superseding:
+    """What puts `writes` in the place of the versions in `records`."""
     batch: list[Write] = []
+    ended: list[bytes] = []
+    removed: list[bytes] = []
     stamp = TIME.pack(time)
     for key, payload in writes:
         since, old = records[key]
         if old is not None:
-            batch.append((history_key(key, since), stamp + old))
+            superseded = history_key(key, since)
+            batch.append((superseded, stamp + old))
+            ended.append(superseded)
+            if payload is None:
+                removed.append(key)
         # A removal goes out even where there is no old version: an earlier piece of the same
         # transaction may have put the key.
         batch.append((key, None if payload is None else stamp + payload))
-    return batch
+    for key in removed:
+        removal = removed_key(key, time)
+        batch.append((removal, b""))
+        ended.append(removal)
+    return Superseding(batch, ended, removed)
 
 
 def first_versions(writes: Iterable[tuple[bytes, bytes | None]], time: int) -> list[Write]:
@@ -270,10 +298,11 @@ class CommitPath:
             intent.growth = growth_of(intent.writes.items(), records)
             self.check_room(tenant, intent)
         time = self._shard.clock.next()
-        batch = version_writes(intent.writes.items(), records, time)
-        if any(records[key][1] is not None for key in intent.writes):
+        new = version_writes(intent.writes.items(), records, time)
+        if new.ended:
             tenant.last_overwrite = time
-        batch += side_writes(tenant, intent, time)
+            tenant.removals.note(time, new.removed)
+        side, retired = side_writes(tenant, intent, time)
 
         def finished(error: EngineError | None) -> None:
             if error is None:
@@ -282,7 +311,16 @@ class CommitPath:
 
         record = record_key(tenant.id, transaction.pod, transaction.number)
         self._shard.committer.submit(
-            Submission(batch, finished, intent.size, time, record, share=tenant.share)
+            Submission(
+                [*new.batch, *side],
+                finished,
+                intent.size,
+                time,
+                record,
+                tenant.share,
+                [*new.ended, *retired],
+                self._shard.windows.of(tenant.id),
+            )
         )
         self._shard.sizes.grew(tenant.id, intent.growth)
         tenant.validator.wrote(time, intent.writes, intent.retired)
@@ -341,13 +379,14 @@ async def _answer_when_told(
     done(time, None)
 
 
-def side_writes(tenant: Tenant, intent: Intent, time: int) -> Sequence[Write]:
-    """What a commit writes beside rows; notes a catalog change that is on its way."""
+def side_writes(tenant: Tenant, intent: Intent, time: int) -> tuple[list[Write], list[bytes]]:
+    """What a commit writes beside rows, and the keys of the ranges it retires; notes a catalog
+    change that is on its way."""
+    retired = [retired_key(tenant.id, time, number) for number in range(len(intent.retired))]
     batch: list[Write] = [
-        (retired_key(tenant.id, time, number), blocks.pack(span))
-        for number, span in enumerate(intent.retired)
+        (key, blocks.pack(span)) for key, span in zip(retired, intent.retired, strict=True)
     ]
     if intent.changes_catalog:
         tenant.catalog_next = time
         batch.append((catalog_key(tenant.id), TIME.pack(time)))
-    return batch
+    return batch, retired

@@ -19,14 +19,23 @@ more: whoever waits learns the truth by asking the next process (storage/resolve
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from dormouse.base import blocks
+from dormouse.base.ids import TenantId
 from dormouse.base.tasks import spawn
 from storage.admission import Admission, Share
 from storage.engines.interface import Engine, EngineDamaged, EngineError, EngineLost, Write
 from storage.failures import Failures
-from storage.layout import LAST_COMMIT, TIME, record_age_key, record_list
+from storage.layout import (
+    LAST_COMMIT,
+    TIME,
+    ended_key,
+    record_age_key,
+    record_list,
+    tenant_of,
+)
 from storage.metrics import APPLIES, APPLY_SECONDS
 from storage.sizes import Sizes
 
@@ -45,6 +54,10 @@ class Submission:
     """The key of the transaction's record."""
     share: Share | None = None
     """Whose these are; None: the system's."""
+    ended: Sequence[bytes] = ()
+    """Keys of what the transaction supersedes and retires, to be removed one day."""
+    window: int = 0
+    """How long that is kept; ticks."""
     more: AsyncIterator[Sequence[Write]] | None = None
     """Chunks of a transaction that is too large to hold; applied by itself."""
 
@@ -236,4 +249,18 @@ def _batch(group: list[Submission]) -> list[Write]:
         batch += [(each.record, TIME.pack(each.time)) for each in commits]
         batch.append((record_age_key(last), record_list([each.record for each in commits])))
         batch.append((LAST_COMMIT, TIME.pack(last)))
+        batch += _ended_lists(commits)
     return batch
+
+
+def _ended_lists(commits: list[Submission]) -> Iterator[Write]:
+    """What a group supersedes, one list for each tenant: for the garbage collection."""
+    tenants: dict[TenantId, tuple[Submission, list[bytes]]] = {}
+    for each in commits:
+        if each.ended:
+            tenant = tenant_of(each.record)
+            keys = tenants[tenant][1] if tenant in tenants else []
+            keys += each.ended
+            tenants[tenant] = (each, keys)
+    for tenant, (last, keys) in tenants.items():
+        yield ended_key(last.time + last.window, tenant, last.time, 0), blocks.pack(keys)

@@ -89,15 +89,21 @@ class StorageSettings:
     mmap_bytes: int = 0
     """How much of the SQLite file is mapped into memory: reads of it are a little faster, and a
     page that the disk cannot read ends the process instead of the request."""
+    recovery_window_seconds: int = 86_400
+    """How far back everything can be read as it was (`dormouse.as_of`), over restarts too, until
+    control says otherwise. Every superseded version is stored, and billed, that long."""
     history_seconds: float = 10.0
-    """How long superseded versions stay beyond what open transactions need: a statement that
-    reads a second time pins its snapshot only then."""
+    """What is kept where the window is shorter, or off: a statement that reads a second time pins
+    its snapshot only then."""
+    hold_seconds: float = 86_400.0
+    """How long beyond its tenant's window a reader, an export for one, may hold history back. Then
+    its snapshot is too old."""
     record_seconds: float = 3600.0
     """How long it can be asked what became of a transaction."""
     collect_seconds: float = 1.0
+    """Pause between two runs of the garbage collection."""
     measure_seconds: float = 30.0
     """Between the measurements of what tenants store, for those that changed."""
-    """Pause between two runs of the garbage collection."""
     handshake_seconds: float = 5.0
     """A connection of which no call came within this counts as refused."""
     grace_seconds: float = 5.0
@@ -110,5 +116,7 @@ class StorageSettings:
             raise ConfigError(f"engine: expected one of {', '.join(ENGINES)}, got {self.engine!r}")
         if self.engine == "slatedb" and not self.objects.url:
             raise ConfigError("objects.url: slatedb needs one, such as s3://bucket/folder")
+        if self.history_seconds < 0:
+            raise ConfigError(f"history_seconds: at least 0, got {self.history_seconds}")
         if self.readers < 1:
             raise ConfigError(f"readers: at least 1, got {self.readers}")

@@ -2,6 +2,9 @@
 
     t tenant…                    current versions; the key is the user's own key
     h tenant escaped-rest time   superseded versions: the version that was written at `time`
+    d tenant escaped-rest time   a removal: the key went away at `time`, its version is in history
+    e due tenant time number     what the commits of one group have superseded, as keys to remove
+    w tenant time number         the same, due and held by a reader
     s tenant pod txn piece       staged writes of transactions that have not ended
     x tenant pod txn             transaction records: its commit time
     f tenant pod txn             fences: a transaction that never may commit, and since when
@@ -10,9 +13,10 @@
     c tenant…                    counters and sequences: the user's key behind another letter
     r tenant time number         retired ranges that wait for their last reader
     q tenant                     bytes of current rows that the tenant may store
+    p tenant                     how long the tenant's past is kept, and since when it is whole
     a tenant key                 advisory locks: only in the lock table, never in the engine
     i tenant                     the tenant is imported: the time of all its rows
-    m name                       facts of the shard (last commit time, quota of other tenants)
+    m name                       facts of the shard (last commit time, horizon, defaults)
 
 Only `t` and `c` are built from keys a client sends, and only after the check of `storage.spans`.
 
@@ -34,22 +38,37 @@ _BIG = struct.Struct(">Q")
 _STAGED = struct.Struct(">cQQQQ")
 _RECORD = struct.Struct(">cQQQ")
 _RETIRED = struct.Struct(">cQQI")
+_ENDED = struct.Struct(">cQQQI")
 _TENANT_END = 9
 TIME_MAX = 2**64 - 1
 
 LAST_COMMIT = b"mlast-commit"
 """Holds the time of the last commit; the clock never goes back behind it."""
 
+FORMAT = b"mformat"
+"""Holds the version of this layout, `FORMAT_NOW`; data without it is older than that."""
+FORMAT_NOW = 2
+"""1 had no `d`, `e` and `w`."""
+
+HORIZON = b"mhorizon"
+"""Holds the highest time the clock had when something of history was removed."""
+
 DEFAULT_QUOTA = b"mquota"
 """Holds the quota of tenants without one of their own."""
 
+DEFAULT_WINDOW = b"mwindow"
+"""Holds the recovery window of tenants without one of their own."""
+
 STAGED_SPAN = (b"s", b"t")
 HISTORY_SPAN = (b"h", b"i")
+ENDED_SPAN = (b"e", b"f")
+HELD_SPAN = (b"w", b"x")
 RETIRED_SPAN = (b"r", b"s")
 FENCE_SPAN = (b"f", b"g")
 RECORD_AGE_SPAN = (b"y", b"z")
 CATALOG_SPAN = (b"v", b"w")
 QUOTA_SPAN = (b"q", b"r")
+WINDOW_SPAN = (b"p", b"q")
 
 Span = tuple[bytes, bytes]
 
@@ -88,6 +107,54 @@ def split_history(history: bytes) -> tuple[bytes, int]:
     """The user key and the time of a history key."""
     rest = history[_TENANT_END:-10].replace(b"\0\xff", b"\0")
     return b"t" + history[1:_TENANT_END] + rest, _BIG.unpack_from(history, len(history) - 8)[0]
+
+
+def removed_key(key: bytes, time: int) -> bytes:
+    """Where it is written that `key` went away at `time`."""
+    return b"d" + history_key(key, time)[1:]
+
+
+def removed_range(start: bytes, end: bytes) -> Span:
+    """All removals of the keys in a range; `split_history` takes them apart."""
+    low, high = history_range(start, end)
+    return b"d" + low[1:], b"d" + high[1:]
+
+
+def ended_key(due: int, tenant: TenantId, time: int, number: int) -> bytes:
+    """Where it is written what was superseded up to `time` and can go at `due`: list `number`."""
+    return _ENDED.pack(b"e", due, tenant, time, number)
+
+
+def split_ended(key: bytes) -> tuple[int, TenantId, int, int]:
+    """Due, tenant, time and number of an `ended_key`."""
+    _, due, tenant, time, number = _ENDED.unpack(key)
+    return due, TenantId(tenant), time, number
+
+
+def due_lists(until: int) -> Span:
+    """The `ended_key`s that are due by then."""
+    return b"e", b"e" + _BIG.pack(until + 1)
+
+
+def held_key(tenant: TenantId, time: int, number: int) -> bytes:
+    """Where the list of an `ended_key` goes while a reader of its tenant holds it back."""
+    return _RETIRED.pack(b"w", tenant, time, number)
+
+
+def held_time(key: bytes) -> int:
+    """The time of a `held_key`."""
+    return int(_RETIRED.unpack(key)[2])
+
+
+def due_span(key: bytes, floor: int) -> Span:
+    """In a keyspace of `tenant time number`: those of the key's tenant up to `floor`."""
+    prefix = key[:_TENANT_END]
+    return prefix, prefix + _BIG.pack(floor + 1)
+
+
+def next_tenant(key: bytes) -> bytes:
+    """Where the next tenant begins in the keyspace of `key`."""
+    return key[:1] + _BIG.pack(tenant_of(key) + 1)
 
 
 def with_time(time: int, payload: bytes) -> bytes:
@@ -156,6 +223,11 @@ def quota_key(tenant: TenantId) -> bytes:
     return b"q" + _BIG.pack(tenant)
 
 
+def window_key(tenant: TenantId) -> bytes:
+    """Where a tenant's recovery window lies."""
+    return b"p" + _BIG.pack(tenant)
+
+
 def import_key(tenant: TenantId) -> bytes:
     """Where it is written that a tenant's rows are on their way from elsewhere."""
     return b"i" + _BIG.pack(tenant)
@@ -171,25 +243,38 @@ def retired_key(tenant: TenantId, time: int, number: int) -> bytes:
     return _RETIRED.pack(b"r", tenant, time, number)
 
 
-def split_retired(key: bytes) -> tuple[TenantId, int]:
-    """The tenant and time of a `retired_key`."""
-    _, tenant, time, _ = _RETIRED.unpack(key)
-    return TenantId(tenant), time
+def is_retired(key: bytes) -> bool:
+    """Whether this is a `retired_key`."""
+    return key.startswith(b"r")
 
 
-def tenant_spans(tenant: TenantId) -> list[Span]:
-    """Everything that belongs to a tenant, in every keyspace."""
+def ended_at(key: bytes, value: bytes) -> int:
+    """When the life ended of what a key of history, of a removal or of a retired range stands
+    for."""
+    match key[:1]:
+        case b"h":
+            return time_of(value)
+        case b"d":
+            return split_history(key)[1]
+        case _:
+            return held_time(key)
+
+
+_OF_TENANT = b"thdwsxfvcrqpi"
+
+
+def tenant_spans(tenant: TenantId, letters: bytes = _OF_TENANT) -> list[Span]:
+    """What belongs to a tenant, in every keyspace that is ordered by tenant.
+
+    Not `e`: what such a list names is gone by then, so removing it when it is due does no harm.
+    """
     low, high = _BIG.pack(tenant), _BIG.pack(tenant + 1)
-    return [
-        (letter + low, letter + high)
-        for letter in (b"t", b"h", b"s", b"x", b"f", b"v", b"c", b"r", b"q", b"i")
-    ]
+    return [(bytes([letter]) + low, bytes([letter]) + high) for letter in letters]
 
 
 def stored_spans(tenant: TenantId) -> list[Span]:
-    """What counts as a tenant's storage: current versions, and superseded ones."""
-    low, high = _BIG.pack(tenant), _BIG.pack(tenant + 1)
-    return [(letter + low, letter + high) for letter in (b"t", b"h")]
+    """What counts as a tenant's storage: current versions, superseded ones, removals."""
+    return tenant_spans(tenant, b"thd")
 
 
 def retired_span(tenant: TenantId) -> Span:

@@ -1,6 +1,6 @@
 """Which version a snapshot sees: the pure half of MVCC (the essay is in `storage.versions`)."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from storage.engines.interface import Row
 from storage.layout import TIME, split_history
@@ -24,17 +24,30 @@ def version_at(history: Row | None, snapshot: int) -> bytes | None:
     return history[1][_PAYLOAD:]
 
 
-def merged_rows(
-    current: Iterable[Row], history: Iterable[Row], snapshot: int, *, reverse: bool
-) -> list[Row]:
-    """The rows a snapshot sees, from the current and the superseded versions of one range.
+def unsettled(
+    current: Iterable[Row],
+    removals: Iterable[tuple[bytes, int]],
+    settled: Container[bytes],
+    snapshot: int,
+    *,
+    reverse: bool,
+) -> list[bytes]:
+    """The keys of one range for which a snapshot must look at history, in the order asked for.
 
-    The current rows may have been read before the superseded ones; a version that was superseded
-    in between is in both and counted once.
+    `settled` are those of the current rows that are old enough. These may have been read before the
+    removals: a version that was removed in between is in both, and settled.
     """
-    rows = dict(latest_rows(list(current), snapshot))
-    for key, value in history:
-        user_key, written = split_history(key)
-        if written <= snapshot < TIME.unpack_from(value)[0]:
-            rows[user_key] = value[_PAYLOAD:]
-    return sorted(rows.items(), reverse=reverse)
+    unpack = TIME.unpack_from
+    young = {key for key, value in current if unpack(value)[0] > snapshot}
+    young.update(key for key, gone in removals if gone > snapshot and key not in settled)
+    return sorted(young, reverse=reverse)
+
+
+def seen_of(history: Iterable[Row], keys: Container[bytes], snapshot: int) -> dict[bytes, bytes]:
+    """What a snapshot sees of `keys`, from all their superseded versions."""
+    seen = {}
+    for place, value in history:
+        key, written = split_history(place)
+        if written <= snapshot < TIME.unpack_from(value)[0] and key in keys:
+            seen[key] = value[_PAYLOAD:]
+    return seen

@@ -64,6 +64,42 @@ COLLECTED = Counter(
     ["kind"],
     registry=REGISTRY,
 )
+HISTORY_ROWS = Gauge(
+    "dormouse_storage_history_rows",
+    "Superseded versions that are kept, as tenants were measured last.",
+    registry=REGISTRY,
+)
+HISTORY_BYTES = Gauge(
+    "dormouse_storage_history_bytes",
+    "Bytes of superseded versions that are kept, as tenants were measured last.",
+    registry=REGISTRY,
+)
+COLLECTION_SECONDS = Gauge(
+    "dormouse_storage_collection_seconds",
+    "Duration of the last pass of the garbage collection, its rests included.",
+    registry=REGISTRY,
+)
+COLLECTION_LAG = Gauge(
+    "dormouse_storage_collection_lag_seconds",
+    "For how long superseded versions have been due that the garbage collection is at; 0 when all "
+    "that is due is gone.",
+    registry=REGISTRY,
+)
+CLOCK_AHEAD = Gauge(
+    "dormouse_storage_clock_ahead_seconds",
+    "How far commit times are ahead of the wall clock, which has jumped back.",
+    registry=REGISTRY,
+)
+CLOCK_LEAPS = Counter(
+    "dormouse_storage_clock_leaps_total",
+    "Leaps forward of the wall clock; those that stand are followed after a minute.",
+    registry=REGISTRY,
+)
+OLDEST_PIN = Gauge(
+    "dormouse_storage_oldest_pin_timestamp_seconds",
+    "The oldest snapshot that a transaction holds; the newest there is where none holds any.",
+    registry=REGISTRY,
+)
 HANDSHAKES = Counter(
     "dormouse_storage_handshakes_total",
     "Connections begun. One without a certificate of the installation ends in the handshake.",

@@ -26,6 +26,7 @@ from storage.refusals import (
     catalog_stale,
     engine_failed,
     not_exported,
+    snapshot_in_future,
     transaction_ended,
 )
 from storage.resolve import Resolver
@@ -146,8 +147,28 @@ class Operations:
         if get.validated and not self._tenant.validator.join(transaction, get.snapshot):
             raise not_exported()
 
+    async def _as_of(
+        self,
+        read: kv.Get | kv.Scan,
+        answer: Callable[[], kv.Reply | None],
+        _flight: InFlight,
+    ) -> kv.Reply | None:
+        """Let `answer` read what was committed by the time `read` names, and nothing else ever:
+        what is on its way with an earlier time is waited for."""
+        if not self._shard.clock.passed(read.snapshot):
+            raise snapshot_in_future()
+        for transaction in list(self._tenant.transactions.values()):
+            if transaction.committing:
+                await transaction.outcome()
+        read.snapshot = min(read.snapshot, self._shard.versions.visible)
+        read.as_of = False
+        return answer()
+
     def _get(self, request: kv.Request) -> kv.Reply | None:
         get = request.get
+        if get.as_of:
+            self._stream.later(request, partial(self._as_of, get, partial(self._get, request)))
+            return None
         keys = self._tenant.span.keys(get.keys)
         if get.imports:
             self._import(request)
@@ -170,6 +191,9 @@ class Operations:
 
     def _scan(self, request: kv.Request) -> None:
         scan, limits = request.scan, self._shard.limits
+        if scan.as_of:
+            self._stream.later(request, partial(self._as_of, scan, partial(self._scan, request)))
+            return
         contended = self._shard.admission.contended
         page_bytes_max = _SHARED_PAGE_BYTES if contended else limits.scan_bytes_max
         start, end = self._tenant.span.range(scan.start, scan.end)

@@ -54,9 +54,15 @@ def bad_request(message: str) -> Refusal:
     return Refusal(kv.Error.BAD_REQUEST, message)
 
 
-def snapshot_too_old() -> Refusal:
-    """The versions visible at the snapshot may be gone."""
-    return Refusal(kv.Error.SNAPSHOT_TOO_OLD, "the snapshot is older than the history kept")
+def snapshot_too_old(oldest: int) -> Refusal:
+    """The versions visible at the snapshot may be gone; `oldest` can be read."""
+    text = "the snapshot is older than the history kept"
+    return Refusal(kv.Error.SNAPSHOT_TOO_OLD, text, version=oldest)
+
+
+def snapshot_in_future() -> Refusal:
+    """A time was asked for that has not come yet."""
+    return Refusal(kv.Error.SNAPSHOT_IN_FUTURE, "the time has not come yet")
 
 
 def not_exported() -> Refusal:

@@ -44,6 +44,8 @@ async def serve(settings: StorageSettings) -> AsyncIterator[Service]:
             readers=settings.readers,
             retention=Retention(
                 history_seconds=settings.history_seconds,
+                window_seconds=settings.recovery_window_seconds,
+                hold_seconds=settings.hold_seconds,
                 record_seconds=settings.record_seconds,
                 collect_seconds=settings.collect_seconds,
                 measure_seconds=settings.measure_seconds,

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -15,14 +16,19 @@ from storage.clock import HybridClock
 from storage.committer import Committer
 from storage.config import Limits
 from storage.counters import Counters
-from storage.engines.interface import Engine, ScanRange
+from storage.engines.interface import Engine, EngineError, ScanRange
 from storage.failures import Failures
 from storage.garbage import Collector
 from storage.layout import (
     FENCE_SPAN,
+    FORMAT,
+    FORMAT_NOW,
+    HISTORY_SPAN,
+    HORIZON,
     LAST_COMMIT,
     STAGED_SPAN,
     TIME,
+    Span,
     catalog_key,
     import_key,
     split_record,
@@ -34,6 +40,7 @@ from storage.sequences import Sequences
 from storage.sizes import Sizes
 from storage.tenants import Party, Session, Tenant, Tenants, Transaction
 from storage.versions import Versions
+from storage.windows import Windows
 
 _log = logging.getLogger(__name__)
 _PAGE_ROWS = 1000
@@ -49,6 +56,11 @@ class Retention:
     """How long what is no longer current is kept; seconds."""
 
     history_seconds: float = 0.0
+    """The shortest window there is."""
+    window_seconds: int = 0
+    """The recovery window of tenants of which nothing was told."""
+    hold_seconds: float = 86_400.0
+    """How long beyond its window a reader may hold a tenant's history back."""
     record_seconds: float = 3600.0
     collect_seconds: float = 1.0
     measure_seconds: float = 30.0
@@ -65,14 +77,15 @@ class Shard:
         limits: Limits,
         retention: Retention,
         last_commit: int,
+        horizon: int,
         readers: int,
     ) -> None:
         self.engine = engine
         self.limits = limits
-        self.clock = HybridClock(clock, last=last_commit)
+        self.clock = HybridClock(clock, last=max(last_commit, horizon))
         self.cache = VersionCache(limits.cache_bytes_max)
         self.locks = LockTable()
-        self.tenants = Tenants(last_commit=last_commit)
+        self.tenants = Tenants(last_commit=last_commit, floor=self._floor_at_rest)
         self.versions = Versions(engine, self.cache, self.locks, visible=last_commit)
         self.sizes = Sizes(engine)
         self.admission = Admission(
@@ -88,6 +101,12 @@ class Shard:
             queue_bytes_max=limits.queue_bytes_max,
         )
         self.quotas = Quotas(engine, self.committer, self.sizes)
+        self.windows = Windows(
+            engine,
+            self.committer,
+            least_seconds=retention.history_seconds,
+            default_seconds=retention.window_seconds,
+        )
         self.counters = Counters(engine, self.committer)
         self.sequences = Sequences(engine, self.committer)
         self.collector = Collector(
@@ -97,14 +116,13 @@ class Shard:
             (self.counters, self.sequences),
             self.tenants,
             self.clock,
+            self.windows,
             visible=lambda: self.versions.visible,
-            history_seconds=retention.history_seconds,
+            horizon=horizon,
+            hold_seconds=retention.hold_seconds,
             record_seconds=retention.record_seconds,
         )
-        self._collecting = spawn(
-            self.collector.run(retention.collect_seconds), name="garbage collection"
-        )
-        self._measuring = spawn(self.sizes.run(retention.measure_seconds), name="tenants' sizes")
+        self._background: list[asyncio.Task[None]] = []
 
     @classmethod
     async def open(
@@ -120,19 +138,39 @@ class Shard:
 
         `readers`: how many of its reads go on at the same time.
         """
-        await _purge_staged(engine)
-        [value] = await engine.get([LAST_COMMIT])
-        last_commit = _FIRST_SNAPSHOT if value is None else int(TIME.unpack(value)[0])
-        shard = cls(
-            engine, clock, limits or Limits(), retention or Retention(), last_commit, readers
-        )
+        # Staged writes belong to transactions; at start-up there are none.
+        await _purge(engine, STAGED_SPAN, "staged writes purged")
+        last_commit, horizon = await _load_times(engine)
+        limits, retention = limits or Limits(), retention or Retention()
+        shard = cls(engine, clock, limits, retention, last_commit, horizon, readers)
         await shard._load_fences()
         await shard.quotas.load()
+        await shard.windows.load()
+        shard._background = [
+            spawn(shard.collector.run(retention.collect_seconds), name="garbage collection"),
+            spawn(shard.sizes.run(retention.measure_seconds), name="tenants' sizes"),
+        ]
         return shard
+
+    def _floor_at_rest(self, tenant: TenantId) -> int:
+        return self.windows.floor(tenant, self.collector.horizon, self.versions.visible)
+
+    async def set_windows(
+        self, windows: Mapping[TenantId, int | None], *, only_these: bool, default: int | None
+    ) -> None:
+        """Change recovery windows; see `Windows.change`. Raises EngineError."""
+
+        def floor(tenant: TenantId) -> int:
+            return self.windows.floor(tenant, self.clock.now(), self.versions.visible)
+
+        shorter = await self.windows.change(
+            windows, only_these=only_these, default=default, floor=floor
+        )
+        self.collector.shortened(shorter)
 
     async def close(self) -> None:
         """Make durable what is on its way, then stop."""
-        await cancel(self._collecting, self._measuring)
+        await cancel(*self._background)
         self.sequences.settle()
         await self.committer.close()
 
@@ -225,6 +263,7 @@ class Shard:
             await self.committer.write([])
             await self.collector.drop_tenant(number)
             self.quotas.forget(number)
+            self.windows.forget(number)
             self.sizes.forget(number)
             tenant.fenced.clear()
             tenant.catalog_version = tenant.catalog_next = 0
@@ -245,13 +284,33 @@ class Shard:
             start = page.rows[-1][0] + b"\0"
 
 
-async def _purge_staged(engine: Engine) -> None:
-    """Staged writes belong to transactions; at start-up there are none."""
+async def _load_times(engine: Engine) -> tuple[int, int]:
+    """The time of the last commit, and the horizon: everything younger can still be read.
+
+    Data of an older layout loses its superseded versions: nothing says when they are due, nor was
+    it written up to when they had been collected. Current rows stay as they are.
+    """
+    last, horizon, layout = [
+        0 if value is None else int(TIME.unpack(value)[0])
+        for value in await engine.get([LAST_COMMIT, HORIZON, FORMAT])
+    ]
+    last = last or _FIRST_SNAPSHOT
+    if layout > FORMAT_NOW:
+        raise EngineError(f"the data has layout {layout}, and this version knows {FORMAT_NOW}")
+    if layout < FORMAT_NOW:
+        await _purge(engine, HISTORY_SPAN, "superseded versions of an older layout dropped")
+        horizon = last
+        times = [(HORIZON, TIME.pack(horizon)), (FORMAT, TIME.pack(FORMAT_NOW))]
+        await engine.apply(times)
+    return last, horizon
+
+
+async def _purge(engine: Engine, span: Span, what: str) -> None:
     while True:
-        [page] = await engine.scan([ScanRange(*STAGED_SPAN, _PAGE_ROWS, _PAGE_BYTES)])
+        [page] = await engine.scan([ScanRange(*span, _PAGE_ROWS, _PAGE_BYTES)])
         if page.rows:
             await engine.apply([(key, None) for key, _ in page.rows])
-            _log.info("staged writes purged", extra={"pieces": len(page.rows)})
+            _log.info(what, extra={"rows": len(page.rows)})
         if page.exhausted:
             return
         await asyncio.sleep(0)

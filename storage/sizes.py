@@ -34,16 +34,16 @@ from dataclasses import dataclass
 
 from dormouse.base import blocks
 from dormouse.base.ids import TenantId
-from storage.engines.interface import Engine, EngineError, ScanRange, Write
+from storage.engines.interface import Engine, EngineError, Measure, ScanRange, Write
 from storage.layout import CATALOG_SPAN, retired_span, stored_spans, tenant_of
-from storage.metrics import SIZES_MEASURED
+from storage.metrics import HISTORY_BYTES, HISTORY_ROWS, SIZES_MEASURED
 
 _log = logging.getLogger(__name__)
 _PAGE_ROWS = 1000
 _PAGE_BYTES = 1 << 20
 _RETIRED_MAX = 1000
 """Ranges that are given up and looked at in one walk; more count as stored for a while."""
-_STORED = (ord("t"), ord("h"))
+_STORED = frozenset(b"thd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,7 @@ class Sizes:
         self._engine = engine
         self._known: dict[TenantId, int] = {}
         self._current: dict[TenantId, int] = {}
+        self._history: dict[TenantId, Measure] = {}
         self._changed: dict[TenantId, None] = {}
         self._urgent: dict[TenantId, None] = {}
         self._wake = asyncio.Event()
@@ -173,8 +174,16 @@ class Sizes:
             self._walking = None
         self._known[tenant] = sum(span.bytes for span in spans)
         self._current[tenant] = spans[0].bytes - given_up + self._grown
+        self._note_history(tenant, Measure(spans[1].keys, spans[1].bytes + spans[2].bytes))
         SIZES_MEASURED.inc()
         await asyncio.sleep(time.monotonic() - began)
+
+    def _note_history(self, tenant: TenantId, now: Measure) -> None:
+        before = self._history.pop(tenant, Measure(0, 0))
+        HISTORY_ROWS.inc(now.keys - before.keys)
+        HISTORY_BYTES.inc(now.bytes - before.bytes)
+        if now.keys:
+            self._history[tenant] = now
 
     async def _retired(self, tenant: TenantId) -> int:
         """Bytes of current rows in ranges that were given up."""

@@ -32,7 +32,7 @@ from storage.commit import (
 )
 from storage.committer import Submission
 from storage.engines.interface import EngineError, ScanRange, Write
-from storage.layout import TIME, history_range, record_key, staged_key, time_of
+from storage.layout import TIME, ended_key, history_range, record_key, staged_key, time_of
 from storage.lockmodes import NO_KEY_UPDATE, SHARE, UPDATE
 from storage.locks import Outcome
 from storage.refusals import Refusal, transaction_ended
@@ -154,6 +154,7 @@ class Staging:
         time = shard.clock.next()
         if overwrites:
             tenant.last_overwrite = time
+            tenant.removals.lost(time)
         changed = shard.locks.held(transaction)
 
         def finished(error: EngineError | None) -> None:
@@ -162,15 +163,19 @@ class Staging:
                 transaction.pieces = 0
             self._commits.finish(transaction, intent, time, error, done)
 
+        side, retired = side_writes(tenant, intent, time)
+        window = shard.windows.of(tenant.id)
         shard.committer.submit(
             Submission(
-                side_writes(tenant, intent, time),
+                side,
                 finished,
                 intent.size,
                 time,
                 record_key(tenant.id, transaction.pod, transaction.number),
                 tenant.share,
-                self._chunks(transaction, intent, time),
+                retired,
+                window,
+                self._chunks(transaction, intent, time, time + window),
             )
         )
         shard.sizes.grew(tenant.id, intent.growth)
@@ -217,18 +222,28 @@ class Staging:
             await lock(locks, transaction, key, UPDATE, request=request)
 
     async def _chunks(
-        self, transaction: Transaction, intent: Intent, time: int
+        self, transaction: Transaction, intent: Intent, time: int, due: int
     ) -> AsyncIterator[Sequence[Write]]:
+        """New versions, a piece at a time; what they supersede can go at `due`."""
+        tenant: Tenant = transaction.tenant
+
+        def superseding(writes: Writes, records: dict[bytes, Record], number: int) -> list[Write]:
+            new = version_writes(writes, records, time)
+            if new.ended:
+                place = ended_key(due, tenant.id, time, number)
+                new.batch.append((place, blocks.pack(new.ended)))
+            return new.batch
+
         for number, prepared in enumerate(transaction.prepared):
             writes = await self._piece(transaction, number)
             if prepared.clear:
                 yield first_versions(writes, time)
             else:
                 records = await self._current([key for key, _ in writes])
-                yield version_writes(writes, records, time)
+                yield superseding(writes, records, number + 1)
         records = await self._current(list(intent.writes))
-        yield version_writes(intent.writes.items(), records, time)
-        tenant: Tenant = transaction.tenant
+        # The list of the group, of what is retired, has the number 0.
+        yield superseding(list(intent.writes.items()), records, len(transaction.prepared) + 1)
         yield [
             (staged_key(tenant.id, transaction.pod, transaction.number, number), None)
             for number in range(transaction.pieces)

@@ -6,7 +6,7 @@ then folded into a value for all forgotten tenants together.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,6 +17,7 @@ from storage.admission import Share
 from storage.catalogs import CatalogReaders
 from storage.notifications import Channels
 from storage.refusals import Refusal
+from storage.removals import Removals
 from storage.spans import TenantSpan
 from storage.validator import Validator
 
@@ -158,6 +159,7 @@ class Tenant:
         """No version was superseded after this time, commits on their way included."""
         self.floor = floor
         """Snapshots before this may have lost versions to the garbage collection."""
+        self.removals = Removals(last_overwrite)
         self.pins: dict[object, int] = {}
         self.exported: dict[Transaction, tuple[int, int]] = {}
         """Snapshots that other transactions may begin with, with the numbers they are exported by,
@@ -192,20 +194,20 @@ class Tenant:
         finally:
             del self.pins[token]
 
-    def raise_floor(self, horizon: int) -> int:
-        """Let go of snapshots before `horizon` as far as no pin holds them; the new floor."""
-        self.floor = max(self.floor, min([horizon, *self.pins.values()]))
+    def raise_floor(self, floor: int) -> int:
+        """Let go of snapshots before `floor` as far as no pin holds them; the new floor."""
+        self.floor = max(self.floor, min([floor, *self.pins.values()]))
         return self.floor
 
 
 class Tenants:
     """The tenants with open sessions, and what must be remembered of the others."""
 
-    def __init__(self, *, last_commit: int) -> None:
+    def __init__(self, *, last_commit: int, floor: Callable[[TenantId], int]) -> None:
+        """`floor`: of a tenant that nobody uses; never goes down."""
         self._live: dict[TenantId, Tenant] = {}
         self._last_overwrite = last_commit
-        self.floor = last_commit
-        """The floor of tenants nobody uses."""
+        self._floor = floor
         self.fences: dict[TenantId, dict[tuple[PodId, int], int]] = {}
         """The `Tenant.fenced` of all tenants that have any."""
 
@@ -220,7 +222,7 @@ class Tenants:
         """The live state of a tenant, made if need be."""
         tenant = self._live.get(number)
         if tenant is None:
-            tenant = Tenant(number, last_overwrite=self._last_overwrite, floor=self.floor)
+            tenant = Tenant(number, last_overwrite=self._last_overwrite, floor=self._floor(number))
             tenant.fenced = self.fences.get(number, tenant.fenced)
             self._live[number] = tenant
         return tenant
@@ -238,13 +240,9 @@ class Tenants:
         if self._live.get(tenant.id) is tenant:
             del self._live[tenant.id]
             self._last_overwrite = max(self._last_overwrite, tenant.last_overwrite)
-            self.floor = max(self.floor, tenant.floor)
 
-    def floor_of(self, tenant: TenantId, horizon: int) -> int:
-        """Raise a tenant's floor to `horizon` as far as pins allow; versions superseded at or
-        before the answer can go."""
-        live = self._live.get(tenant)
-        if live is not None:
-            return live.raise_floor(horizon)
-        self.floor = max(self.floor, horizon)
-        return horizon
+    def oldest_pin(self, newest: int) -> int:
+        """The oldest snapshot that is held, `newest` where none is older."""
+        return min(
+            (pin for tenant in self._live.values() for pin in tenant.pins.values()), default=newest
+        )

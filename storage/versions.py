@@ -11,14 +11,17 @@ the same atomic batch, with the time at which its life ended.
                                                          current:  c → (10, z1)
                          snapshot 25 sees x1, y1, z1
 
-So the newest version is one point read, a scan of current data never steps over dead versions, and
-garbage collection walks history only.
+So the newest version is one point read, and a scan of current data never steps over dead versions.
 
 Reading at snapshot S. The current version decides if it was written at or before S: nothing newer
 exists. Otherwise it is too young (or gone), and the version S sees is the youngest in history
 written at or before S, if its life ended after S. If S is not older than the tenant's last
 overwrite, no version that S could see was ever superseded: a version that is too young was simply
 an insertion, and history is never looked at. That is the common case.
+
+Scanning at an older S costs by what has changed since, not by how much history is kept: each
+current version that is too young is looked up in history, one seek; and the keys that went away are
+found by what their commits wrote of the removals, in a keyspace that holds nothing else.
 
 Two reads, no common state. The current page is read before history. What a commit supersedes in
 between is then in both (the same version, counted once); what it superseded earlier is in history.
@@ -36,20 +39,26 @@ from storage.cache import Record, VersionCache
 from storage.engines.interface import Engine, Row, ScanRange
 from storage.layout import (
     TIME,
+    TIME_MAX,
     history_key,
     history_prefix,
     history_range,
     history_versions,
+    removed_range,
     split_history,
     time_of,
 )
 from storage.locks import LockTable
-from storage.merge import latest_rows, merged_rows, version_at
+from storage.merge import latest_rows, seen_of, unsettled, version_at
 from storage.refusals import bad_request, snapshot_too_old
 from storage.tenants import Tenant, Transaction
 
 _ALL = 1 << 62
-_HISTORY_ROWS = 2048
+_REMOVED_ROWS = 2048
+_NEAR_PER_KEY = 2
+_NEAR_BYTES = 256 << 10
+_OLDER_AT_ONCE = 128
+"""Keys whose older versions are read in one go: each may be as large as a row can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +100,7 @@ class Versions:
         if asked > self.visible:
             raise bad_request("a snapshot from the future")
         if asked < tenant.floor:
-            raise snapshot_too_old()
+            raise snapshot_too_old(tenant.floor)
         return asked
 
     def get_now(
@@ -161,7 +170,7 @@ class Versions:
         if snapshot >= tenant.last_overwrite:
             return 0
         if snapshot < tenant.floor:
-            raise snapshot_too_old()
+            raise snapshot_too_old(tenant.floor)
         low = history_prefix(key)
         wanted = ScanRange(low, history_key(key, 2**64 - 1) + b"\0", 1, _ALL, reverse=True)
         [page] = await self._engine.scan([wanted])
@@ -179,37 +188,70 @@ class Versions:
             if wanted.snapshot >= tenant.last_overwrite:
                 rows = latest_rows(page.rows, wanted.snapshot)
                 return Scanned(rows, _past(last, wanted.reverse))
-            return await self._scan_history(wanted, page.rows, last)
+            return await self._scan_history(tenant, wanted, page.rows, last)
 
     async def _scan_history(
-        self, wanted: Wanted, current: list[Row], last: bytes | None
+        self, tenant: Tenant, wanted: Wanted, current: list[Row], last: bytes | None
     ) -> Scanned:
-        """Merge the history of what a current page covers into it.
+        """Complete a current page with the older versions the snapshot sees.
 
-        `last` is the last key of the page, None where it reaches the end of the range. Where the
-        history of the page is too long to read at once, the page is cut before the key at which
-        the reading stopped; a key with a longer history than that is asked for by itself.
+        `last` is the last key of the page, None where it reaches the end of the range. Where that
+        is too much to read at once the page is cut, and the next one begins there.
         """
-        start, end = wanted.start, wanted.end
+        start, end, reverse = wanted.start, wanted.end, wanted.reverse
         if last is not None:
-            start, end = (last, end) if wanted.reverse else (start, last + b"\0")
-        low, high = history_range(start, end)
-        asked = ScanRange(low, high, _HISTORY_ROWS, wanted.bytes_max, wanted.reverse)
-        [history] = await self._engine.scan([asked])
-        if history.exhausted:
-            rows = merged_rows(current, history.rows, wanted.snapshot, reverse=wanted.reverse)
-            return Scanned(rows, _past(last, wanted.reverse))
-        stop = split_history(history.rows[-1][0])[0]
-        before = [row for row in current if _precedes(row[0], stop, wanted.reverse)]
-        complete = [row for row in history.rows if split_history(row[0])[0] != stop]
-        rows = merged_rows(before, complete, wanted.snapshot, reverse=wanted.reverse)
-        if complete:
-            return Scanned(rows, stop + b"\0" if wanted.reverse else stop)
-        at_stop = [row for row in current if row[0] == stop and time_of(row[1]) <= wanted.snapshot]
-        older = (await self._superseded([stop], wanted.snapshot))[stop]
-        payload = at_stop[0][1][TIME.size :] if at_stop else older
-        rows += [] if payload is None else [(stop, payload)]
-        return Scanned(rows, _past(stop, wanted.reverse))
+            start, end = (last, end) if reverse else (start, last + b"\0")
+        resume = _past(last, reverse)
+        recent = tenant.removals.of_range(start, end, wanted.snapshot)
+        if recent is not None:
+            return await self._with_older(wanted, current, recent, resume)
+        low, high = removed_range(start, end)
+        asked = ScanRange(low, high, _REMOVED_ROWS, wanted.bytes_max, reverse)
+        [page] = await self._engine.scan([asked])
+        removals = [split_history(key) for key, _ in page.rows]
+        if not page.exhausted:
+            # There may be more removals of the key at which the reading stopped: it is asked for.
+            stop = removals[-1][0]
+            resume = _past(stop, reverse)
+            current = [row for row in current if not _precedes(stop, row[0], reverse)]
+            removals[-1] = (stop, TIME_MAX)
+        return await self._with_older(wanted, current, removals, resume)
+
+    async def _with_older(
+        self,
+        wanted: Wanted,
+        current: list[Row],
+        removals: list[tuple[bytes, int]],
+        resume: bytes,
+    ) -> Scanned:
+        """The page at the snapshot: what is old enough, and the older versions of the rest."""
+        snapshot, reverse = wanted.snapshot, wanted.reverse
+        rows = dict(latest_rows(current, snapshot))
+        young = unsettled(current, removals, rows, snapshot, reverse=reverse)
+        size = sum(len(key) + len(value) for key, value in rows.items())
+        for at in range(0, len(young), _OLDER_AT_ONCE):
+            if size > wanted.bytes_max and at:
+                # Older versions may be larger than the newest: the page ends before the next one.
+                stop = young[at]
+                kept = [row for row in rows.items() if _precedes(row[0], stop, reverse)]
+                return Scanned(sorted(kept, reverse=reverse), stop + b"\0" if reverse else stop)
+            found = await self._older(young[at : at + _OLDER_AT_ONCE], snapshot)
+            size += sum(len(key) + len(value) for key, value in found.items())
+            rows.update(found)
+        return Scanned(sorted(rows.items(), reverse=reverse), resume)
+
+    async def _older(self, keys: Sequence[bytes], snapshot: int) -> dict[bytes, bytes]:
+        """What a snapshot sees of neighbours whose newest version is too young for it.
+
+        Where they have few older versions these are read in one go, else key by key.
+        """
+        low, high = history_range(min(keys), max(keys) + b"\0")
+        near = ScanRange(low, high, _NEAR_PER_KEY * len(keys), _NEAR_BYTES)
+        [page] = await self._engine.scan([near])
+        if not page.exhausted:
+            found = await self._superseded(keys, snapshot)
+            return {key: value for key, value in found.items() if value is not None}
+        return seen_of(page.rows, set(keys), snapshot)
 
     async def _current(self, keys: Sequence[bytes]) -> dict[bytes, Record]:
         """The newest versions in the engine or in memory; kept in memory where still true."""

@@ -45,5 +45,9 @@ class ManualClock:
 
     def advance(self, seconds: float) -> None:
         """Let `seconds` pass on both hands."""
-        self._wall_ns += int(seconds * 1_000_000_000)
+        self.leap(seconds)
         self._monotonic += seconds
+
+    def leap(self, seconds: float) -> None:
+        """Set the wall clock forward, or back, while no time passes."""
+        self._wall_ns += int(seconds * 1_000_000_000)

@@ -136,6 +136,7 @@ class KvClient:
         *,
         isolation: Isolation = Isolation.READ_COMMITTED,
         read_only: bool = False,
+        as_of: int = 0,
         catalog_version: int = 0,
     ) -> KvTransaction:
         """A new transaction; costs no round trip. End it with `commit` or `rollback`."""
@@ -144,6 +145,7 @@ class KvClient:
             self._row_ids.take,
             isolation=isolation,
             read_only=read_only,
+            as_of=as_of,
             catalog_version=catalog_version,
         )
 

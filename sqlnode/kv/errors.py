@@ -4,7 +4,9 @@ Two outcomes are not errors of a statement and have types of their own: `Catalog
 catalog again and analyse anew) and `StreamLost` (the connection to storage broke under a request).
 """
 
+from collections.abc import Awaitable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from dormouse.base.errors import Blame, DormouseError
 from proto import kv_pb2 as kv
@@ -91,6 +93,9 @@ _ANSWERS: dict[int, _Answer] = {
     kv.Error.NOT_EXPORTED: _Answer(
         sqlstate.INVALID_PARAMETER_VALUE, "invalid snapshot identifier", Blame.USER
     ),
+    kv.Error.SNAPSHOT_IN_FUTURE: _Answer(
+        sqlstate.INVALID_PARAMETER_VALUE, "dormouse.as_of is in the future", Blame.USER
+    ),
     kv.Error.TOO_LARGE: _Answer(
         sqlstate.PROGRAM_LIMIT_EXCEEDED,
         "transaction is too large",
@@ -147,6 +152,37 @@ def sql_error(refused: KvRefused) -> DormouseError:
     error = SqlError(answer.sqlstate, answer.message, detail=detail, hint=answer.hint)
     error.blame, error.retryable = answer.blame, answer.retryable
     return error
+
+
+async def answered(sent: Awaitable[kv.Reply], *, past: bool) -> kv.Reply:
+    """A reply of storage, or what the client is told instead. `past`: a time was asked for that
+    lies in the past."""
+    try:
+        return await sent
+    except KvRefused as refused:
+        if past and refused.code == kv.Error.SNAPSHOT_TOO_OLD:
+            raise _past_too_old(refused.version) from refused
+        raise sql_error(refused) from refused
+    except StreamLost as lost:
+        raise connection_lost() from lost
+
+
+def _past_too_old(oldest: int) -> SqlError:
+    """The time that dormouse.as_of names cannot be read any more; `oldest` can (nanoseconds)."""
+    error = SqlError(
+        sqlstate.SNAPSHOT_TOO_OLD,
+        "dormouse.as_of is older than the history that is kept",
+        detail=f"The oldest time that can be read is {utc_text(oldest)}.",
+    )
+    error.blame = Blame.USER
+    return error
+
+
+def utc_text(time_ns: int) -> str:
+    """A time of storage, rounded up to what a timestamp can name."""
+    seconds, micros = divmod(-(-time_ns // 1000), 1_000_000)
+    when = datetime.fromtimestamp(seconds, UTC)
+    return f"{when:%Y-%m-%d %H:%M:%S}.{micros:06d}+00"
 
 
 def read_conflict() -> DormouseError:

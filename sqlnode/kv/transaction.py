@@ -40,6 +40,7 @@ from sqlnode.kv.errors import (
     CatalogStale,
     KvRefused,
     StreamLost,
+    answered,
     connection_lost,
     sql_error,
 )
@@ -77,6 +78,7 @@ class KvTransaction:
         *,
         isolation: Isolation = Isolation.READ_COMMITTED,
         read_only: bool = False,
+        as_of: int = 0,
         catalog_version: int = 0,
     ) -> None:
         self.isolation = isolation
@@ -87,6 +89,8 @@ class KvTransaction:
         """Set by a commit that wrote."""
         self.read_only = read_only
         """Whether writes are refused (25006)."""
+        self.as_of = as_of
+        """The past time that is read, ns since 1970 (REPEATABLE READ, read-only); 0: now."""
         self.notifications: Sequence[kv.Notification] = ()
         """What the commit lets others know."""
         self.session = 0
@@ -252,7 +256,8 @@ class KvTransaction:
         pin = pin or self._keeps_snapshot
         self._prove(request)
         target = request.get if request.HasField("get") else request.scan
-        target.snapshot = snapshot
+        target.snapshot = snapshot or self.as_of
+        target.as_of = not snapshot and self.as_of != 0
         if self._pinned != snapshot if snapshot else pin:
             target.pin = True
             target.validated = self._reads is not None
@@ -567,9 +572,4 @@ class KvTransaction:
         return self._client.call(request, epoch=self._epoch if bound else 0, retry=retry)
 
     async def _reply(self, sent: asyncio.Future[kv.Reply]) -> kv.Reply:
-        try:
-            return await sent
-        except KvRefused as refused:
-            raise sql_error(refused) from refused
-        except StreamLost as lost:
-            raise connection_lost() from lost
+        return await answered(sent, past=self.as_of != 0)

@@ -125,6 +125,7 @@ _ALL = (
     _enum("client_min_messages", "notice", _MESSAGES, "Sets the message levels that are sent to the client."),
     _enum("constraint_exclusion", "partition", "partition,on,off", "Enables the planner to use constraints to optimize queries."),
     _real("cursor_tuple_fraction", "0.1", 1, "Sets the planner's estimate of the fraction of a cursor's rows that will be retrieved."),
+    _string("dormouse.as_of", "", "Sets the time in the past that transactions read, which are read-only then."),
     _string("DateStyle", "ISO, MDY", "Sets the display format for date and time values.", reported=True),
     _number("deadlock_timeout", "1s", "ms", (1, INT_MAX), "Sets the time to wait on a lock before checking for deadlock.", _S),
     _string("default_table_access_method", "heap", "Sets the default table access method for new tables.", _F),

@@ -7,7 +7,11 @@ from collections.abc import Callable
 
 from sqlnode.errors import SqlError
 from sqlnode.session.guc import Kind, Setting
+from sqlnode.types.dateparse import parse
+from sqlnode.types.intervalparse import parse_interval
 
+AS_OF = "dormouse.as_of"
+"""The setting that lets transactions read the past (sqlnode/session/asof.py)."""
 _TIME_UNITS = {
     "us": 0.001,
     "ms": 1.0,
@@ -227,9 +231,25 @@ def _application_name(value: str, _current: str) -> str:
     return "".join(c if " " <= c <= "~" else "?" for c in value)[:63]
 
 
+def _as_of(value: str, _current: str) -> str:
+    text = value.strip()
+    if not text or text == "-infinity":
+        return text
+    try:
+        if text.startswith("-"):
+            parse_interval(text)
+        else:
+            parse(text, "timestamp with time zone", "ISO, MDY")
+    except SqlError as error:
+        hint = "Give a timestamp, or how long ago, such as '-5 minutes'."
+        raise invalid(AS_OF, value, hint=hint) from error
+    return text
+
+
 _SPECIAL: dict[str, Callable[[str, str], str]] = {
     "application_name": _application_name,
     "client_encoding": _client_encoding,
     "DateStyle": _date_style,
+    AS_OF: _as_of,
     "TimeZone": _time_zone,
 }

@@ -213,7 +213,11 @@ class Session:
         try:
             return self._plan(raw, declared, alone=alone)
         except SqlError as error:
-            if not error.sqlstate.startswith(("42", "3F")) or not await self._newer_catalog():
+            if not error.sqlstate.startswith(("42", "3F")):
+                raise
+            newer = await self._newer_catalog()
+            self.transactions.check_past()
+            if not newer:
                 raise
         self.look_again()
         return self._plan(raw, declared, alone=alone)

@@ -21,7 +21,9 @@ from sqlnode.kv.advisory import AdvisoryLocks
 from sqlnode.kv.api import Isolation
 from sqlnode.kv.errors import CatalogStale
 from sqlnode.kv.transaction import KvTransaction
+from sqlnode.session.asof import as_of_ns, check_schema
 from sqlnode.session.context import SessionContext
+from sqlnode.session.guc_values import AS_OF
 from sqlnode.session.interrupts import SessionInterrupts
 from sqlnode.session.notifications import Mark, Notifications
 from sqlnode.session.settings import Settings, SettingsMark
@@ -110,6 +112,7 @@ class Transactions:
         self._facts_of = -1
         self._kv_isolation = Isolation.READ_COMMITTED
         self._kv_read_only = False
+        self._as_of = ""
         self._lock_timeout_ms = 0
         self._chained = Mode()
         """What the transaction has from the one before it (AND CHAIN)."""
@@ -174,7 +177,11 @@ class Transactions:
     @property
     def read_only(self) -> bool:
         """Whether the transaction may not write."""
-        return self._settings["transaction_read_only"] == "on"
+        return self._settings["transaction_read_only"] == "on" or self._reads_past
+
+    @property
+    def _reads_past(self) -> bool:
+        return bool(self._settings[AS_OF] if self._kv is None else self._kv.as_of)
 
     def require_block(self, what: str) -> None:
         """Raises 25P01 where no transaction block is open."""
@@ -215,6 +222,10 @@ class Transactions:
             kv = self._kv = self._begin_kv()
             for _ in self._savepoints:
                 kv.savepoint()
+        elif self._facts_of != self._settings.generation and self._settings[AS_OF] != self._as_of:
+            raise SqlError("25001", f"{AS_OF} must be set before any query of a transaction")
+        if kv.as_of:
+            check_schema(catalog, kv.as_of)
         kv.catalog_version = catalog.version
         if self._kv_isolation is not Isolation.READ_COMMITTED:
             # An index that is younger than the snapshot would lack rows the snapshot has.
@@ -231,7 +242,10 @@ class Transactions:
             self._read_facts()
         # What is read-only behind a savepoint may become read-write again.
         read_only = self._kv_read_only and not self._savepoints
-        kv = self._tenant.kv.begin(isolation=self._kv_isolation, read_only=read_only)
+        as_of = as_of_ns(self._as_of, self._context) if self._as_of else 0
+        kv = self._tenant.kv.begin(
+            isolation=self._kv_isolation, read_only=read_only or as_of != 0, as_of=as_of
+        )
         kv.lock_timeout_ms = self._lock_timeout_ms
         kv.session = self._context.backend_pid
         return kv
@@ -241,7 +255,20 @@ class Transactions:
         self._facts_of = settings.generation
         self._kv_isolation = _ISOLATIONS[self.isolation]
         self._kv_read_only = self.read_only
+        self._as_of = settings[AS_OF]
+        if self._as_of and self._kv_isolation is Isolation.READ_COMMITTED:
+            self._kv_isolation = Isolation.REPEATABLE_READ
         self._lock_timeout_ms = settings.milliseconds("lock_timeout")
+
+    def check_past(self) -> None:
+        """Raises SqlError 0A000 where the transaction reads a time before the catalog it sees."""
+        if self._kv is not None:
+            time = self._kv.as_of
+        else:
+            text = self._settings[AS_OF]
+            time = as_of_ns(text, self._context) if text else 0
+        if time:
+            check_schema(self.catalog, time)
 
     def take_back_statement(self) -> bool:
         """Let the statement that met an outdated catalog begin anew; False where it has left

@@ -112,6 +112,11 @@ def _timestamptz_in(text: str, typmod: int, settings: FormatSettings) -> int:
     return fit(check_range(value, text), typmod, False)
 
 
+def timestamptz_of(text: str, settings: FormatSettings) -> int:
+    """The timestamptz a text stands for; 22007, 22008."""
+    return _timestamptz_in(text, -1, settings)
+
+
 def timestamp_text(value: int, date_style: str) -> str:
     """A timestamp without time zone in the style DateStyle asks for."""
     if not is_finite_timestamp(value):

@@ -44,7 +44,11 @@ class Rig:
         certs = self.folder / "certs"
         self.authority.write(certs, STORAGE)
         settings = StorageSettings(
-            data=self.folder / "data", certs=certs, history_seconds=0.0, collect_seconds=0.1
+            data=self.folder / "data",
+            certs=certs,
+            history_seconds=0.0,
+            collect_seconds=0.1,
+            recovery_window_seconds=0,
         )
         config.dump(settings, self.folder / "storage.json")
         self.child = self.start()

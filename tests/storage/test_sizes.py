@@ -63,7 +63,7 @@ def test_sizes_follow_what_is_written_collected_and_dropped(engine: str) -> None
         page = await stub.TenantSizes(kv.TenantSizesRequest(limit=1))
         assert [each.tenant_id for each in page.sizes] == [A]
 
-    _running(body, engine=engine, history_seconds=0.0)
+    _running(body, engine=engine, history_seconds=0.0, recovery_window_seconds=0)
 
 
 def test_only_control_may_ask() -> None:

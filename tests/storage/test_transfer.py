@@ -25,7 +25,9 @@ from proto import kv_pb2 as kv
 from proto import kv_pb2_grpc
 from storage.cache import Record
 from storage.commit import version_writes
+from storage.committer import Submission
 from storage.config import Limits, ObjectStorage, StorageSettings
+from storage.engines.interface import EngineError
 from storage.engines.memory import MemoryEngine
 from storage.exports import Exports
 from storage.layout import record_key, time_of
@@ -162,7 +164,7 @@ def test_an_export_under_load_is_one_state_and_becomes_another_tenant(engine: st
             assert await client.get(b"000") == [b"5"]
 
     # Nothing is kept of what was overwritten but for the export's sake.
-    running(body, engine, history_seconds=0.0, collect_seconds=0.01)
+    running(body, engine, history_seconds=0.0, recovery_window_seconds=0, collect_seconds=0.01)
 
 
 def test_nothing_is_usable_before_the_end() -> None:
@@ -276,14 +278,19 @@ async def overwritten(shard: Shard, tenant: Tenant, number: int) -> None:
         for key, value in zip(keys, found, strict=True)
     }
     time, value = shard.clock.next(), b"%d" % number * 600_000
-    batch = version_writes([(key, value) for key in keys], records, time)
+    new = version_writes([(key, value) for key in keys], records, time)
     tenant.last_overwrite = time
+    durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def published() -> None:
+    def done(error: EngineError | None) -> None:
+        assert error is None
         shard.versions.visible = time
+        durable.set_result(None)
 
     record = record_key(tenant.id, PodId(0), number)
-    await shard.committer.commit(batch, time=time, record=record, published=published)
+    submission = Submission(new.batch, done, time=time, record=record, ended=new.ended)
+    shard.committer.submit(submission)
+    await durable
 
 
 def test_history_stays_for_as_long_as_an_export_runs() -> None:

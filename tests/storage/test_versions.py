@@ -14,7 +14,7 @@ from dormouse.base.ids import PodId, TenantId
 from dormouse.base.keys import tenant_prefix
 from dormouse.base.tasks import spawn
 from proto import kv_pb2 as kv
-from storage import versions
+from storage import removals, versions
 from storage.config import Limits
 from storage.engines.memory import MemoryEngine
 from storage.layout import (
@@ -156,12 +156,21 @@ async def play(steps: list[tuple[str, Any]], rows_max: int) -> None:
     await shard.close()
 
 
-@given(steps=actions, rows_max=st.integers(1, 4), history_rows=st.integers(1, 4))
-@settings(max_examples=150, deadline=None)
+@given(
+    steps=actions,
+    rows_max=st.integers(1, 4),
+    removed_rows=st.integers(1, 4),
+    remembered=st.sampled_from([0, 2, 100]),
+)
+@settings(max_examples=300, deadline=None)
 def test_every_pinned_snapshot_reads_the_database_of_its_time(
-    steps: list[tuple[str, Any]], rows_max: int, history_rows: int
+    steps: list[tuple[str, Any]], rows_max: int, removed_rows: int, remembered: int
 ) -> None:
-    with mock.patch.object(versions, "_HISTORY_ROWS", history_rows):
+    with (
+        mock.patch.object(removals, "_KEYS_MAX", remembered),
+        mock.patch.object(versions, "_REMOVED_ROWS", removed_rows),
+        mock.patch.object(versions, "_OLDER_AT_ONCE", removed_rows),
+    ):
         asyncio.run(play(steps, rows_max))
 
 

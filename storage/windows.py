@@ -1,0 +1,131 @@
+"""How long each tenant's past is kept: its recovery window.
+
+    commits ───┬──────────────┬────────────────────┬───▶ now
+               │   collected  │  can be read back  │
+             since          floor = now - window
+
+What is superseded is filed for the time at which it can go (storage/garbage.py), by the window of
+its commit. A window that becomes shorter lets go of more at once: the tenant's history is walked
+for it. One that becomes longer brings nothing back: from `since` on, the floor of the moment, the
+past is whole, and the floor stands still until the longer window has passed over it.
+
+Windows lie in the engine and are read at the start, so that no collection ever runs with another.
+Where one is shorter than what reading needs (`least`: a statement pins its snapshot only with its
+second read) that holds instead.
+"""
+
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from dormouse.base.ids import TenantId
+from storage.clock import TICKS_PER_SECOND
+from storage.committer import Committer
+from storage.engines.interface import Engine, ScanRange, Write
+from storage.layout import DEFAULT_WINDOW, WINDOW_SPAN, tenant_of, window_key
+
+_KEPT = struct.Struct("<qQ")
+_PAGE_ROWS = 1000
+_PAGE_BYTES = 1 << 20
+_INHERITED = -1
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    seconds: int
+    """`_INHERITED`: as long as the default."""
+    since: int
+    """Before this nothing is kept, however long the window."""
+
+
+class Windows:
+    """The windows of a shard's tenants: about 200 bytes of memory for each that has its own."""
+
+    def __init__(
+        self, engine: Engine, committer: Committer, *, least_seconds: float, default_seconds: int
+    ) -> None:
+        self._engine = engine
+        self._committer = committer
+        self._least = int(least_seconds * TICKS_PER_SECOND)
+        self._own: dict[TenantId, _Kept] = {}
+        self._default = _Kept(default_seconds, 0)
+
+    def __repr__(self) -> str:
+        return f"<Windows own={len(self._own)} default={self._default.seconds}>"
+
+    async def load(self) -> None:
+        """Read what was set before. Raises EngineError."""
+        [default] = await self._engine.get([DEFAULT_WINDOW])
+        if default is not None:
+            self._default = _Kept(*_KEPT.unpack(default))
+        start, end = WINDOW_SPAN
+        while True:
+            [page] = await self._engine.scan([ScanRange(start, end, _PAGE_ROWS, _PAGE_BYTES)])
+            for key, value in page.rows:
+                self._own[tenant_of(key)] = _Kept(*_KEPT.unpack(value))
+            if page.exhausted:
+                return
+            start = page.rows[-1][0] + b"\0"
+
+    def of(self, tenant: TenantId) -> int:
+        """How long what a commit supersedes now is kept; ticks."""
+        return max(self._kept(tenant).seconds * TICKS_PER_SECOND, self._least)
+
+    def floor(self, tenant: TenantId, now: int, visible: int) -> int:
+        """The oldest snapshot that the window keeps when the clock says `now`."""
+        return max(min(visible, now - self.of(tenant)), self._kept(tenant).since)
+
+    async def change(
+        self,
+        windows: Mapping[TenantId, int | None],
+        *,
+        only_these: bool,
+        default: int | None,
+        floor: Callable[[TenantId], int],
+    ) -> list[TenantId]:
+        """See proto/kv.proto, SetQuotas: seconds, None for the default. In force at once, durable
+        on return; the tenants whose window has become shorter.
+
+        `floor`: of a tenant, by the windows that were in force. Raises EngineError.
+        """
+        writes: list[Write] = []
+        if default is not None and default != self._default.seconds:
+            longer = default > self._default.seconds
+            since = floor(TenantId(0)) if longer else self._default.since
+            self._default = _Kept(default, since)
+            writes.append((DEFAULT_WINDOW, _packed(self._default)))
+        wanted = dict.fromkeys(self._own if only_these else (), None) | dict(windows)
+        shorter = []
+        for tenant, seconds in wanted.items():
+            own, before = self._own.get(tenant), self.of(tenant)
+            if seconds == (None if own is None or own.seconds == _INHERITED else own.seconds):
+                continue
+            at = floor(tenant)
+            changed = _Kept(_INHERITED if seconds is None else seconds, at)
+            self._own[tenant] = changed
+            if self.of(tenant) < before:
+                shorter.append(tenant)
+            writes.append((window_key(tenant), _packed(changed)))
+        if writes:
+            await self._committer.write(writes)
+        return shorter
+
+    def begin(self, tenant: TenantId, time: int) -> Write:
+        """The tenant has no past before `time`; what is to be written of it."""
+        own = self._own.get(tenant, _Kept(_INHERITED, 0))
+        self._own[tenant] = kept = _Kept(own.seconds, time)
+        return window_key(tenant), _packed(kept)
+
+    def forget(self, tenant: TenantId) -> None:
+        """The tenant is gone, and what was written of it."""
+        self._own.pop(tenant, None)
+
+    def _kept(self, tenant: TenantId) -> _Kept:
+        own = self._own.get(tenant)
+        if own is None:
+            return self._default
+        return _Kept(self._default.seconds, own.since) if own.seconds == _INHERITED else own
+
+
+def _packed(kept: _Kept) -> bytes:
+    return _KEPT.pack(kept.seconds, kept.since)

@@ -1,0 +1,188 @@
+"""Reading the past as a client of the database does it."""
+
+import asyncio
+import random
+import tempfile
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+import uvloop
+
+from tests.support.kv import storage_running
+from tests.support.pod import pod_on
+
+_SEED = 20260101
+
+
+def _with_clients(*bodies: Callable[[Any], Awaitable[None]], seconds: int = 3600) -> None:
+    """Each body on a pod and a storage process of its own, one after the other on one file."""
+
+    async def whole() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            for body in bodies:
+                async with (
+                    storage_running(
+                        Path(folder),
+                        recovery_window_seconds=seconds,
+                        history_seconds=0.3,
+                        collect_seconds=0.02,
+                    ) as storage,
+                    pod_on(storage) as pod,
+                ):
+                    client = await asyncpg.connect(pod.dsn, ssl=False)
+                    try:
+                        await body(client)
+                    finally:
+                        await client.close()
+
+    uvloop.run(whole())
+
+
+async def _now(client: Any) -> str:
+    """The time between two commits, to the microsecond."""
+    await asyncio.sleep(0.002)
+    now = str(await client.fetchval("SELECT clock_timestamp()::text"))
+    await asyncio.sleep(0.002)
+    return now
+
+
+async def _at(client: Any, time: str, sql: str) -> list[tuple[Any, ...]]:
+    await client.execute(f"SET dormouse.as_of = '{time}'")
+    try:
+        return [tuple(row) for row in await client.fetch(sql)]
+    finally:
+        await client.execute("RESET dormouse.as_of")
+
+
+def test_every_earlier_time_reads_as_it_was_also_after_a_restart() -> None:
+    chance = random.Random(_SEED)
+    past: list[tuple[str, list[tuple[int, int]]]] = []
+
+    async def write(client: Any) -> None:
+        await client.execute("CREATE TABLE IF NOT EXISTS a (id int PRIMARY KEY, n int)")
+        await client.execute("CREATE INDEX IF NOT EXISTS a_n ON a (n)")
+        now: dict[int, int] = dict(past[-1][1]) if past else {}
+        for _ in range(25):
+            key, value = chance.randrange(6), chance.randrange(100)
+            if chance.random() < 0.3:
+                await client.execute("DELETE FROM a WHERE id = $1", key)
+                now.pop(key, None)
+            else:
+                sql = "INSERT INTO a VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET n = $2"
+                await client.execute(sql, key, value)
+                now[key] = value
+            past.append((await _now(client), sorted(now.items())))
+
+    async def read(client: Any) -> None:
+        for time, rows in chance.sample(past, len(past)):
+            assert await _at(client, time, "SELECT * FROM a ORDER BY id") == rows, _SEED
+            found = await _at(client, time, "SELECT id, n FROM a WHERE n >= 50 ORDER BY id")
+            assert found == [row for row in rows if row[1] >= 50], _SEED
+            one = await _at(client, time, "SELECT id, n FROM a WHERE id = 3")
+            assert one == [row for row in rows if row[0] == 3], _SEED
+
+    async def both(client: Any) -> None:
+        await read(client)
+        await write(client)
+        await read(client)
+
+    async def first(client: Any) -> None:
+        await write(client)
+        await read(client)
+
+    _with_clients(first, both, read)
+
+
+def test_a_transaction_keeps_its_time() -> None:
+    async def body(client: Any) -> None:
+        await client.execute("CREATE TABLE a (n int)")
+        await client.execute("INSERT INTO a VALUES (1)")
+        time = await _now(client)
+        await client.execute("UPDATE a SET n = 2")
+        await client.execute("BEGIN")
+        await client.execute(f"SET LOCAL dormouse.as_of = '{time}'")
+        assert await client.fetchval("SELECT n FROM a") == 1
+        assert await client.fetchval("SELECT n FROM a") == 1
+        with pytest.raises(asyncpg.ActiveSQLTransactionError, match="before any query"):
+            await client.execute("SET dormouse.as_of = '-1 minute'; SELECT n FROM a")
+        await client.execute("ROLLBACK")
+        assert await client.fetchval("SHOW dormouse.as_of") == ""
+        assert await client.fetchval("SELECT n FROM a") == 2
+
+    _with_clients(body)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "INSERT INTO a VALUES (2)",
+        "UPDATE a SET n = 2",
+        "DELETE FROM a",
+        "SELECT n FROM a FOR UPDATE",
+        "CREATE TABLE b ()",
+        "TRUNCATE a",
+    ],
+)
+def test_nothing_is_written_in_the_past(sql: str) -> None:
+    async def body(client: Any) -> None:
+        await client.execute("CREATE TABLE a (n int)")
+        time = await _now(client)
+        with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+            await _at(client, time, sql)
+        await client.execute("INSERT INTO a VALUES (2)")
+
+    _with_clients(body)
+
+
+def test_a_time_that_cannot_be_read_is_refused() -> None:
+    async def body(client: Any) -> None:
+        early = await _now(client)
+        await client.execute("CREATE TABLE a (n int)")
+        with pytest.raises(asyncpg.InvalidParameterValueError, match="in the future"):
+            await _at(client, "2999-01-01", "SELECT n FROM a")
+        for text in ("yesteryear", "-5 parsecs", "5 minutes"):
+            with pytest.raises(asyncpg.InvalidParameterValueError, match="invalid value"):
+                await client.execute(f"SET dormouse.as_of = '{text}'")
+        with pytest.raises(asyncpg.FeatureNotSupportedError, match="schema") as changed:
+            await _at(client, early, "SELECT n FROM a")
+        assert "later time" in changed.value.hint
+        await client.execute("CREATE TABLE b (n int)")
+        time = await _now(client)
+        await client.execute("DROP TABLE b")
+        with pytest.raises(asyncpg.FeatureNotSupportedError, match="schema"):
+            await _at(client, time, "SELECT n FROM b")
+
+    _with_clients(body)
+
+
+def test_a_time_before_the_history_names_the_oldest_that_can_be_read() -> None:
+    async def body(client: Any) -> None:
+        await client.execute("CREATE TABLE a (n int)")
+        await client.execute("INSERT INTO a VALUES (1)")
+        time = await _now(client)
+
+        async def read_on() -> None:
+            for n in range(1000):
+                await client.execute("UPDATE a SET n = $1", n)
+                await _at(client, time, "SELECT n FROM a")
+                await asyncio.sleep(0.01)
+
+        with pytest.raises(asyncpg.PostgresError, match="older than the history") as refused:
+            await read_on()
+        assert refused.value.sqlstate == "72000"
+        oldest = str(refused.value.detail).removeprefix("The oldest time that can be read is ")
+        assert datetime.fromisoformat(oldest.removesuffix(".")) > datetime.fromisoformat(time)
+
+
+def test_a_relative_time_is_counted_from_now() -> None:
+    async def body(client: Any) -> None:
+        await client.execute("CREATE TABLE a (n int)")
+        assert await _at(client, "-0 s", "SELECT n FROM a") == []
+        with pytest.raises(asyncpg.FeatureNotSupportedError):
+            await _at(client, "-1 day", "SELECT n FROM a")
+
+    _with_clients(body, seconds=0)
