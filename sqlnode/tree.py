@@ -572,5 +572,6 @@ class Analysed:
     statement: Query | Utility
     param_types: tuple[int, ...]
     session_dependent: bool = False
-    """A literal was read under the session's settings, time or search path ('now'::timestamptz,
-    't'::regclass): another session, or this one later, may not reuse the tree."""
+    """A literal was read under the session's settings or time ('now'::timestamptz): another
+    session, or this one later, may not reuse the tree. (That it is of one catalog and search path
+    goes without saying.)"""

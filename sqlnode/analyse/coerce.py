@@ -18,10 +18,14 @@ _KEEP_AS_IS = frozenset(
 )
 _SESSION_TYPES = frozenset(
     {oids.DATE, oids.TIME, oids.TIMETZ, oids.TIMESTAMP, oids.TIMESTAMPTZ, oids.INTERVAL}
-    | {oids.REGCLASS, oids.REGTYPE, oids.REGPROC, oids.REGPROCEDURE, oids.REGOPER}
-    | {oids.REGOPERATOR, oids.REGNAMESPACE, oids.REGROLE, oids.REGCOLLATION, oids.BYTEA}
+    | {oids.BYTEA}
 )
-"""Types whose input depends on settings, the time or the catalog."""
+"""Types whose input depends on settings or the time."""
+_CATALOG_TYPES = frozenset(
+    {oids.REGCLASS, oids.REGTYPE, oids.REGPROC, oids.REGPROCEDURE, oids.REGOPER}
+    | {oids.REGOPERATOR, oids.REGNAMESPACE, oids.REGROLE, oids.REGCOLLATION}
+)
+"""Types whose input depends on the catalog and the search path, unless it is a number."""
 
 
 def can_coerce(actual: Sequence[int], target: Sequence[int], context: Context) -> bool:
@@ -92,6 +96,8 @@ def _read_literal(state: State, literal: tree.Const, target: int, typmod: int) -
     base = pathways.base_type(target)
     if base in _SESSION_TYPES or types.element_of(base) in _SESSION_TYPES:
         state.statement.session_dependent = True
+    elif _CATALOG_TYPES & {base, types.element_of(base)} and not _is_number(literal.value):
+        state.statement.catalog_dependent = True
     input_typmod = typmod if base == oids.INTERVAL else -1
     try:
         value = found.text_in(literal.value, input_typmod, state.statement.context)
@@ -100,6 +106,10 @@ def _read_literal(state: State, literal: tree.Const, target: int, typmod: int) -
             error.position = literal.location
         raise
     return tree.Const(value, target, location=literal.location)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 def _convert(

@@ -16,7 +16,7 @@ from sqlnode.types.registry import format_type
 REMEMBERED_MAX = 1024
 
 _remembered: OrderedDict[tuple[str, int, int], tree.Expr] = OrderedDict()
-"""Defaults whose analysis read nothing of the session, the least recently used first."""
+"""Defaults whose analysis read nothing of session and catalog, the least recently used first."""
 
 
 def column_default(state: State, column: Column) -> tree.Expr:
@@ -36,6 +36,7 @@ def column_default(state: State, column: Column) -> tree.Expr:
     found = of_text(inner, text, name=column.name, type_oid=column.type, typmod=column.typmod)
     if inner.session_dependent:
         outer.session_dependent = True
+    if inner.session_dependent or inner.catalog_dependent:
         return found
     _remembered[key] = found
     if len(_remembered) > REMEMBERED_MAX:

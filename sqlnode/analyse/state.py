@@ -60,6 +60,9 @@ class Statement:
     context: FunctionContext
     depth: int = 0
     session_dependent: bool = False
+    """Whether what analysis found depends on settings or the time."""
+    catalog_dependent: bool = False
+    """Whether it depends on the catalog and the search path beyond the relations it reads."""
 
 
 @dataclass(slots=True)

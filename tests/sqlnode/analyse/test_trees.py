@@ -41,7 +41,7 @@ def test_literals_are_read_at_analysis() -> None:
     ("sql", "dependent"),
     [
         ("SELECT 'now'::timestamptz", True),
-        ("SELECT 'accounts'::regclass", True),
+        ("SELECT 'accounts'::regclass", False),
         ("SELECT '5'::int, now()", False),
         ("INSERT INTO uniq (id) VALUES (1)", False),
     ],
