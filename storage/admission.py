@@ -1,71 +1,70 @@
-"""Who is served next when several tenants ask at once: the one that was served least.
+"""Who is served next when several tenants ask at once.
 
-The node has one event loop, a few reading threads and one disk. A tenant that asks for much would
-fill all three with its own queue, and one that asks for little would wait behind it.
+The node has one interpreter, a few reading threads and one disk. A tenant that asks for much would
+fill all three with its own queue, and one that asks for little would wait behind it. Three layers
+keep that from happening:
+
+    1  what a tenant may spend in all      a token bucket in its pods (the spend limit)
+    2  a cap for a tenant on this node     PART of the time, while another tenant is about
+    3  the least served tenant is next     where the node is busy all the same
 
     frame ──▶ nobody else about? ─ yes ─▶ handled at once, in the order of coming
                      │ no
                      ▼
               a queue for each tenant ──▶ the least served first, a slice of time each ──▶ handled
                                                 │
-                                                └ passed over while it has more than its part
-                                                  on the way to the disk
-    engine read ──▶ READS_PER_READER for each reading thread, the least served first
+                                                └ passed over while it has had more than its part,
+                                                  or has more than that on the way to the disk
+    engine read ──▶ READS_PER_READER for each reading thread, one thread's worth is kept for others
 
-Served is time: on the event loop, and of reading threads. It is counted only while several are
-about, and whoever comes into a queue begins where those stand that are served just now (start-time
-fair queueing): not behind, so nobody saves up, and at most DEBT_SECONDS ahead, so nobody is
-punished for long ago, or for what it did alone.
+Layer three alone is not enough: a queue is short only where the server is idle at times, however
+fair the order. So one tenant gets half of the node's time at most (storage/shares.py) while others
+are about, and what is left over stays idle. It has all of it again TOGETHER_SECONDS after the last
+request of anybody else. Two that ask for all they can get fill the node together; then the order
+decides.
 
-Part of the disk: what is on its way to the disk is one queue in the order of commit times, so it
-must not become long. While several tenants are about, each may have there what the disk writes in
-WRITE_SECONDS; its next requests wait, and with them its stream is not read any further.
+Time is that of the event loop, of reading threads and of the disk, in one sum: in truth they share
+the interpreter and get into each other's way. It is counted only while several are about, and
+whoever comes into a queue begins where those stand that are served just now: not behind, so nobody
+saves up, and at most DEBT_SECONDS ahead, so nobody is punished for long ago, or for what it did
+alone. Who is the least served when it comes does not even wait for the next turn of the event loop.
 
-A request waits here at most as long as the others' slices take; nothing that waits here holds
-anything that another one waits for except row locks of the same tenant, which do not wait here.
+What is on its way to the disk is one queue in the order of commit times, so it must not become
+long. While several tenants are about, each may have there what the disk writes in WRITE_SECONDS, or
+one commit; its next requests wait, and with them its stream is not read any further.
+
+A request waits here at most as long as the others' slices take and PAUSE_SECONDS_MAX; nothing that
+waits here holds anything that another one waits for except row locks of the same tenant, which do
+not wait here.
 """
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
 from proto import kv_pb2 as kv
-from storage.metrics import ADMISSION_WAITING, CONTENDED_TURNS
+from storage.metrics import ADMISSION_WAITING, CONTENDED_TURNS, HELD_BACK
+from storage.shares import Handle, Share, Work
 
 T = TypeVar("T")
-Handle = Callable[[kv.Request], None]
 
 TOGETHER_SECONDS = 0.1
 """Tenants that ask within this are about at the same time."""
-SLICE_SECONDS = 0.0005
-DEBT_SECONDS = 0.1
-WRITE_SECONDS = 0.004
-WRITE_BYTES_MIN = 64 << 10
+SLICE_SECONDS = 0.00025
+WRITE_SECONDS = 0.001
+WRITE_BYTES_MIN = 4 << 10
 READS_PER_READER = 2
 _FIRST_BYTES_PER_SECOND = 20 << 20
 _SMOOTHING = 0.2
+_SOON_SECONDS = 0.0005
+"""Too short for a timer."""
+_TIMER_SECONDS = 0.001
+Timer = Callable[[float, Callable[[], None]], asyncio.TimerHandle]
 
 
-class Share:
-    """One tenant's account; made with the tenant's live state."""
-
-    __slots__ = ("queue", "reads", "served", "writing")
-
-    def __init__(self) -> None:
-        self.served = 0.0
-        """Seconds, on the scale of all shares."""
-        self.queue: deque[tuple[Handle, kv.Request]] = deque()
-        self.reads: deque[asyncio.Future[None]] = deque()
-        self.writing = 0
-        """Bytes on their way to the disk."""
-
-    def __repr__(self) -> str:
-        return (
-            f"<Share served={self.served:.3f} queue={len(self.queue)} reads={len(self.reads)}"
-            f" writing={self.writing}>"
-        )
+def _later(seconds: float, call: Callable[[], None]) -> asyncio.TimerHandle:
+    return asyncio.get_running_loop().call_later(seconds, call)
 
 
 class Admission:
@@ -78,11 +77,19 @@ class Admission:
         group_bytes_max: int,
         fair: bool = True,
         clock: Callable[[], float] = time.perf_counter,
+        worked: Callable[[], float] = time.thread_time,
+        later: Timer = _later,
     ) -> None:
-        """`readers`: threads of the engine that read; `fair`: else all are served as they come."""
+        """`readers`: threads of the engine that read; `fair`: else all are served as they come;
+        `worked`: what the event loop's thread has worked so far, seconds; `later`: calls something
+        after so many seconds."""
         self._fair = fair
         self._clock = clock
+        self._later = later
+        self._work = Work(worked)
         self._reads_max = readers * READS_PER_READER
+        self._own_reads_max = max(1, readers - 1)
+        """Of one tenant, while another is about."""
         self._group_bytes_max = group_bytes_max
         self._bytes_per_second = float(_FIRST_BYTES_PER_SECOND)
         self._last: Share | None = None
@@ -94,6 +101,8 @@ class Admission:
         self._base = 0.0
         """What who was served last had before; where newcomers begin."""
         self._turn_due = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
 
     def __repr__(self) -> str:
         return f"<Admission {len(self._waiting)} tenants wait, {self._reading} reads>"
@@ -112,11 +121,9 @@ class Admission:
     def admit(self, share: Share, handle: Handle, requests: Iterable[kv.Request]) -> None:
         """Handle the requests, now or when it is the tenant's turn; each one's order is kept."""
         now = self._clock()
-        if share is not self._last and self._fair:
-            if now - self._last_at < TOGETHER_SECONDS:
-                self._together_until = now + TOGETHER_SECONDS
-            self._last = share
-        self._last_at = now
+        if self._fair and self._others(share, now):
+            self._together_until = now + TOGETHER_SECONDS
+        self._last, self._last_at = share, now
         if now >= self._together_until and not self._waiting:
             for request in requests:
                 handle(request)
@@ -124,24 +131,37 @@ class Admission:
         share.queue.extend([(handle, request) for request in requests])
         if share.queue and share not in self._waiting:
             self._waiting[share] = None
-            self._level(share)
+            share.join(self._base)
             ADMISSION_WAITING.set(len(self._waiting))
-        self._call_turn()
+            if self._next() is share:
+                self._serve(share)
+        if self._waiting:
+            self._call_turn()
 
     async def read(self, share: Share, work: Callable[[], Awaitable[T]]) -> T:
         """Run a read of the engine when it is the tenant's turn."""
-        if self._fair and (self._reading >= self._reads_max or self._read_waiting):
+        if self._fair and (self._read_waiting or not self._may_read(share, self._clock())):
             await self._read_turn(share)
         else:
             self._reading += 1
+            share.reading += 1
         started = self._clock()
         try:
             return await work()
         finally:
-            if self.contended or any(other is not share for other in self._read_waiting):
-                share.served += self._clock() - started
             self._reading -= 1
+            share.reading -= 1
+            now = self._clock()
+            others = any(other is not share for other in self._read_waiting)
+            if now < self._together_until or others:
+                share.charge(self._work.cost(now - started, now), now)
             self._next_read()
+
+    def _others(self, share: Share, now: float) -> bool:
+        """Whether another tenant is about."""
+        if self._last is not share and now - self._last_at < TOGETHER_SECONDS:
+            return True
+        return any(other is not share for other in (*self._waiting, *self._read_waiting))
 
     def queued(self, share: Share, size: int) -> None:
         """So many bytes of the tenant's are on their way to the disk."""
@@ -153,15 +173,17 @@ class Admission:
         if share.queue:
             self._call_turn()
 
-    def applied(self, size: int, seconds: float) -> None:
-        """A group of `size` bytes took so long: what the disk can do."""
+    def applied(self, parts: Sequence[tuple[Share | None, int]], seconds: float) -> None:
+        """A group of these tenants' bytes took so long: what the disk can do, and who had it."""
+        size = sum(part for _, part in parts)
         if size >= WRITE_BYTES_MIN:
             rate = size / max(seconds, 1e-6)
             self._bytes_per_second += _SMOOTHING * (rate - self._bytes_per_second)
-
-    def _level(self, share: Share) -> None:
-        """A tenant joins those that wait."""
-        share.served = min(max(share.served, self._base), self._base + DEBT_SECONDS)
+        now = self._clock()
+        if now < self._together_until:
+            for share, part in parts:
+                if share is not None and part:
+                    share.charge(self._work.cost(seconds * part / size, now), now)
 
     def _call_turn(self) -> None:
         if not self._turn_due:
@@ -170,23 +192,26 @@ class Admission:
             asyncio.get_running_loop().call_soon(self._turn)
 
     def _turn(self) -> None:
-        """Serve the least served tenant that may be served, for a slice."""
+        """Serve the least served tenant that may be served."""
         self._turn_due = False
         share = self._next()
-        if share is None:
-            return
-        started = self._clock()
-        end = started + SLICE_SECONDS
+        if share is not None:
+            self._serve(share)
+
+    def _serve(self, share: Share) -> None:
+        """Handle requests of a tenant for a slice of time."""
+        started = now = self._clock()
         self._base = max(self._base, share.served)
+        bound = self._write_bound(started)
         try:
-            while share.queue:
+            while share.queue and now < started + SLICE_SECONDS and share.writing < bound:
                 handle, request = share.queue.popleft()
                 handle(request)
-                if self._clock() >= end:
-                    break
+                now = self._clock()
         finally:
             CONTENDED_TURNS.inc()
-            share.served += self._clock() - started
+            now = self._clock()
+            share.charge(self._work.cost(now - started, now), now)
             if not share.queue:
                 del self._waiting[share]
                 ADMISSION_WAITING.set(len(self._waiting))
@@ -194,33 +219,76 @@ class Admission:
                 self._call_turn()
 
     def _next(self) -> Share | None:
-        bound = self.write_bytes_max if self.contended else self._group_bytes_max
+        now = self._clock()
+        bound = self._write_bound(now)
         able = [share for share in self._waiting if share.writing < bound]
+        if now < self._together_until:
+            able = self._paid(able, now)
         return min(able, key=_served, default=None)
+
+    def _write_bound(self, now: float) -> int:
+        return self.write_bytes_max if now < self._together_until else self._group_bytes_max
+
+    def _paid(self, shares: Sequence[Share], now: float) -> list[Share]:
+        """Those that have had no more than their part; the others are looked at again in time."""
+        paid = [share for share in shares if share.paid_until <= now + _SOON_SECONDS]
+        if len(paid) < len(shares):
+            held = [share for share in shares if share.paid_until > now + _SOON_SECONDS]
+            for share in held:
+                share.held_at = now
+            HELD_BACK.inc(len(held))
+            self._wake_at(min([self._together_until, *[share.paid_until for share in held]]), now)
+        return paid
+
+    def _wake_at(self, when: float, now: float) -> None:
+        if self._timer is not None:
+            if self._timer_at <= when:
+                return
+            self._timer.cancel()
+        self._timer_at = when
+        delay = max(when - now, _TIMER_SECONDS)
+        self._timer = self._later(delay, self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        self._call_turn()
+        self._next_read()
+
+    def _may_read(self, share: Share, now: float) -> bool:
+        """Whether a thread is free for it and it has had no more than its part."""
+        if self._reading >= self._reads_max:
+            return False
+        if now >= self._together_until:
+            return True
+        return share.reading < self._own_reads_max and bool(self._paid([share], now))
 
     async def _read_turn(self, share: Share) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         share.reads.append(turn)
         if share not in self._read_waiting:
             self._read_waiting[share] = None
-            self._level(share)
+            share.join(self._base)
+        self._next_read()
         try:
             await turn
         except BaseException:
             if turn.done() and not turn.cancelled():
                 self._reading -= 1
+                share.reading -= 1
                 self._next_read()
             raise
 
     def _next_read(self) -> None:
-        while self._reading < self._reads_max and self._read_waiting:
-            share = min(self._read_waiting, key=_served)
+        now = self._clock()
+        while able := [share for share in self._read_waiting if self._may_read(share, now)]:
+            share = min(able, key=_served)
             turn = share.reads.popleft()
             if not share.reads:
                 del self._read_waiting[share]
             if not turn.done():
                 self._base = max(self._base, share.served)
                 self._reading += 1
+                share.reading += 1
                 turn.set_result(None)
 
 

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from dormouse.base import blocks
 from dormouse.base.ids import TenantId
 from dormouse.base.tasks import spawn
-from storage.admission import Admission, Share
+from storage.admission import Admission
 from storage.engines.interface import Engine, EngineDamaged, EngineError, EngineLost, Write
 from storage.failures import Failures
 from storage.layout import (
@@ -37,6 +37,7 @@ from storage.layout import (
     tenant_of,
 )
 from storage.metrics import APPLIES, APPLY_SECONDS
+from storage.shares import Share
 from storage.sizes import Sizes
 
 
@@ -203,8 +204,8 @@ class Committer:
                 self._fail(group, error)
         else:
             self._failures.wrote()
-            size = sum(submission.size for submission in group)
-            self._admission.applied(size, time.perf_counter() - started)
+            parts = [(submission.share, submission.size) for submission in group]
+            self._admission.applied(parts, time.perf_counter() - started)
             for submission in group:
                 if submission.record:
                     self._sizes.committed(submission.record)

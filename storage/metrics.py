@@ -57,6 +57,11 @@ CONTENDED_TURNS = Counter(
     "Slices of time given to a tenant while several were about.",
     registry=REGISTRY,
 )
+HELD_BACK = Counter(
+    "dormouse_storage_admission_held_back_total",
+    "Times a tenant had to wait for having had more than its part while another was about.",
+    registry=REGISTRY,
+)
 SESSIONS = Gauge("dormouse_storage_sessions", "Open session streams.", registry=REGISTRY)
 COLLECTED = Counter(
     "dormouse_storage_collected_total",

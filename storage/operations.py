@@ -34,14 +34,14 @@ from storage.sequence_operations import SequenceOperations
 from storage.shard import Shard
 from storage.staging import Staging
 from storage.tenants import Session, Tenant, Transaction
-from storage.versions import Wanted
+from storage.versions import Scanned, Wanted
 from storage.waiting import InFlight, deadline_of, lock
 
 _ENDED_MAX = 4096
 """Transactions of a session whose end is remembered, so that a late request is told."""
 
-_SHARED_PAGE_BYTES = 128 << 10
-"""Of a page of a scan while other tenants wait: its reply is packed in one go."""
+_SHARED_PAGE_BYTES = 64 << 10
+"""Of a page of a scan while other tenants are about: a page is packed in one go."""
 _LOCK_MODES = frozenset(kv.LockMode.values()) - {kv.LOCK_MODE_UNSPECIFIED}
 _REPLY_BYTES_MAX = 48 << 20
 """Bytes of the values in one reply; a gRPC message ends at 64 MiB."""
@@ -190,34 +190,37 @@ class Operations:
         return None
 
     def _scan(self, request: kv.Request) -> None:
-        scan, limits = request.scan, self._shard.limits
+        scan = request.scan
         if scan.as_of:
             self._stream.later(request, partial(self._as_of, scan, partial(self._scan, request)))
             return
-        contended = self._shard.admission.contended
-        page_bytes_max = _SHARED_PAGE_BYTES if contended else limits.scan_bytes_max
         start, end = self._tenant.span.range(scan.start, scan.end)
-        wanted = Wanted(
+        snapshot = self._snapshot(request, scan)
+
+        async def page() -> kv.ScanReply:
+            wanted = self._wanted(scan, start, end, snapshot)
+            found = await self._shard.versions.scan(self._tenant, wanted)
+            return _page_reply(scan, snapshot, found)
+
+        async def read(_: InFlight) -> kv.Reply:
+            scanned = await self._shard.admission.read(self._tenant.share, page)
+            return kv.Reply(id=request.id, scan=scanned)
+
+        self._stream.later(request, read)
+
+    def _wanted(self, scan: kv.Scan, start: bytes, end: bytes, snapshot: int) -> Wanted:
+        limits = self._shard.limits
+        bytes_max = limits.scan_bytes_max
+        if self._shard.admission.contended:
+            bytes_max = min(bytes_max, _SHARED_PAGE_BYTES)
+        return Wanted(
             start=start,
             end=end,
             reverse=scan.reverse,
-            snapshot=self._snapshot(request, scan),
+            snapshot=snapshot,
             rows_max=min(scan.rows_max or limits.scan_rows_max, limits.scan_rows_max),
-            bytes_max=min(scan.bytes_max or page_bytes_max, page_bytes_max),
+            bytes_max=min(scan.bytes_max or bytes_max, bytes_max),
         )
-
-        async def read(_: InFlight) -> kv.Reply:
-            reading = partial(self._shard.versions.scan, self._tenant, wanted)
-            found = await self._shard.admission.read(self._tenant.share, reading)
-            strip = scan.strip
-            reply = kv.ScanReply(snapshot=wanted.snapshot, resume=found.resume)
-            if not scan.values_only:
-                reply.keys = blocks.pack([key[strip:] for key, _ in found.rows])
-            if not scan.keys_only:
-                reply.values = blocks.pack([payload for _, payload in found.rows])
-            return kv.Reply(id=request.id, scan=reply)
-
-        self._stream.later(request, read)
 
     def _lock(self, request: kv.Request) -> kv.Reply | None:
         wanted = request.lock
@@ -454,6 +457,15 @@ class Operations:
 
         if not counters.add_now(key, delta, answer):
             stream.later(request, load)
+
+
+def _page_reply(scan: kv.Scan, snapshot: int, found: Scanned) -> kv.ScanReply:
+    reply = kv.ScanReply(snapshot=snapshot, resume=found.resume)
+    if not scan.values_only:
+        reply.keys = blocks.pack([key[scan.strip :] for key, _ in found.rows])
+    if not scan.keys_only:
+        reply.values = blocks.pack([payload for _, payload in found.rows])
+    return reply
 
 
 def _packed(values: list[bytes | None]) -> bytes:

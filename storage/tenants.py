@@ -13,11 +13,11 @@ from typing import Protocol
 
 from dormouse.base.ids import PodId, TenantId
 from proto import kv_pb2 as kv
-from storage.admission import Share
 from storage.catalogs import CatalogReaders
 from storage.notifications import Channels
 from storage.refusals import Refusal
 from storage.removals import Removals
+from storage.shares import Share
 from storage.spans import TenantSpan
 from storage.validator import Validator
 

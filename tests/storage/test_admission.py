@@ -3,7 +3,9 @@
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import uvloop
@@ -13,31 +15,85 @@ from hypothesis import strategies as st
 from dormouse.base.ids import TenantId
 from dormouse.base.tasks import spawn
 from proto import kv_pb2 as kv
-from storage.admission import SLICE_SECONDS, TOGETHER_SECONDS, WRITE_BYTES_MIN, Admission, Share
+from storage.admission import SLICE_SECONDS, TOGETHER_SECONDS, WRITE_BYTES_MIN, Admission
+from storage.shares import CREDIT_SECONDS, PART, PAUSE_SECONDS_MAX, WINDOW_SECONDS, Share, Work
 from tests.support.kv import KvClient, storage_running
 
 TURNS = 100_000
 
 
+class Timer:
+    """What is due on the node's clock."""
+
+    def __init__(self, at: float, call: Callable[[], None]) -> None:
+        self.at = at
+        self.call: Callable[[], None] | None = call
+
+    def cancel(self) -> None:
+        self.call = None
+
+
 class Node:
-    """A clock, tenants, and a record of what was handled."""
+    """A clock, tenants, and a record of what was handled. Time passes where work is done, and
+    where there is none until the next timer."""
 
     def __init__(self, *, readers: int = 1) -> None:
         self.now = 100.0
-        self.admission = Admission(readers=readers, group_bytes_max=8 << 20, clock=lambda: self.now)
+        self.timers: list[Timer] = []
+        self.admission = Admission(
+            readers=readers,
+            group_bytes_max=8 << 20,
+            clock=lambda: self.now,
+            worked=lambda: 0.0,
+            later=cast("Any", self.later),
+        )
+        self.idle = 0
+        """Turns of the event loop in which nothing was handled."""
         self.shares: dict[str, Share] = {}
         self.handled: list[tuple[str, int]] = []
+        self.waits: list[float] = []
+        """How long each request of the tenant "quiet" waited."""
+
+    def later(self, seconds: float, call: Callable[[], None]) -> Timer:
+        self.timers.append(Timer(self.now + seconds, call))
+        return self.timers[-1]
 
     def ask(self, tenant: str, count: int, *, seconds: float = SLICE_SECONDS / 5) -> None:
         """So many requests in one frame, each of which takes so long."""
         share = self.shares.setdefault(tenant, Share())
+        asked = self.now
 
         def handle(request: kv.Request) -> None:
+            if tenant == "quiet":
+                self.waits.append(self.now - asked)
             self.now += seconds
             self.handled.append((tenant, request.id))
 
         first = sum(1 for name, _ in self.handled if name == tenant) + len(share.queue)
         self.admission.admit(share, handle, [kv.Request(id=first + n) for n in range(count)])
+
+    def ask_often(self, tenant: str, *, every: float, seconds: float = SLICE_SECONDS / 5) -> None:
+        """One request now and then, for ever."""
+        self.ask(tenant, 1, seconds=seconds)
+        self.later(every, lambda: self.ask_often(tenant, every=every, seconds=seconds))
+
+    def part_of(self, tenant: str, since: int, began: float, *, seconds: float) -> float:
+        """Of the time since then, what was spent on the tenant."""
+        count = sum(1 for name, _ in self.handled[since:] if name == tenant)
+        return count * seconds / (self.now - began)
+
+    async def turn(self) -> None:
+        """Whatever is due now; where there is nothing, whatever is due next."""
+        seen = len(self.handled)
+        await asyncio.sleep(0)
+        self.idle = self.idle + 1 if len(self.handled) == seen else 0
+        due = [timer for timer in self.timers if timer.call is not None]
+        if self.idle > 2 and due:
+            self.now = max(self.now, min(timer.at for timer in due))
+        self.timers = [timer for timer in due if timer.at > self.now]
+        for timer in sorted(due, key=lambda timer: timer.at):
+            if timer.at <= self.now and timer.call is not None:
+                timer.call()
 
     async def settle(self, *tenants: str) -> None:
         """Until nothing of theirs (of nobody's) waits."""
@@ -45,7 +101,7 @@ class Node:
         for _ in range(TURNS):
             if not any(share.queue for share in shares):
                 return
-            await asyncio.sleep(0)
+            await self.turn()
         raise AssertionError("requests are left")
 
     async def until(self, count: int) -> None:
@@ -53,8 +109,14 @@ class Node:
         for _ in range(TURNS):
             if len(self.handled) >= count:
                 return
-            await asyncio.sleep(0)
+            await self.turn()
         raise AssertionError("requests are not handled")
+
+    async def run(self, seconds: float) -> None:
+        """Until so much time has passed."""
+        end = self.now + seconds
+        while self.now < end:
+            await self.turn()
 
 
 def test_alone_everything_is_handled_at_once_and_in_order() -> None:
@@ -131,6 +193,121 @@ def test_nobody_is_punished_for_what_it_did_alone_or_long_ago() -> None:
     uvloop.run(body())
 
 
+def test_beside_another_a_tenant_has_its_part_and_the_other_hardly_waits() -> None:
+    async def body() -> None:
+        node = Node()
+        cost = SLICE_SECONDS / 5
+        node.ask_often("quiet", every=0.007)
+        node.ask("noisy", 100_000, seconds=cost)
+        await node.run(3 * TOGETHER_SECONDS)  # its credit is used up
+        seen, began = len(node.handled), node.now
+        node.waits.clear()
+        await node.run(2.0)
+        part = node.part_of("noisy", seen, began, seconds=cost)
+        assert PART * 0.9 < part < PART * 1.05
+        assert len(node.waits) > 200
+        # Half of the time nobody is served, else it waits for what is left of a slice.
+        assert max(node.waits) <= SLICE_SECONDS + cost
+        assert sum(1 for wait in node.waits if wait == 0) > len(node.waits) * 0.3
+
+    uvloop.run(body())
+
+
+def test_alone_again_a_tenant_has_all_of_the_time() -> None:
+    async def body() -> None:
+        node = Node()
+        node.ask("quiet", 1)
+        node.ask("noisy", 100_000)
+        await node.run(TOGETHER_SECONDS * 1.5)
+        seen, began = len(node.handled), node.now
+        await node.run(1.0)
+        assert node.part_of("noisy", seen, began, seconds=SLICE_SECONDS / 5) > 0.99
+
+    uvloop.run(body())
+
+
+def test_two_that_ask_for_all_they_can_get_leave_nothing_over() -> None:
+    async def body() -> None:
+        node = Node()
+        node.ask_often("quiet", every=0.01)
+        node.ask("a", 100_000)
+        node.ask("b", 100_000)
+        await node.run(3 * TOGETHER_SECONDS)
+        seen, began = len(node.handled), node.now
+        await node.run(1.0)
+        parts = [node.part_of(name, seen, began, seconds=SLICE_SECONDS / 5) for name in "ab"]
+        assert all(0.45 < part < 0.52 for part in parts)
+
+    uvloop.run(body())
+
+
+def test_nobody_is_held_back_for_long_or_for_one_slow_write() -> None:
+    async def body() -> None:
+        node = Node()
+        node.ask("quiet", 1)
+        node.ask("other", 1)
+        await node.settle()
+        quiet, other = node.shares["quiet"], node.shares["other"]
+        # Time of the disk goes by bytes.
+        node.now += CREDIT_SECONDS
+        node.admission.applied([(quiet, 1000), (other, 99_000), (None, 7)], CREDIT_SECONDS)
+        assert other.served > quiet.served * 50
+        node.ask("quiet", 1)
+        assert not quiet.queue
+        # Whatever one has had, it waits no longer than that.
+        node.admission.applied([(other, 99_000)], 1000.0)
+        node.ask("other", 1)
+        began = node.now
+        await node.settle("other")
+        assert node.now - began <= PAUSE_SECONDS_MAX + SLICE_SECONDS
+
+    uvloop.run(body())
+
+
+def test_beside_another_a_tenant_leaves_a_reading_thread_free() -> None:
+    async def body() -> None:
+        node = Node(readers=3)
+        node.ask("quiet", 1)
+        node.ask("noisy", 1)
+        noisy, quiet = node.shares["noisy"], node.shares["quiet"]
+        gate = asyncio.Event()
+        reads = [spawn(node.admission.read(noisy, gate.wait), name="read") for _ in range(9)]
+        await asyncio.sleep(0)
+        assert (noisy.reading, len(noisy.reads)) == (2, 7)
+
+        async def at_once() -> bool:
+            return True
+
+        assert await node.admission.read(quiet, at_once)
+        node.now += TOGETHER_SECONDS
+        reads += [spawn(node.admission.read(noisy, gate.wait), name="read") for _ in range(9)]
+        await asyncio.sleep(0)
+        assert noisy.reading == 6
+        gate.set()
+        await asyncio.gather(*reads)
+
+    uvloop.run(body())
+
+
+def test_what_the_loop_works_beside_slices_is_charged_with_them() -> None:
+    worked = 0.0
+    work = Work(lambda: worked)
+    now, cost = 100.0, 0.0
+    for _ in range(1000):
+        now += WINDOW_SECONDS / 10
+        worked += WINDOW_SECONDS / 20
+        cost = work.cost(WINDOW_SECONDS / 100, now)
+    assert cost == pytest.approx(WINDOW_SECONDS / 20)
+    for _ in range(1000):  # reading threads work, and the loop does not
+        now += WINDOW_SECONDS / 10
+        cost = work.cost(WINDOW_SECONDS / 20, now)
+    assert cost == pytest.approx(WINDOW_SECONDS / 20)
+    now += 1000.0
+    worked += 999.0  # while it was alone
+    work.cost(WINDOW_SECONDS / 20, now)
+    assert work.cost(WINDOW_SECONDS / 20, now) == pytest.approx(WINDOW_SECONDS / 20)
+
+
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(1, 40)), min_size=1, max_size=30))
 @settings(max_examples=60, deadline=None)
 def test_every_request_is_handled_once_and_a_tenants_in_order(
@@ -180,12 +357,14 @@ def test_who_fills_the_way_to_the_disk_is_passed_over_until_it_is_written() -> N
 def test_the_way_to_the_disk_is_as_long_as_what_the_disk_does_in_time() -> None:
     node = Node()
     for _ in range(50):
-        node.admission.applied(1 << 20, 1.0)
+        node.admission.applied([(None, 1 << 20)], 1.0)
     assert node.admission.write_bytes_max == WRITE_BYTES_MIN
     for _ in range(50):
-        node.admission.applied(8 << 20, 0.001)
+        node.admission.applied([(None, 8 << 20)], 0.0005)
     assert node.admission.write_bytes_max == 8 << 20
-    node.admission.applied(10, 5.0)  # a small group tells of the disk's latency, not of its rate
+    node.admission.applied(
+        [(None, 10)], 5.0
+    )  # a small group tells of the disk's latency, not of its rate
     assert node.admission.write_bytes_max == 8 << 20
 
 

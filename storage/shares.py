@@ -1,0 +1,102 @@
+"""One tenant's account with the node: what it was served, and when it may be served again.
+
+Two sums of the same seconds. `served` orders those that wait: the least served is next, on a scale
+that all shares have in common (start-time fair queueing). `paid_until` holds one tenant back, for
+itself: a second of the node is paid for with 1 / PART seconds of time.
+
+    served  ██    ██    ██          0.25 ms at a time
+    paid    ────▶ ────▶ ────▶       not again before that, while others are about
+
+Who asks now and then has credit, and never meets the second one, not even after a commit for which
+the disk took long. Who was held back lately has next to none: it always has more to ask.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from proto import kv_pb2 as kv
+
+Handle = Callable[[kv.Request], None]
+
+PART = 0.5
+"""Of the node's time, that one tenant may have while another is about."""
+CREDIT_SECONDS = 0.02
+"""How much of what it did not use a tenant may make up for."""
+HELD_CREDIT_SECONDS = 0.002
+"""Likewise, of one that is held back: timers come late by as much as a millisecond."""
+HELD_SECONDS = 0.1
+"""How long a tenant that was held back counts as one that asks for all it can get."""
+PAUSE_SECONDS_MAX = 0.02
+"""Nobody waits longer for what it has had."""
+DEBT_SECONDS = 0.1
+WINDOW_SECONDS = 0.02
+SMOOTHING = 0.2
+FACTOR_MAX = 8.0
+
+
+class Share:
+    """Made with the tenant's live state. Times are in seconds, of a clock that goes forward."""
+
+    __slots__ = ("held_at", "paid_until", "queue", "reading", "reads", "served", "writing")
+
+    def __init__(self) -> None:
+        self.served = 0.0
+        """Seconds, on the scale of all shares."""
+        self.paid_until = 0.0
+        """Not to be served before, while others are about."""
+        self.held_at = -HELD_SECONDS
+        """When it had to wait for that last."""
+        self.queue: deque[tuple[Handle, kv.Request]] = deque()
+        self.reads: deque[asyncio.Future[None]] = deque()
+        self.reading = 0
+        """Reads of the engine that go on."""
+        self.writing = 0
+        """Bytes on their way to the disk."""
+
+    def __repr__(self) -> str:
+        return (
+            f"<Share served={self.served:.3f} queue={len(self.queue)} reads={len(self.reads)}"
+            f" reading={self.reading} writing={self.writing}>"
+        )
+
+    def join(self, base: float) -> None:
+        """Begin to wait: where those stand that are served just now, or a little ahead."""
+        self.served = min(max(self.served, base), base + DEBT_SECONDS)
+
+    def charge(self, seconds: float, now: float) -> None:
+        """So much of the node's time was spent on it, up to now."""
+        self.served += seconds
+        held = now - self.held_at < HELD_SECONDS
+        credit = HELD_CREDIT_SECONDS if held else CREDIT_SECONDS
+        paid = max(self.paid_until, now - seconds - credit) + seconds / PART
+        self.paid_until = min(paid, now + PAUSE_SECONDS_MAX)
+
+
+class Work:
+    """What the event loop works in all, as a multiple of what tenants were charged.
+
+    Much of what a request costs is outside of its slice: gRPC parses its frame and sends its reply.
+    So what is charged is scaled until it covers what the thread's own clock says.
+    """
+
+    __slots__ = ("_began", "_charged", "_factor", "_worked", "_worked_before")
+
+    def __init__(self, worked: Callable[[], float]) -> None:
+        self._worked = worked
+        self._worked_before = 0.0
+        self._began = 0.0
+        self._charged = 0.0
+        self._factor = 1.0
+
+    def cost(self, seconds: float, now: float) -> float:
+        """What to charge for so many seconds of a slice, a read or a write that end now."""
+        self._charged += seconds
+        if now - self._began >= WINDOW_SECONDS:
+            worked = self._worked()
+            # A longer window was not contended all the time.
+            if now - self._began < 2 * WINDOW_SECONDS:
+                found = (worked - self._worked_before) / max(self._charged, 1e-6)
+                self._factor += SMOOTHING * (min(max(found, 1.0), FACTOR_MAX) - self._factor)
+            self._began, self._worked_before, self._charged = now, worked, 0.0
+        return seconds * self._factor
