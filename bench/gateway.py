@@ -111,6 +111,11 @@ class OwnGateway(Gateway):
         self.folder = folder
         self.process = process
 
+    def pid(self, role: str) -> int:
+        """The process of a role; 0 while it does not run."""
+        entry = self._roles_on_disk()[role]
+        return int(entry["pid"]) if entry["state"] == "running" else 0
+
     def kill_role(self, name: str, number: signal.Signals = signal.SIGKILL) -> int:
         """Send a signal to a role and wait until it answers under a new pid, which is returned."""
         before = int(self._roles_on_disk()[name]["pid"])

@@ -321,6 +321,7 @@ class SessionStream:
                 async with asyncio.timeout(_CUT_SECONDS):
                     await self._context.abort(grpc.StatusCode.UNAVAILABLE, self._ending)
             return
-        await self._shard.committer.write([])
+        with suppress(EngineError):  # a lost engine's commits are answered by the next process
+            await self._shard.committer.write([])
         await self._flush()
         await self._context.abort(grpc.StatusCode.UNAVAILABLE, self._ending)

@@ -46,7 +46,7 @@ class Service:
     reload: Callable[[], Coroutine[Any, Any, None]] | None = None
     """Read again what may have changed on disk. Handles its own failures."""
     failed: Callable[[], Coroutine[Any, Any, Exception]] | None = None
-    """Return when the role cannot go on, and why: it ends, and its process with that error."""
+    """Return when the role cannot go on, and why: it ends, and its process with exit code 1."""
 
 
 def run(
@@ -113,7 +113,8 @@ async def _until_signal(
         failure = await _serve_signals(running, signals)
         _log.info("ending")
     if failure is not None:
-        raise failure
+        _log.critical("ended, for the role cannot go on", exc_info=failure)
+        raise SystemExit(1)
     _log.info("ended")
 
 

@@ -23,6 +23,14 @@ class Cutter:
         """How long every reply is held back."""
         self.address = ""
 
+    def lose(self, *, requests: bool) -> None:
+        """Lose what one side says, until the next `cut`."""
+        self.lose_requests, self.lose_replies = requests, not requests
+
+    def delay(self, seconds: float) -> None:
+        """Hold every reply back for so long."""
+        self.delay_seconds = seconds
+
     def cut(self) -> None:
         """Break every connection; new ones are forwarded as usual."""
         self.lose_requests = self.lose_replies = False

@@ -12,7 +12,7 @@ not expect (`allowed`, patterns searched in the line) fails it.
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,10 +30,15 @@ def gateway(
     warm_pods: int = 2,
     arguments: Sequence[str] = (),
     allowed: Sequence[str] = (_ROLE_DIED,),
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[OwnGateway]:
     """Start a gateway in `folder`; ends it, expects exit code 0, and reads the logs."""
     with own_gateway(
-        folder / "gateway", idle_timeout=idle_timeout, warm_pods=warm_pods, arguments=arguments
+        folder / "gateway",
+        idle_timeout=idle_timeout,
+        warm_pods=warm_pods,
+        arguments=arguments,
+        environment=environment,
     ) as running:
         yield running
         code = running.stop()

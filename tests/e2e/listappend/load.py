@@ -1,4 +1,4 @@
-"""Clients that append to lists and read them, through the gateway, while things are killed.
+"""Clients that append to lists and read them, through the gateway, while its nemesis is at work.
 
 tests/e2e/listappend/test_kills.py     a short run of each level, in the suite
 make soak                              a long one: python -m tests.e2e.listappend.load --help
@@ -7,28 +7,28 @@ make soak                              a long one: python -m tests.e2e.listappen
 import argparse
 import itertools
 import random
+import shutil
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
 import psycopg
 
-from bench.gateway import OwnGateway
+from bench.gateway import wait_for
 from tests.e2e.listappend.checker import Append, Fate, Level, Read, Transaction, problems
-from tests.support.gateway import gateway
+from tests.e2e.listappend.nemeses import haunted, plan
 
 _CLIENTS = 6
 _KEYS = 5
 _VALUES_PER_KEY = 80
 """Then the key is left, and another takes its place: lists stay short, histories long."""
 _PROGRESS_SECONDS = 120.0
-_DECIDED = {"40001", "40P01", "57014", "25P02", "55P03"}
+_DECIDED = {"40001", "40P01", "57014", "25P02", "55P03", "53100", "58030"}
 """SQLSTATEs that say that the transaction has not happened."""
 
 
@@ -48,8 +48,14 @@ class Load:
 
     def prepare(self) -> None:
         """The table, empty."""
-        with psycopg.connect(self.url) as connection:
+        with wait_for(self._connected, seconds=_PROGRESS_SECONDS, what="the tenant") as connection:
             connection.execute("CREATE TABLE lists (k int PRIMARY KEY, v text NOT NULL)")
+
+    def _connected(self) -> psycopg.Connection[Any] | None:
+        try:
+            return psycopg.connect(self.url, connect_timeout=20)
+        except psycopg.OperationalError:
+            return None
 
     def committed(self) -> int:
         """How many transactions were acknowledged so far."""
@@ -148,7 +154,7 @@ class Load:
                 transaction.operations.append(Read(each, _values(found.get(each, ""))))
 
     def _final(self) -> Transaction:
-        with psycopg.connect(self.url) as connection:
+        with wait_for(self._connected, seconds=_PROGRESS_SECONDS, what="the tenant") as connection:
             rows = connection.execute("SELECT k, v FROM lists").fetchall()
         return Transaction(Fate.COMMITTED, [Read(key, _values(text)) for key, text in rows])
 
@@ -157,72 +163,53 @@ def _values(text: str) -> tuple[int, ...]:
     return tuple(map(int, text.split()))
 
 
-def _kill_pod(running: OwnGateway, chance: random.Random) -> None:
-    """Any pod; most are the tenant's, some are warm."""
-    host = psutil.Process(int(running.roles()["podhost"]["pid"]))
-    if pods := host.children():
-        pod = chance.choice(pods)
-        pod.kill()
-        psutil.wait_procs([pod], timeout=10)
-
-
-def disturbance(
-    running: OwnGateway, *, kills: int, seed: int, between: int
-) -> Callable[[Load], None]:
-    """Kill -9 storage, pods and the proxy by chance, with some work in between."""
-    chance = random.Random(seed)
-
-    def disturb(load: Load) -> None:
-        for number in range(kills):
-            load.wait_for_more(between)
-            victim = chance.choices(["storage", "pod", "proxy"], [4, 4, 1])[0]
-            if victim == "pod":
-                _kill_pod(running, chance)
-            else:
-                running.kill_role(victim)
-            if sys.stderr.isatty():
-                done = f"{number + 1} of {kills} kills, {load.committed()} commits"
-                sys.stderr.write(f"\r{done}, last: {victim}   ")
-        load.wait_for_more(between)
-
-    return disturb
-
-
-def measure(folder: Path, level: Level, *, kills: int, seed: int, between: int) -> Load:
-    """A gateway, a load and its kills. Raises AssertionError where the checker finds anything."""
-    with gateway(folder) as running:
+def measure(folder: Path, level: Level, *, planned: Sequence[str], seed: int, between: int) -> Load:
+    """A gateway, a load and what is planned for them, with so many commits in between. Raises
+    AssertionError where the checker finds anything."""
+    with haunted(folder, seed) as (running, nemesis):
         tenant = running.create_tenant("lists")
         running.change(tenant["id"], pods_min=2, pods_max=2)
         load = Load(tenant["connection_url"], level, seed)
         load.prepare()
-        disturb = disturbance(running, kills=kills, seed=seed, between=between)
+
+        def disturb(load: Load) -> None:
+            for number, what in enumerate(planned):
+                load.wait_for_more(between)
+                _say(f"{number} of {len(planned)}, {load.committed()} commits, next: {what}")
+                nemesis.let(what)
+            load.wait_for_more(between)
+
         found = load.run(disturb)
     if found:
         raise AssertionError(f"seed {seed}, {level.value}:\n" + "\n".join(found[:20]))
     return load
 
 
+def _say(text: str) -> None:
+    sys.stderr.write(f"\r{text}\x1b[K" if sys.stderr.isatty() else f"{text}\n")
+
+
 def main() -> None:
-    """The long run; the exit code is 0 when nothing was found."""
-    parser = argparse.ArgumentParser(description="List appends under kills, at every level.")
+    """The long run; the exit code is 0 when nothing was found. Otherwise the folder of the gateway
+    stays, with its logs."""
+    parser = argparse.ArgumentParser(description="List appends under faults, at every level.")
     parser.add_argument("--kills", type=int, default=34, help="of each level (default: 34)")
-    parser.add_argument("--between", type=int, default=60, help="commits between kills")
+    parser.add_argument("--between", type=int, default=60, help="commits between two faults")
     parser.add_argument("--seed", type=int, default=random.randrange(100_000))
     options = parser.parse_args()
+    planned = plan(kills=options.kills, seed=options.seed)
     for level in Level:
-        with tempfile.TemporaryDirectory(prefix="dormouse-soak-") as folder:
-            load = measure(
-                Path(folder),
-                level,
-                kills=options.kills,
-                seed=options.seed,
-                between=options.between,
-            )
+        folder = Path(tempfile.mkdtemp(prefix="dormouse-soak-"))
+        _say(f"{level.value}: seed {options.seed}, in {folder}")
+        load = measure(folder, level, planned=planned, seed=options.seed, between=options.between)
+        shutil.rmtree(folder)
         fates = [each.fate.value for each in load.history]
         counts = ", ".join(f"{fates.count(fate.value)} {fate.value}" for fate in Fate)
+        faults = f"{options.kills} kills and {len(planned) - options.kills} other faults"
         sys.stdout.write(
-            f"{level.value}: {options.kills} kills, {counts}; nothing found (seed {options.seed})\n"
+            f"{level.value}: {faults}, {counts}; nothing found (seed {options.seed})\n"
         )
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":
