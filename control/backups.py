@@ -171,8 +171,7 @@ class Backups:
         verifier = await asyncio.to_thread(scram.build_verifier, password, scram.generate_salt())
         back = (await self._registry.restore(tenant_id, verifier=verifier)).tenant
         self._watchers.changed(back)
-        if back.settings.storage_max_bytes:
-            await self._quotas.tell(back.id)
+        await self._quotas.tell(back.id)
         BACKUPS.labels("restore", "done").inc()
         _log.info("tenant restored from a backup", extra={"tenant": back.id, "rows": rows})
         return Described(back, ASLEEP), password

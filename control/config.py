@@ -77,6 +77,10 @@ class ControlSettings:
     tenant_storage_max_bytes: int = 0
     """Bytes of current rows of a tenant that has no limit of its own; 0: as many as it likes."""
 
+    tenant_recovery_window_seconds: int = 86_400
+    """How far back the rows of a tenant without a window of its own can be read as they were; what
+    is superseded is stored, and billed, as long."""
+
     price_book: Path | None = None
     """A JSON file with the versions of the prices (docs/usage.md). None: the built-in prices."""
 

@@ -16,6 +16,7 @@ from control.pictures import (
     read_decision,
     read_picture,
 )
+from control.quotas import Quota
 from dormouse.base.errors import Unavailable
 from dormouse.base.ids import PodId, TenantId
 from proto import autoscaler_pb2, autoscaler_pb2_grpc, kv_pb2, kv_pb2_grpc
@@ -166,15 +167,20 @@ class Peers:
         return {each.tenant_id: each.bytes for each in reply.sizes}
 
     async def set_quotas(
-        self, quotas: Mapping[TenantId, int], *, default: int, only_these: bool
+        self, quotas: Mapping[TenantId, Quota], *, default: Quota, only_these: bool
     ) -> None:
-        """How much tenants may store, in bytes; see proto/kv.proto. Raises Unavailable."""
+        """How much tenants may store, and how long their past is kept; see proto/kv.proto. Raises
+        Unavailable."""
         request = kv_pb2.SetQuotasRequest(
             quotas=[
-                kv_pb2.TenantQuota(tenant_id=each, bytes_max=size) for each, size in quotas.items()
+                kv_pb2.TenantQuota(
+                    tenant_id=each, bytes_max=quota.bytes_max, window_seconds=quota.window_seconds
+                )
+                for each, quota in quotas.items()
             ],
             only_these=only_these,
-            default_bytes_max=default,
+            default_bytes_max=default.bytes_max,
+            default_window_seconds=default.window_seconds,
         )
         try:
             await self._storage.SetQuotas(request, timeout=_QUOTAS_SECONDS)

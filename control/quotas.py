@@ -1,4 +1,4 @@
-"""How much tenants may store, told to storage, which judges every commit by it.
+"""How much tenants may store, and how long their past is kept: told to storage, which sees to it.
 
 A change is told at once, before its request is answered. A storage that was away then, or has lost
 its disk, is told everything once more with every sample of sizes: so a limit that was not heard is
@@ -11,32 +11,43 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from control.database import Database, Row
 from control.metrics import QUOTAS_TOLD
 from dormouse.base.errors import Unavailable
 from dormouse.base.ids import TenantId
 
-_SELECT = "SELECT id, storage_max_bytes FROM tenants"
+_SELECT = "SELECT id, storage_max_bytes, recovery_window_seconds FROM tenants"
+_SPECIAL = "(storage_max_bytes > 0 OR recovery_window_seconds IS NOT NULL)"
+"""To the letter as the index tenants_with_quota has it."""
 _log = logging.getLogger(__name__)
 
 
+class Quota(NamedTuple):
+    """What holds for one tenant, or for those without one of their own."""
+
+    bytes_max: int
+    """Of current rows; 0: none of its own, or as many as it likes."""
+    window_seconds: int | None
+    """The recovery window; None: not its own."""
+
+
 class Storage(Protocol):
-    """Who judges commits (control.peers)."""
+    """Who judges commits and keeps the past (control.peers)."""
 
     async def set_quotas(
-        self, quotas: Mapping[TenantId, int], *, default: int, only_these: bool
+        self, quotas: Mapping[TenantId, Quota], *, default: Quota, only_these: bool
     ) -> None:
-        """Set quotas in bytes, 0 for none of one's own. Raises Unavailable."""
+        """Set quotas. Raises Unavailable."""
         ...
 
 
 class Quotas:
-    """The column `tenants.storage_max_bytes`, towards storage."""
+    """Two columns of `tenants`, towards storage."""
 
-    def __init__(self, database: Database, storage: Storage, *, default: int) -> None:
-        """`default`: bytes of tenants without a limit of their own; 0: as many as they like."""
+    def __init__(self, database: Database, storage: Storage, *, default: Quota) -> None:
+        """`default`: of tenants without one of their own."""
         self._database = database
         self._storage = storage
         self._default = default
@@ -51,9 +62,7 @@ class Quotas:
     async def tell_all(self) -> None:
         """Tell storage all there is to know."""
         async with self._telling:
-            rows = await self._database.read(
-                f"{_SELECT} WHERE storage_max_bytes > 0 AND purged_ns IS NULL"
-            )
+            rows = await self._database.read(f"{_SELECT} WHERE {_SPECIAL} AND purged_ns IS NULL")
             await self._told(rows, only_these=True)
 
     async def tell_forever(self, seconds: float) -> None:
@@ -66,7 +75,7 @@ class Quotas:
             await asyncio.sleep(seconds)
 
     async def _told(self, rows: Sequence[Row], *, only_these: bool) -> None:
-        quotas = {TenantId(row[0]): int(row[1]) for row in rows}
+        quotas = {TenantId(row[0]): Quota(row[1], row[2]) for row in rows}
         try:
             await self._storage.set_quotas(quotas, default=self._default, only_these=only_these)
         except Unavailable:

@@ -34,13 +34,14 @@ _COLUMNS = (
     "id, name, owner, database, scram_verifier, sealed_session_key, created_ns, settings_version,"
     " organisation_id, labels, deleted_ns, purge_after_ns,"
     " connections_max, idle_timeout_seconds, never_sleeps, pods_min, pods_max, allowed_networks,"
-    " storage_max_bytes"
+    " storage_max_bytes, recovery_window_seconds"
 )
 _LIVING = f"SELECT {_COLUMNS} FROM tenants WHERE id = ? AND deleted_ns IS NULL"
 _CHANGE = (
     "UPDATE tenants SET settings_version = settings_version + 1, name = ?, labels = ?,"
     " connections_max = ?, idle_timeout_seconds = ?, never_sleeps = ?, pods_min = ?, pods_max = ?,"
-    f" allowed_networks = ?, storage_max_bytes = ? WHERE id = ? RETURNING {_COLUMNS}"
+    " allowed_networks = ?, storage_max_bytes = ?, recovery_window_seconds = ?"
+    f" WHERE id = ? RETURNING {_COLUMNS}"
 )
 SESSION_KEY_BYTES = 32
 SESSION_KEY = "session key"
@@ -204,9 +205,9 @@ class Registry:
             "INSERT INTO tenants (name, owner, database, scram_verifier, sealed_session_key,"
             " created_ns, deleted_ns, purge_after_ns, labels, connections_max,"
             " idle_timeout_seconds, never_sleeps, pods_min, pods_max, allowed_networks,"
-            " storage_max_bytes, organisation_id)"
-            " SELECT ?1, ?2, ?1, '', x'', ?3, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, id"
-            f" FROM organisations WHERE id = ?13 AND deleted_ns IS NULL RETURNING {_COLUMNS}"
+            " storage_max_bytes, recovery_window_seconds, organisation_id)"
+            " SELECT ?1, ?2, ?1, '', x'', ?3, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, id"
+            f" FROM organisations WHERE id = ?14 AND deleted_ns IS NULL RETURNING {_COLUMNS}"
         )
         due_ns = now_ns + int(seconds * 1_000_000_000)
         labels = json.dumps(draft.labels)
@@ -515,7 +516,7 @@ def _tenant(row: Row) -> Tenant:
     tenant, name, owner, database, verifier, sealed_key, created_ns, version, *rest = row
     organisation, labels, deleted_ns, purge_after_ns, *settings = rest
     connections_max, idle_timeout_seconds, never_sleeps, pods_min, pods_max, *limits = settings
-    networks, storage_max_bytes = limits
+    networks, storage_max_bytes, recovery_window_seconds = limits
     return Tenant(
         id=TenantId(tenant),
         name=name,
@@ -532,6 +533,7 @@ def _tenant(row: Row) -> Tenant:
             pods_max=pods_max,
             allowed_networks=tuple(json.loads(networks)),
             storage_max_bytes=storage_max_bytes,
+            recovery_window_seconds=recovery_window_seconds,
         ),
         version=version,
         organisation=OrganisationId(organisation),
@@ -551,4 +553,5 @@ def _settings_row(settings: Settings) -> Row:
         settings.pods_max,
         json.dumps(settings.allowed_networks),
         settings.storage_max_bytes,
+        settings.recovery_window_seconds,
     )

@@ -10,7 +10,16 @@ instead of being random: an id alone opens nothing (the proxy wants the name wit
 password), while a short one keeps host names short and is exact in every JSON parser.
 """
 
-from control.steps import events, invoices, listing, restores, spending, statements, trust
+from control.steps import (
+    events,
+    invoices,
+    listing,
+    restores,
+    spending,
+    statements,
+    trust,
+    windows,
+)
 
 _USAGE_NAMES = (
     "sql_cpu_micros",
@@ -293,4 +302,5 @@ STEPS: tuple[tuple[str, ...], ...] = (
     trust.STEP,
     listing.STEP,
     restores.STEP,
+    windows.STEP,
 )

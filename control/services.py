@@ -17,7 +17,7 @@ from control.operations import Operations
 from control.organisations import Organisations
 from control.owners import OwnerNews
 from control.peers import Peers
-from control.quotas import Quotas
+from control.quotas import Quota, Quotas
 from control.registry import Registry
 from control.sealing import Sealing
 from control.tenants import Tenants
@@ -99,7 +99,7 @@ class Services:
     ) -> Self:
         """All of them, over the tables and the other roles."""
         owner_news = OwnerNews(stores.database, peers)
-        quotas = Quotas(stores.database, peers, default=settings.tenant_storage_max_bytes)
+        quotas = Quotas(stores.database, peers, default=_quota(settings))
         deletion = _deletion(stores, peers, watchers, settings)
         return cls(
             stores=stores,
@@ -175,3 +175,8 @@ def _steward_files(settings: ControlSettings) -> StewardFiles:
     if not settings.manages_certificates:
         return StewardFiles(certificates=None, for_clients=None)
     return StewardFiles(certificates=settings.certs, for_clients=settings.ca_file)
+
+
+def _quota(settings: ControlSettings) -> Quota:
+    """Of tenants without one of their own."""
+    return Quota(settings.tenant_storage_max_bytes, settings.tenant_recovery_window_seconds)

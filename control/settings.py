@@ -10,6 +10,7 @@ changed is checked, so that an older value that a newer rule refuses does not st
     allowed_networks        allowed_networks                     from anywhere (none)
     connections_max         connections_max                      the installation's, as a number
     storage_max_bytes       storage_max_bytes                    the installation's (0)
+    recovery_window_seconds recovery_window_seconds              the installation's (none)
 """
 
 from collections.abc import Callable, Mapping
@@ -24,6 +25,7 @@ PODS_MAX = 64
 CONNECTIONS_MAX = 10_000
 STORAGE_BYTES_MIN = 1 << 20
 STORAGE_BYTES_MAX = 1 << 50
+RECOVERY_SECONDS_MAX = 30 * 86_400
 NEVER: Literal["never"] = "never"
 
 
@@ -51,6 +53,9 @@ class Settings:
 
     storage_max_bytes: int = 0
     """Of current rows; 0: the installation's default."""
+
+    recovery_window_seconds: int | None = None
+    """How far back its rows can be read as they were; 0: not at all. None: the default."""
 
 
 SETTING_NAMES = tuple(field.name for field in fields(Settings))
@@ -117,6 +122,11 @@ def _storage_max_bytes(value: int | None) -> dict[str, Any]:
     return {"storage_max_bytes": _bounded(value, STORAGE_BYTES_MIN, STORAGE_BYTES_MAX, "bytes")}
 
 
+def _recovery_window(value: int | None) -> dict[str, Any]:
+    seconds = None if value is None else _bounded(value, 0, RECOVERY_SECONDS_MAX, "seconds")
+    return {"recovery_window_seconds": seconds}
+
+
 def _allowed_networks(value: list[str] | None) -> dict[str, Any]:
     return {"allowed_networks": canonical_networks(value or ())}
 
@@ -128,6 +138,7 @@ _READERS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "allowed_networks": _allowed_networks,
     "connections_max": _connections_max,
     "storage_max_bytes": _storage_max_bytes,
+    "recovery_window_seconds": _recovery_window,
 }
 
 

@@ -170,7 +170,7 @@ class Tenants:
             return replace(draft, settings=settings)
 
         tenant = await self._change(tenant_id, make, action="tenant.settings", versions=versions)
-        if "storage_max_bytes" in change:
+        if not change.keys().isdisjoint(("storage_max_bytes", "recovery_window_seconds")):
             await self._quotas.tell(tenant.id)
         return tenant
 

@@ -1762,10 +1762,13 @@ class SetQuotasRequest(_message.Message):
     QUOTAS_FIELD_NUMBER: _builtins.int
     ONLY_THESE_FIELD_NUMBER: _builtins.int
     DEFAULT_BYTES_MAX_FIELD_NUMBER: _builtins.int
+    DEFAULT_WINDOW_SECONDS_FIELD_NUMBER: _builtins.int
     only_these: _builtins.bool
     """Tenants that are not named have none of their own; without it theirs stay as they are."""
     default_bytes_max: _builtins.int
     """of tenants without one of their own; 0: no limit"""
+    default_window_seconds: _builtins.int
+    """likewise"""
     @_builtins.property
     def quotas(self) -> _containers.RepeatedCompositeFieldContainer[Global___TenantQuota]: ...
     def __init__(
@@ -1774,14 +1777,20 @@ class SetQuotasRequest(_message.Message):
         quotas: _abc.Iterable[Global___TenantQuota] | None = ...,
         only_these: _builtins.bool = ...,
         default_bytes_max: _builtins.int | None = ...,
+        default_window_seconds: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_default_bytes_max", b"_default_bytes_max", "default_bytes_max", b"default_bytes_max"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_default_bytes_max", b"_default_bytes_max", "_default_window_seconds", b"_default_window_seconds", "default_bytes_max", b"default_bytes_max", "default_window_seconds", b"default_window_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_default_bytes_max", b"_default_bytes_max", "default_bytes_max", b"default_bytes_max", "only_these", b"only_these", "quotas", b"quotas"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_default_bytes_max", b"_default_bytes_max", "_default_window_seconds", b"_default_window_seconds", "default_bytes_max", b"default_bytes_max", "default_window_seconds", b"default_window_seconds", "only_these", b"only_these", "quotas", b"quotas"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__default_bytes_max: _TypeAlias = _typing.Literal["default_bytes_max"]  # noqa: Y015
     _WhichOneofArgType__default_bytes_max: _TypeAlias = _typing.Literal["_default_bytes_max", b"_default_bytes_max"]  # noqa: Y015
+    _WhichOneofReturnType__default_window_seconds: _TypeAlias = _typing.Literal["default_window_seconds"]  # noqa: Y015
+    _WhichOneofArgType__default_window_seconds: _TypeAlias = _typing.Literal["_default_window_seconds", b"_default_window_seconds"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__default_bytes_max) -> _WhichOneofReturnType__default_bytes_max | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__default_window_seconds) -> _WhichOneofReturnType__default_window_seconds | None: ...
 
 Global___SetQuotasRequest: _TypeAlias = SetQuotasRequest  # noqa: Y015
 
@@ -1791,20 +1800,26 @@ class TenantQuota(_message.Message):
 
     TENANT_ID_FIELD_NUMBER: _builtins.int
     BYTES_MAX_FIELD_NUMBER: _builtins.int
+    WINDOW_SECONDS_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.int
     bytes_max: _builtins.int
     """keys and values of current rows; 0: none of its own"""
+    window_seconds: _builtins.int
+    """The recovery window: how long what is superseded is kept; without it the default holds."""
     def __init__(
         self,
         *,
         tenant_id: _builtins.int = ...,
         bytes_max: _builtins.int = ...,
+        window_seconds: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_window_seconds", b"_window_seconds", "window_seconds", b"window_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_max", b"bytes_max", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_window_seconds", b"_window_seconds", "bytes_max", b"bytes_max", "tenant_id", b"tenant_id", "window_seconds", b"window_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__window_seconds: _TypeAlias = _typing.Literal["window_seconds"]  # noqa: Y015
+    _WhichOneofArgType__window_seconds: _TypeAlias = _typing.Literal["_window_seconds", b"_window_seconds"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__window_seconds) -> _WhichOneofReturnType__window_seconds | None: ...
 
 Global___TenantQuota: _TypeAlias = TenantQuota  # noqa: Y015
 

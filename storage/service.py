@@ -38,6 +38,7 @@ ACCESS = {
 _SIZES_MAX = 10_000
 """Tenants in one answer."""
 _QUOTA_MAX = 1 << 62
+_WINDOW_SECONDS_MAX = 366 * 86_400
 
 if TYPE_CHECKING:
     _Kv = kv_pb2_grpc.KvServicer
@@ -115,15 +116,30 @@ class AdminService(_Admin):
     async def SetQuotas(  # noqa: N802
         self, request: kv.SetQuotasRequest, context: Any
     ) -> kv.SetQuotasReply:
-        """Take over how much tenants may store."""
+        """Take over how much tenants may store, and how long their past is kept."""
         self._handshakes.called(context.peer())
         numbers = [each.bytes_max for each in request.quotas] + [request.default_bytes_max]
-        if max(numbers) > _QUOTA_MAX:
+        windows = [each.window_seconds for each in request.quotas]
+        if max(numbers) > _QUOTA_MAX or max(windows, default=0) > _WINDOW_SECONDS_MAX:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no such quota")
         quotas = {await _tenant(each.tenant_id, context): each.bytes_max for each in request.quotas}
         default = request.default_bytes_max if request.HasField("default_bytes_max") else None
         await self._shard.quotas.change(quotas, only_these=request.only_these, default=default)
+        await self._set_windows(request)
         return kv.SetQuotasReply()
+
+    async def _set_windows(self, request: kv.SetQuotasRequest) -> None:
+        has_default = request.HasField("default_window_seconds")
+        await self._shard.set_windows(
+            {
+                TenantId(each.tenant_id): (
+                    each.window_seconds if each.HasField("window_seconds") else None
+                )
+                for each in request.quotas
+            },
+            only_these=request.only_these,
+            default=request.default_window_seconds if has_default else None,
+        )
 
     async def Export(  # noqa: N802
         self, request: kv.ExportRequest, context: Any

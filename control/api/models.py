@@ -18,6 +18,7 @@ from control.settings import (
     IDLE_TIMEOUT_SECONDS_MIN,
     NEVER,
     PODS_MAX,
+    RECOVERY_SECONDS_MAX,
     STORAGE_BYTES_MAX,
     STORAGE_BYTES_MIN,
 )
@@ -119,6 +120,10 @@ class SettingsView(BaseModel):
         description="Of current rows; beyond, writes fail with 53100 and deleting goes on."
         " null: the installation's default."
     )
+    recovery_window_seconds: int | None = Field(
+        description="How far back rows can be read as they were; 0: not at all."
+        " null: the installation's default."
+    )
 
 
 class SettingsChange(BaseModel):
@@ -147,6 +152,9 @@ class SettingsChange(BaseModel):
         default=None,
         description=f"{STORAGE_BYTES_MIN} to {STORAGE_BYTES_MAX}.",
         examples=[10_737_418_240],
+    )
+    recovery_window_seconds: int | None = Field(
+        default=None, description=f"0 to {RECOVERY_SECONDS_MAX}.", examples=[86_400]
     )
 
     @field_validator("idle_timeout_seconds", mode="before")

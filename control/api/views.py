@@ -60,6 +60,7 @@ def settings_view(settings: Settings) -> SettingsView:
         allowed_networks=list(settings.allowed_networks),
         connections_max=settings.connections_max,
         storage_max_bytes=settings.storage_max_bytes or None,
+        recovery_window_seconds=settings.recovery_window_seconds,
     )
 
 

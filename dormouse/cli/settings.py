@@ -20,6 +20,7 @@ _NAMES = (
     "connections_max",
     "allowed_networks",
     "storage_max_bytes",
+    "recovery_window_seconds",
 )
 _SIZE = re.compile(r"(\d+)(KiB|MiB|GiB|TiB|)", re.ASCII)
 _SHIFTS = {"": 0, "KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40}
@@ -52,6 +53,14 @@ def add_settings_flags(action: argparse.ArgumentParser) -> None:
         metavar="SIZE",
         default=argparse.SUPPRESS,
         help="so much in its rows: 500MiB, 20GiB, bytes as a plain number, or `default`",
+    )
+    action.add_argument(
+        "--recovery-window",
+        dest="recovery_window_seconds",
+        type=parse_window,
+        metavar="TIME",
+        default=argparse.SUPPRESS,
+        help="how far back its rows can be read as they were: 24h, 7d, 0 for not at all, `default`",
     )
     networks = action.add_mutually_exclusive_group()
     networks.add_argument(
@@ -99,6 +108,14 @@ def parse_idle_timeout(text: str) -> int | str | None:
     return sum(int(each or 0) * unit for each, unit in zip(match.groups(), units, strict=True))
 
 
+def parse_window(text: str) -> int | None:
+    """`24h`, `7d`, seconds as a plain number, 0; None for `default`."""
+    seconds = parse_idle_timeout(text)
+    if seconds == NEVER or isinstance(seconds, str):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 24h, nor `default`")
+    return seconds
+
+
 def parse_count(text: str) -> int | None:
     """A number; None for `default`."""
     if text == DEFAULT:
@@ -138,7 +155,13 @@ def in_words(settings: dict[str, Any]) -> list[tuple[str, object]]:
         ("clients_from", ", ".join(networks) if networks else "anywhere"),
         ("connections_max", settings["connections_max"]),
         ("storage_max", _storage_max(settings["storage_max_bytes"])),
+        ("recovery_window", _window(settings["recovery_window_seconds"])),
     ]
+
+
+def _window(value: int | None) -> str:
+    """As `parse_window` reads it."""
+    return DEFAULT if value is None else duration(value)
 
 
 def _storage_max(value: int | None) -> str:

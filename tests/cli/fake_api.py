@@ -121,6 +121,7 @@ def settings(**changes: Any) -> dict[str, Any]:
         "allowed_networks": [],
         "connections_max": 1000,
         "storage_max_bytes": None,
+        "recovery_window_seconds": None,
         **changes,
     }
 

@@ -38,6 +38,9 @@ def _asked(api: FakeApi) -> Any:
         (["--storage-max", "20GiB"], {"storage_max_bytes": 20 << 30}),
         (["--storage-max", "1048577"], {"storage_max_bytes": 1048577}),
         (["--storage-max", "default"], {"storage_max_bytes": None}),
+        (["--recovery-window", "24h"], {"recovery_window_seconds": 86_400}),
+        (["--recovery-window", "0"], {"recovery_window_seconds": 0}),
+        (["--recovery-window", "default"], {"recovery_window_seconds": None}),
         (["--allow", "10.0.0.0/8", "--allow", "::1"], {"allowed_networks": ["10.0.0.0/8", "::1"]}),
         (["--allow-any"], {"allowed_networks": []}),
     ],
@@ -55,6 +58,7 @@ def test_set_shows_what_holds_then(capsys: pytest.CaptureFixture[str]) -> None:
         pods_max=4,
         allowed_networks=["10.0.0.0/8", "::1/128"],
         storage_max_bytes=1536 << 20,
+        recovery_window_seconds=172_800,
     )
     with _api().running() as api:
         api.answers["PATCH /v1/tenants/17/settings"] = now
@@ -67,6 +71,7 @@ def test_set_shows_what_holds_then(capsys: pytest.CaptureFixture[str]) -> None:
             "clients_from     10.0.0.0/8, ::1/128",
             "connections_max  1000",
             "storage_max      1536MiB",
+            "recovery_window  2d",
         ]
         assert main([*flags, "--json"]) == 0
         assert json.loads(capsys.readouterr().out) == now

@@ -19,6 +19,7 @@ from control.keys import hash_key
 from control.peers import NotImported, Peers, PodPicture
 from control.pictures import ASLEEP, UNKNOWN, Awake, Decision, Picture, WarmPool
 from control.prices import PriceBook
+from control.quotas import Quota
 from control.registry import Registry
 from control.services import Services, Stores
 from control.spending.service import Spending
@@ -51,7 +52,7 @@ class FakePeers(Peers):
         self.away = False
         self.broken: TenantId | None = None
         self.dropped = asyncio.Event()
-        self.quotas: dict[TenantId, int] = {}
+        self.quotas: dict[TenantId, Quota] = {}
         self.pages: list[kv_pb2.ExportPage] = []
         """What an export gives, whichever tenant's."""
         self.imported: dict[TenantId, dict[tuple[bool, bytes], bytes]] = {}
@@ -108,7 +109,7 @@ class FakePeers(Peers):
         self.verifiers[tenant] = scram_verifier
 
     async def set_quotas(
-        self, quotas: Mapping[TenantId, int], *, default: int, only_these: bool
+        self, quotas: Mapping[TenantId, Quota], *, default: Quota, only_these: bool
     ) -> None:
         if self.away:
             raise Unavailable("away")

@@ -20,6 +20,7 @@ _DEFAULTS: dict[str, Any] = {
     "allowed_networks": [],
     "connections_max": 10,
     "storage_max_bytes": None,
+    "recovery_window_seconds": None,
 }
 
 
@@ -51,6 +52,7 @@ def test_settings_are_read_changed_and_put_back(tmp_path: Path) -> None:
             "allowed_networks": ["192.0.2.7", "2001:DB8::/32"],
             "connections_max": 50,
             "storage_max_bytes": 1 << 30,
+            "recovery_window_seconds": 0,
         }
         expected = {**change, "allowed_networks": ["192.0.2.7/32", "2001:db8::/32"]}
         assert (await client.patch(path, json=change)).json() == expected
@@ -79,6 +81,8 @@ def test_settings_are_read_changed_and_put_back(tmp_path: Path) -> None:
         ({"connections_max": 0}, "body.connections_max"),
         ({"storage_max_bytes": (1 << 20) - 1}, "body.storage_max_bytes"),
         ({"storage_max_bytes": (1 << 50) + 1}, "body.storage_max_bytes"),
+        ({"recovery_window_seconds": -1}, "body.recovery_window_seconds"),
+        ({"recovery_window_seconds": 30 * 86_400 + 1}, "body.recovery_window_seconds"),
         ({"allowed_networks": ["10.0.0.5/8"]}, "body.allowed_networks"),
         ({"allowed_networks": "10.0.0.0/8"}, "body.allowed_networks"),
         ({"allowed_networks": [1]}, "body.allowed_networks.0"),

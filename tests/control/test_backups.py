@@ -63,7 +63,12 @@ async def sent(client: httpx.AsyncClient, restore: int, number: int, frame: byte
 async def made(client: httpx.AsyncClient) -> int:
     answer = await client.post("/v1/tenants", json={"name": "shop", "labels": {"stage": "test"}})
     tenant = int(answer.json()["id"])
-    change = {"pods_max": 3, "idle_timeout_seconds": "never", "storage_max_bytes": 1 << 30}
+    change = {
+        "pods_max": 3,
+        "idle_timeout_seconds": "never",
+        "storage_max_bytes": 1 << 30,
+        "recovery_window_seconds": 7200,
+    }
     await client.patch(f"/v1/tenants/{tenant}/settings", json=change)
     return tenant
 
@@ -89,7 +94,7 @@ def test_a_tenant_goes_out_and_comes_back_under_another_name(tmp_path: Path) -> 
         assert done["labels"] == {"stage": "test"}
         before = (await client.get(f"/v1/tenants/{tenant}/settings")).json()
         assert (await client.get(f"{path}/settings")).json() == before
-        assert peers.quotas[TenantId(restore)] == 1 << 30
+        assert peers.quotas[TenantId(restore)] == (1 << 30, 7200)
         expected = {(True, key): value for key, value in ROWS.items()}
         assert peers.imported[TenantId(restore)] == {**expected, (False, b"s"): bytes(8)}
         assert (await client.post(f"/v1/restores/{restore}/finish")).status_code == 404

@@ -63,6 +63,7 @@ def test_null_is_the_default_everywhere() -> None:
         allowed_networks=["10.0.0.1"],
         connections_max=7,
         storage_max_bytes=1 << 20,
+        recovery_window_seconds=0,
     )
     assert set(differences(_DEFAULT, changed)) == set(SETTING_NAMES) - {"idle_timeout_seconds"}
     names = set(SETTING_NAMES) - {"never_sleeps"}

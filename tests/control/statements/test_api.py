@@ -9,7 +9,7 @@ import httpx
 from control.amounts import Amounts
 from control.database import Database, open_database
 from control.ledger import Ledger, Report
-from control.quotas import Quotas
+from control.quotas import Quota, Quotas
 from control.statements import Cost, RoleSum, StatementLedger, StatementReport, StatementSum
 from dormouse.base.clock import ManualClock
 from dormouse.base.ids import TenantId
@@ -161,20 +161,20 @@ def test_a_limit_is_told_at_once_and_again_where_it_was_not_heard(tmp_path: Path
         shop, other = await _tenant(world.client), await _tenant(world.client, "other")
         path = f"/v1/tenants/{shop}/settings"
         await world.client.patch(path, json={"storage_max_bytes": 5 << 20})
-        assert peers.quotas == {TenantId(shop): 5 << 20}
+        assert peers.quotas == {TenantId(shop): Quota(5 << 20, None)}
         await world.client.patch(path, json={"pods_max": 2})
         peers.away = True
         answer = await world.client.patch(path, json={"storage_max_bytes": None})
         assert answer.json()["storage_max_bytes"] is None
-        more = {"storage_max_bytes": 7 << 20}
+        more = {"storage_max_bytes": 7 << 20, "recovery_window_seconds": 3600}
         await world.client.patch(f"/v1/tenants/{other}/settings", json=more)
-        assert peers.quotas == {TenantId(shop): 5 << 20}
+        assert peers.quotas == {TenantId(shop): Quota(5 << 20, None)}
         async with open_database(tmp_path / "registry.sqlite") as database:
-            quotas = Quotas(database, peers, default=0)
+            quotas = Quotas(database, peers, default=Quota(0, 0))
             await quotas.tell_all()  # not heard, and no harm
             peers.away = False
             await quotas.tell_all()
-        assert peers.quotas == {TenantId(other): 7 << 20}
+        assert peers.quotas == {TenantId(other): Quota(7 << 20, 3600)}
 
     _with_world(tmp_path, body, peers)
 
@@ -189,7 +189,7 @@ def test_an_older_limit_never_follows_a_newer_one(tmp_path: Path) -> None:
             self.slow = False
 
         async def set_quotas(
-            self, quotas: Mapping[TenantId, int], *, default: int, only_these: bool
+            self, quotas: Mapping[TenantId, Quota], *, default: Quota, only_these: bool
         ) -> None:
             if self.slow:
                 self.slow = False
@@ -210,6 +210,6 @@ def test_an_older_limit_never_follows_a_newer_one(tmp_path: Path) -> None:
             await asyncio.sleep(0.05)
             peers.asked_twice.set()
             await asyncio.gather(all_of_it, one)
-            assert peers.quotas == {shop.id: 7 << 20}
+            assert peers.quotas == {shop.id: Quota(7 << 20, None)}
 
     asyncio.run(body())
