@@ -81,12 +81,12 @@ class Backups:
         self._connections_max = connections_max
 
     async def open(
-        self, tenant_id: TenantId, *, settings: Mapping[str, Any], wall_ns: int
+        self, tenant_id: TenantId, *, facts: Mapping[str, Any], wall_ns: int
     ) -> AsyncIterator[bytes]:
         """The backup file of a tenant, a frame at a time; its first page is there on return.
 
-        `settings` are the tenant's for the manifest, by the API's names. Raises NoSuchTenant and
-        Unavailable. What fails later ends the file early, before its manifest.
+        `facts` go into the manifest: the tenant's settings, by the API's names, and more. Raises
+        NoSuchTenant and Unavailable. What fails later ends the file early, before its manifest.
         """
         tenant = await self._registry.get(tenant_id)
         if tenant is None:
@@ -95,14 +95,14 @@ class Backups:
         first = await anext(pages)
         async with self._database.transaction() as connection:
             await self._journal.write(connection, note_of(tenant, "tenant.backup", {}))
-        facts = {
+        manifest = {
             "tenant": {"id": tenant.id, "name": tenant.name, "labels": dict(tenant.labels)},
-            "settings": dict(settings),
+            **facts,
             "created_at": datetime.fromtimestamp(wall_ns // 1_000_000_000, UTC).isoformat(),
             "snapshot": first.snapshot,
             "has_catalog": first.has_catalog,
         }
-        return self._frames(tenant, facts, pages)
+        return self._frames(tenant, manifest, pages)
 
     async def _frames(
         self, tenant: Tenant, facts: dict[str, Any], pages: AsyncGenerator[ExportPage]
@@ -157,16 +157,18 @@ class Backups:
         is_rows = piece.kind == archive.ROWS
         await self._peers.import_rows(tenant, piece.keys, piece.values, is_rows=is_rows)
 
-    async def finish(self, tenant_id: TenantId) -> tuple[Described, str]:
-        """Let the tenant live; with its new password, which is kept nowhere.
+    async def finish(self, tenant_id: TenantId) -> tuple[Described, str] | None:
+        """Let the tenant live; with its new password, which is kept nowhere. None while storage
+        counts its rows: to be asked again.
 
         Raises NoSuchTenant, peers.NotImported where rows are missing, Unavailable, and what
         Registry.restore raises.
         """
         rows, counters, has_catalog = await self._contents(tenant_id)
-        await self._peers.finish_import(
+        if not await self._peers.finish_import(
             tenant_id, rows=rows, counters=counters, has_catalog=bool(has_catalog)
-        )
+        ):
+            return None
         password = scram.generate_password()
         verifier = await asyncio.to_thread(scram.build_verifier, password, scram.generate_salt())
         back = (await self._registry.restore(tenant_id, verifier=verifier)).tenant

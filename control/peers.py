@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import grpc
 import grpc.aio
@@ -29,6 +30,8 @@ _RENEW_SECONDS = 120.0
 _DROP_SECONDS = 60.0
 _SIZES_SECONDS = 10.0
 _QUOTAS_SECONDS = 5.0
+T = TypeVar("T")
+
 _IMPORT_SECONDS = 120.0
 _AUTOSCALER_AWAY = "the autoscaler does not answer"
 
@@ -217,12 +220,14 @@ class Peers:
 
     async def finish_import(
         self, tenant: TenantId, *, rows: int, counters: int, has_catalog: bool
-    ) -> None:
-        """All rows are there. Raises NotImported where they are not, and Unavailable."""
+    ) -> bool:
+        """All rows are there; False: they are being counted, ask again. Raises NotImported where
+        they are not, and Unavailable."""
         request = kv_pb2.FinishImportRequest(
             tenant_id=tenant, rows=rows, counters=counters, has_catalog=has_catalog
         )
-        await _importing(self._storage.FinishImport(request, timeout=_IMPORT_SECONDS))
+        reply = await _importing(self._storage.FinishImport(request, timeout=_IMPORT_SECONDS))
+        return not reply.counting
 
     async def drop(self, tenant: TenantId) -> None:
         """Remove the tenant's data; it is gone on return. Raises Unavailable."""
@@ -233,9 +238,9 @@ class Peers:
             raise Unavailable("storage does not answer") from error
 
 
-async def _importing(call: Awaitable[object]) -> None:
+async def _importing(call: Awaitable[T]) -> T:
     try:
-        await call
+        return await call
     except grpc.aio.AioRpcError as error:
         if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
             raise NotImported(error.details() or "storage does not take the rows") from error

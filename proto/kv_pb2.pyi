@@ -2023,12 +2023,17 @@ Global___FinishImportRequest: _TypeAlias = FinishImportRequest  # noqa: Y015
 class FinishImportReply(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    COUNTING_FIELD_NUMBER: _builtins.int
+    counting: _builtins.bool
+    """not yet: the rows are being counted"""
     def __init__(
         self,
+        *,
+        counting: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counting", b"counting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -206,8 +206,8 @@ class StorageAdminServicer:
         raise NotImplementedError('Method not implemented!')
 
     def FinishImport(self, request, context):
-        """Lets sessions in. FAILED_PRECONDITION where other rows are there than were to come. May be
-        asked again.
+        """Lets sessions in, once all rows are counted. FAILED_PRECONDITION where other rows are there than
+        were to come. May be asked again, and is to be while it answers that it counts.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

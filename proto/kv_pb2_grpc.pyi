@@ -86,8 +86,8 @@ class StorageAdminStub:
     ImportRows: _grpc.UnaryUnaryMultiCallable[_kv_pb2.ImportRowsRequest, _kv_pb2.ImportRowsReply]
     """Durable on return. The same rows may be sent again."""
     FinishImport: _grpc.UnaryUnaryMultiCallable[_kv_pb2.FinishImportRequest, _kv_pb2.FinishImportReply]
-    """Lets sessions in. FAILED_PRECONDITION where other rows are there than were to come. May be
-    asked again.
+    """Lets sessions in, once all rows are counted. FAILED_PRECONDITION where other rows are there than
+    were to come. May be asked again, and is to be while it answers that it counts.
     """
 
 @_typing.type_check_only
@@ -115,8 +115,8 @@ class StorageAdminAsyncStub(StorageAdminStub):
     ImportRows: _aio.UnaryUnaryMultiCallable[_kv_pb2.ImportRowsRequest, _kv_pb2.ImportRowsReply]  # type: ignore[assignment]
     """Durable on return. The same rows may be sent again."""
     FinishImport: _aio.UnaryUnaryMultiCallable[_kv_pb2.FinishImportRequest, _kv_pb2.FinishImportReply]  # type: ignore[assignment]
-    """Lets sessions in. FAILED_PRECONDITION where other rows are there than were to come. May be
-    asked again.
+    """Lets sessions in, once all rows are counted. FAILED_PRECONDITION where other rows are there than
+    were to come. May be asked again, and is to be while it answers that it counts.
     """
 
 class StorageAdminServicer(metaclass=_abc_1.ABCMeta):
@@ -189,8 +189,8 @@ class StorageAdminServicer(metaclass=_abc_1.ABCMeta):
         request: _kv_pb2.FinishImportRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_kv_pb2.FinishImportReply, _abc.Awaitable[_kv_pb2.FinishImportReply]]:
-        """Lets sessions in. FAILED_PRECONDITION where other rows are there than were to come. May be
-        asked again.
+        """Lets sessions in, once all rows are counted. FAILED_PRECONDITION where other rows are there than
+        were to come. May be asked again, and is to be while it answers that it counts.
         """
 
 def add_StorageAdminServicer_to_server(servicer: StorageAdminServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -8,8 +8,12 @@
 The mark holds the time that all rows are written at, which is a commit time of its own: every
 snapshot of a session that comes later sees them. An import that broke off leaves the mark; the
 tenant can go on being imported, or be dropped, and nothing else.
+
+At the end all rows are counted, which may take minutes: who asks is told that it is not done yet,
+and asks again.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,8 +23,9 @@ import grpc
 from dormouse.base import blocks
 from dormouse.base.ids import PodId, TenantId
 from dormouse.base.keys import tenant_prefix, tenant_span
+from dormouse.base.tasks import cancel, spawn
 from proto import kv_pb2 as kv
-from storage.engines.interface import Engine, EngineError, Write
+from storage.engines.interface import Engine, EngineError, Measure, Write
 from storage.exports import TransferRefused, transfer_failed
 from storage.layout import (
     TIME,
@@ -35,6 +40,11 @@ from storage.metrics import TRANSFERRED
 from storage.shard import Shard
 from storage.tenants import Tenant
 
+WAIT_SECONDS = 20.0
+"""How long an answer to `finish` takes at most; counting goes on without whoever asked."""
+_KEPT_SECONDS = 60.0
+"""How long its outcome is kept."""
+_LOOK_SECONDS = 1.0
 _BATCH_BYTES = 256 << 10
 """Of one durable write: others' commits get in between."""
 _EMPTY = b"thdcvr"
@@ -55,6 +65,7 @@ class Imports:
 
     def __init__(self, shard: Shard) -> None:
         self._shard = shard
+        self._finishing: dict[tuple[TenantId, Expected], asyncio.Task[TransferRefused | None]] = {}
 
     async def begin(self, number: TenantId) -> None:
         """See proto/kv.proto, BeginImport; one that has begun may begin again."""
@@ -84,13 +95,40 @@ class Imports:
                     self._shard.counters.forget(*tenant_span(number))
                     self._shard.sequences.forget(*tenant_span(number))
 
-    async def finish(self, number: TenantId, expected: Expected) -> None:
-        """See proto/kv.proto, FinishImport; what is finished may be finished again."""
+    async def finish(
+        self, number: TenantId, expected: Expected, *, wait_seconds: float = WAIT_SECONDS
+    ) -> bool:
+        """See proto/kv.proto, FinishImport: whether it is finished, or else goes on counting. What
+        is finished may be finished again."""
+        key = (number, expected)
+        if key not in self._finishing:
+            self._finishing[key] = spawn(self._outcome(number, expected), name=f"import {number}")
+        task = self._finishing[key]
+        done, _ = await asyncio.wait({task}, timeout=wait_seconds)
+        if not done:
+            return False
+        if (refusal := task.result()) is not None:
+            self._finishing.pop(key, None)  # what is missing may come
+            raise refusal
+        return True
+
+    async def _outcome(self, number: TenantId, expected: Expected) -> TransferRefused | None:
+        """What `finish` raises; kept for a while, for who asks again."""
+        try:
+            await self._finish(number, expected)
+        except TransferRefused as refusal:
+            return refusal
+        finally:
+            loop = asyncio.get_running_loop()
+            loop.call_later(_KEPT_SECONDS, self._finishing.pop, (number, expected), None)
+        return None
+
+    async def _finish(self, number: TenantId, expected: Expected) -> None:
         async with self._exclusive(number) as tenant:
             time = await _time_of(self._shard.engine, number)
             low, high = tenant_span(number)
-            rows = await self._shard.engine.measure(low, high)
-            counters = await self._shard.engine.measure(counter_key(low), counter_key(high))
+            rows = await self._counted(tenant, low, high)
+            counters = await self._counted(tenant, counter_key(low), counter_key(high))
             if (rows.keys, counters.keys) != (expected.rows, expected.counters):
                 found = f"{rows.keys} rows and {counters.keys} counters"
                 wanted = f"{expected.rows} and {expected.counters}"
@@ -101,6 +139,17 @@ class Imports:
             if expected.has_catalog:
                 writes.append((catalog_key(number), TIME.pack(time)))
             await self._apply(tenant, writes)
+
+    async def _counted(self, tenant: Tenant, start: bytes, end: bytes) -> Measure:
+        """How much there is; given up when the tenant is to be dropped."""
+        measuring = spawn(self._shard.engine.measure(start, end), name="count imported rows")
+        try:
+            while not (await asyncio.wait({measuring}, timeout=_LOOK_SECONDS))[0]:
+                if tenant.dropping:
+                    raise TransferRefused(grpc.StatusCode.UNAVAILABLE, "the tenant is dropped")
+            return measuring.result()
+        finally:
+            await cancel(measuring)
 
     @asynccontextmanager
     async def _exclusive(self, number: TenantId) -> AsyncIterator[Tenant]:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 import grpc.aio
@@ -19,6 +19,8 @@ from storage.imports import Expected, Imports
 from storage.layout import tenant_spans
 from storage.session import SessionStream
 from storage.shard import Shard
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -184,15 +186,16 @@ class AdminService(_Admin):
         """Let sessions into a tenant whose rows are all there."""
         number = await _tenant(request.tenant_id, context)
         expected = Expected(request.rows, request.counters, has_catalog=request.has_catalog)
-        await self._imported(self._imports.finish(number, expected), context)
-        return kv.FinishImportReply()
+        is_done = await self._imported(self._imports.finish(number, expected), context)
+        return kv.FinishImportReply(counting=not is_done)
 
-    async def _imported(self, work: Awaitable[None], context: Any) -> None:
+    async def _imported(self, work: Awaitable[T], context: Any) -> T:
         self._handshakes.called(context.peer())
         try:
-            await work
+            return await work
         except TransferRefused as refusal:
             await context.abort(refusal.status, str(refusal))
+            raise
 
 
 async def _tenant(number: int, context: Any) -> TenantId:

@@ -3,21 +3,23 @@
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.responses import StreamingResponse
 
 from control.access import Target
 from control.api.models import TenantCreated
-from control.api.models_backups import RestoreBegin, RestoreBegun
+from control.api.models_backups import RestoreBegin, RestoreBegun, RestoreCounting
 from control.api.paths import missing, no_tenant, parse_tenant_id
 from control.api.problems import Problem, documented, invalid
 from control.api.route import takes_idempotency_key
+from control.api.spending import limit_of, limit_put
 from control.api.tenants import home_of, name_taken
 from control.api.views import created_view, settings_view
 from control.backups import Backups, Contents
 from control.peers import NotImported
 from control.registry import NameTaken, NoOrganisation, NotRestorable
 from control.settings import InvalidSettings
+from control.spending.service import Spending
 from control.tenants import NoSuchTenant, Tenants
 from control.urls import Endpoint
 from dormouse.base import archive
@@ -29,6 +31,12 @@ _FILE: dict[int | str, dict[str, Any]] = {
         "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
+_COUNTING: dict[int | str, dict[str, Any]] = {
+    int(HTTPStatus.ACCEPTED): {
+        "description": "Its rows are being counted.",
+        "model": RestoreCounting,
+    }
+}
 _PIECE: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -38,7 +46,9 @@ _PIECE: dict[str, Any] = {
 _Number = Annotated[int, Path(ge=0, lt=2**32, description="Its place in the file, from 0.")]
 
 
-def add_backup_route(router: APIRouter, backups: Backups, tenants: Tenants, clock: Clock) -> None:
+def add_backup_route(
+    router: APIRouter, backups: Backups, tenants: Tenants, spending: Spending, clock: Clock
+) -> None:
     """Backing up."""
 
     @router.get(
@@ -55,8 +65,12 @@ def add_backup_route(router: APIRouter, backups: Backups, tenants: Tenants, cloc
         """
         try:
             tenant = await tenants.registered(parse_tenant_id(id))
-            settings = settings_view(tenant.settings).model_dump()
-            file = await backups.open(tenant.id, settings=settings, wall_ns=clock.wall_ns())
+            limit = await spending.limit(tenant.id)
+            facts = {
+                "settings": settings_view(tenant.settings).model_dump(),
+                "spend_limit": limit_put(limit).model_dump() if limit.exists else None,
+            }
+            file = await backups.open(tenant.id, facts=facts, wall_ns=clock.wall_ns())
         except NoSuchTenant:
             raise no_tenant(id) from None
         name = f'attachment; filename="{tenant.name}-{tenant.id}.backup"'
@@ -64,14 +78,16 @@ def add_backup_route(router: APIRouter, backups: Backups, tenants: Tenants, cloc
         return StreamingResponse(file, media_type="application/octet-stream", headers=headers)
 
 
-def add_restore_routes(router: APIRouter, backups: Backups, endpoint: Endpoint) -> None:
+def add_restore_routes(
+    router: APIRouter, backups: Backups, spending: Spending, endpoint: Endpoint
+) -> None:
     """Restoring: begin, the pieces, and the end of it."""
-    _add_begin_route(router, backups)
+    _add_begin_route(router, backups, spending)
     _add_piece_route(router, backups)
     _add_end_routes(router, backups, endpoint)
 
 
-def _add_begin_route(router: APIRouter, backups: Backups) -> None:
+def _add_begin_route(router: APIRouter, backups: Backups, spending: Spending) -> None:
 
     @router.post(
         "/restores",
@@ -100,6 +116,9 @@ def _add_begin_route(router: APIRouter, backups: Backups) -> None:
         except InvalidSettings as error:
             errors = {f"body.settings.{name}": text for name, text in error.errors.items()}
             raise invalid(errors) from None
+        if body.spend_limit is not None:
+            # Before anybody can use it; where this fails nobody learns of the restore.
+            await spending.put(tenant, limit_of(body.spend_limit), organisation=home)
         return RestoreBegun(id=tenant, piece_bytes_max=archive.FRAME_BYTES_MAX)
 
 
@@ -129,13 +148,14 @@ def _add_end_routes(router: APIRouter, backups: Backups, endpoint: Endpoint) -> 
         "/restores/{id}/finish",
         tags=["backups"],
         dependencies=[Depends(takes_idempotency_key)],
-        responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+        responses=_COUNTING | documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
     )
-    async def finish_restore(id: str) -> TenantCreated:  # noqa: A002
+    async def finish_restore(id: str, response: Response) -> TenantCreated | RestoreCounting:  # noqa: A002
         """Let the tenant live, once all its rows are there. It has a new password, which is in
-        this answer and nowhere else."""
+        this answer and nowhere else. 202 while the rows are counted: ask again, with another
+        idempotency key."""
         try:
-            described, password = await backups.finish(parse_tenant_id(id))
+            finished = await backups.finish(parse_tenant_id(id))
         except (NoSuchTenant, NotRestorable):
             raise no_tenant(id) from None
         except NameTaken as error:
@@ -145,7 +165,10 @@ def _add_end_routes(router: APIRouter, backups: Backups, endpoint: Endpoint) -> 
             raise Problem(HTTPStatus.CONFLICT, "organisation_deleted", detail) from None
         except NotImported as error:
             raise _refused(error) from None
-        return created_view(described, endpoint, password)
+        if finished is None:
+            response.status_code = HTTPStatus.ACCEPTED
+            return RestoreCounting()
+        return created_view(finished[0], endpoint, finished[1])
 
     @router.delete(
         "/restores/{id}",

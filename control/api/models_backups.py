@@ -1,10 +1,11 @@
 """Documents of restores."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from control.api.models import Labels, SettingsChange, TenantName
+from control.api.spending import SpendLimitPut
 
 _COUNT_MAX = 2**62
 
@@ -26,6 +27,9 @@ class RestoreBegin(BaseModel):
         default_factory=SettingsChange,
         description="As in the manifest; those that this release does not know are left out.",
     )
+    spend_limit: SpendLimitPut | None = Field(
+        default=None, description="As in the manifest; null: none."
+    )
     rows: int = Field(ge=0, le=_COUNT_MAX, description="How many rows come, index entries too.")
     counters: int = Field(ge=0, le=_COUNT_MAX, description="How many counters come.")
     has_catalog: bool = Field(description="As the manifest says.")
@@ -44,3 +48,9 @@ class RestoreBegun(BaseModel):
 
     id: int = Field(description="The tenant's id, and the restore's.")
     piece_bytes_max: int = Field(description="The longest frame that is taken.")
+
+
+class RestoreCounting(BaseModel):
+    """A restore that is not at its end."""
+
+    status: Literal["counting"] = "counting"

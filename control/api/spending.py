@@ -145,6 +145,26 @@ def add_organisation_spend_limit_routes(
         return await _answer(spending, account, response)
 
 
+def limit_of(body: SpendLimitPut) -> Limit:
+    """What is to be set."""
+    return Limit(
+        monthly_cents=body.monthly_cents,
+        monthly_units=body.monthly_request_units,
+        policy=Policy(body.policy),
+    )
+
+
+def limit_put(limit: Limit) -> SpendLimitPut:
+    """What sets such a limit."""
+    return SpendLimitPut.model_validate(
+        {
+            "monthly_cents": limit.monthly_cents,
+            "monthly_request_units": limit.monthly_units,
+            "policy": str(limit.policy),
+        }
+    )
+
+
 async def _put(
     spending: Spending,
     account: int,
@@ -152,14 +172,9 @@ async def _put(
     body: SpendLimitPut,
     if_match: str | None,
 ) -> None:
-    limit = Limit(
-        monthly_cents=body.monthly_cents,
-        monthly_units=body.monthly_request_units,
-        policy=Policy(body.policy),
-    )
     try:
         await spending.put(
-            account, limit, organisation=organisation, versions=parse_versions(if_match)
+            account, limit_of(body), organisation=organisation, versions=parse_versions(if_match)
         )
     except VersionMismatch:
         detail = "the spend limit has changed meanwhile: read it again"

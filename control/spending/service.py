@@ -260,6 +260,10 @@ class Spending:
         await self._settle(account)
         return after
 
+    async def limit(self, account: int) -> Limit:
+        """The limit of an account, one that was taken away too."""
+        return await self._limits.read(account)
+
     async def standing(self, account: int) -> Standing:
         """How an account is doing, with the limit of its organisation. Wakes nobody."""
         whole = await self._months.whole_of(account)

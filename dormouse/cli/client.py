@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from email.message import Message
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, TypeVar
@@ -381,9 +382,13 @@ class Client:
         self._again(lambda: self._send("PUT", path, frame))
 
     def finish_restore(self, restore: int) -> dict[str, Any]:
-        """POST /v1/restores/{id}/finish: the tenant with its password."""
-        path, once = f"/v1/restores/{restore}/finish", secrets.token_hex(16)
-        return self._again(lambda: self._exchange("POST", path, once=once))[0]
+        """POST /v1/restores/{id}/finish: the tenant with its password, when its rows are counted.
+        The gateway removes a restore that takes a day, so there is an end to it."""
+        path = f"/v1/restores/{restore}/finish"
+        while True:
+            answer = self._again(partial(self._exchange, "POST", path, once=secrets.token_hex(16)))
+            if answer[0].get("status") != "counting":
+                return answer[0]
 
     def give_up_restore(self, restore: int) -> None:
         """DELETE /v1/restores/{id}."""

@@ -134,12 +134,17 @@ class FakePeers(Peers):
         pairs = zip(blocks.unpack_present(keys), blocks.unpack_present(values), strict=True)
         self.imported[tenant] |= {(is_rows, key): value for key, value in pairs}
 
+    counts_left = 0
+    """How often storage says that it is still counting."""
+
     async def finish_import(
         self, tenant: TenantId, *, rows: int, counters: int, has_catalog: bool
-    ) -> None:
+    ) -> bool:
         self._ask("finish_import", tenant)
         if len(self.imported[tenant]) != rows + counters:
             raise NotImported("rows are missing")
+        self.counts_left -= 1
+        return self.counts_left < 0
 
     async def drop(self, tenant: TenantId) -> None:
         self._ask("drop", tenant)

@@ -49,6 +49,7 @@ async def begun(client: httpx.AsyncClient, opened: archive.Opened, name: str) ->
             "name": name,
             "labels": opened.manifest["tenant"]["labels"],
             "settings": opened.manifest["settings"],
+            "spend_limit": opened.manifest["spend_limit"],
             "rows": opened.sums.rows,
             "counters": opened.sums.counters,
             "has_catalog": opened.manifest["has_catalog"],
@@ -70,6 +71,8 @@ async def made(client: httpx.AsyncClient) -> int:
         "recovery_window_seconds": 7200,
     }
     await client.patch(f"/v1/tenants/{tenant}/settings", json=change)
+    limit = {"monthly_cents": 500, "policy": "notify"}
+    await client.put(f"/v1/tenants/{tenant}/spend-limit", json=limit)
     return tenant
 
 
@@ -88,12 +91,19 @@ def test_a_tenant_goes_out_and_comes_back_under_another_name(tmp_path: Path) -> 
         for number, frame in enumerate(frames[:-1]):
             assert (await sent(client, restore, number, frame)).status_code == 204
             assert (await sent(client, restore, number, frame)).status_code == 204
+        peers.counts_left = 2
+        for _ in range(2):
+            answer = await client.post(f"/v1/restores/{restore}/finish")
+            assert (answer.status_code, answer.json()) == (202, {"status": "counting"})
+            assert (await client.get(path)).status_code == 404
         done = (await client.post(f"/v1/restores/{restore}/finish")).json()
         assert done["password"] in done["connection_url"]
         assert done["name"] == "copy"
         assert done["labels"] == {"stage": "test"}
         before = (await client.get(f"/v1/tenants/{tenant}/settings")).json()
         assert (await client.get(f"{path}/settings")).json() == before
+        limit = (await client.get(f"{path}/spend-limit")).json()
+        assert (limit["monthly_cents"], limit["policy"]) == (500, "notify")
         assert peers.quotas[TenantId(restore)] == (1 << 30, 7200)
         expected = {(True, key): value for key, value in ROWS.items()}
         assert peers.imported[TenantId(restore)] == {**expected, (False, b"s"): bytes(8)}

@@ -27,9 +27,10 @@ from storage.cache import Record
 from storage.commit import version_writes
 from storage.committer import Submission
 from storage.config import Limits, ObjectStorage, StorageSettings
-from storage.engines.interface import EngineError
+from storage.engines.interface import EngineError, Measure
 from storage.engines.memory import MemoryEngine
-from storage.exports import Exports
+from storage.exports import Exports, TransferRefused
+from storage.imports import Expected, Imports
 from storage.layout import record_key, time_of
 from storage.shard import Retention, Shard
 from storage.tenants import Tenant
@@ -308,6 +309,53 @@ def test_history_stays_for_as_long_as_an_export_runs() -> None:
             (b"a", b"b", b"c"), b"1"
         )
         assert not tenant.pins
+        await shard.close()
+
+    uvloop.run(run())
+
+
+class Counting(MemoryEngine):
+    """Counts when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may = asyncio.Event()
+        self.may.set()
+        self.counts = 0
+
+    async def measure(self, start: bytes, end: bytes) -> Measure:
+        self.counts += 1
+        await self.may.wait()
+        return await super().measure(start, end)
+
+
+def test_counting_goes_on_without_who_asked() -> None:
+    async def run() -> None:
+        engine = Counting()
+        shard = await Shard.open(engine, clock=SystemClock(), retention=Retention())
+        imports = Imports(shard)
+        await imports.begin(A)
+        rows = kv.TenantRows(keys=blocks.pack([b"k1", b"k2"]), values=blocks.pack([b"", b"x"]))
+        await imports.write(A, rows, kv.TenantRows())
+        with pytest.raises(TransferRefused, match="2 rows and 0 counters are there, 3 and 0"):
+            await imports.finish(A, Expected(3, 0, has_catalog=True))
+        before = engine.counts
+        engine.may.clear()
+        expected = Expected(2, 0, has_catalog=True)
+        for _ in range(3):
+            assert not await imports.finish(A, expected, wait_seconds=0)
+        with pytest.raises(TransferRefused, match="being written to"):
+            await imports.write(A, rows, kv.TenantRows())
+        engine.may.set()
+        assert await imports.finish(A, expected)
+        assert await imports.finish(A, expected)
+        assert engine.counts == before + 2  # rows and counters, once
+        await imports.begin(B)
+        engine.may.clear()
+        assert not await imports.finish(B, Expected(0, 0, has_catalog=False), wait_seconds=0)
+        await shard.drop(B)  # which does not wait for the count
+        with pytest.raises(TransferRefused, match="dropped"):
+            await imports.finish(B, Expected(0, 0, has_catalog=False))
         await shard.close()
 
     uvloop.run(run())
