@@ -184,6 +184,13 @@ class SessionSequences:
             held.asked = 0
         self._asked.clear()
 
+    def rolled_back(self) -> None:
+        """A change of the catalog was undone: what was made in it is gone, and the OIDs of its
+        sequences are free for others."""
+        catalog = self._catalog()
+        for oid in [oid for oid in self._held if catalog.sequence_by_oid(oid) is None]:
+            del self._held[oid]
+
     @contextmanager
     def looking_at(self, catalog: Catalog) -> Iterator[None]:
         """Let the sequences inside the block be those of a change that is being made."""

@@ -304,7 +304,7 @@ class Transactions:
                 # Nothing can be taken up again, so others need not wait for ROLLBACK.
                 self._kv.rollback()
                 self._kv = None
-                self._catalog = None
+                self._undo_catalog(None)
             elif self._kv is not None:
                 self._kv.fail()
         elif self.block is not Block.FAILED:
@@ -494,10 +494,15 @@ class Transactions:
         self._settings.restore(savepoint.settings)
         self._notifications.restore(savepoint.notifications)
         self._advisory.restore(savepoint.advisory)
-        self._catalog = savepoint.catalog
+        self._undo_catalog(savepoint.catalog)
         self._context.refresh()
         del self._savepoints[position + 1 :]
         self.block = Block.OPEN
+
+    def _undo_catalog(self, before: "Catalog | None") -> None:
+        changed, self._catalog = self._catalog is not before, before
+        if changed and self._context.sequences is not None:
+            self._context.sequences.rolled_back()
 
     def _position(self, name: str) -> int:
         for position in reversed(range(len(self._savepoints))):
@@ -548,7 +553,11 @@ class Transactions:
         self._exports.end()
         self._started = False
         self._savepoints.clear()
-        self._catalog = self._frozen = None
+        if committed:
+            self._catalog = None
+        else:
+            self._undo_catalog(None)
+        self._frozen = None
         self._chained = Mode()
         self._kv = None
         self.block = Block.NONE

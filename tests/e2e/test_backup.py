@@ -109,6 +109,13 @@ def test_a_tenant_under_load_comes_back_as_it_was_at_one_moment(
         restored.check()
         sizes.append(fetched(copy["connection_url"], "SELECT count(*) FROM history")[0])
     assert len({str(each) for each in sizes}) > 1  # they are of different moments
+    with psycopg.connect(copy["connection_url"]) as connection:
+        last = connection.execute("SELECT max(number) FROM history").fetchone()
+        insert = "INSERT INTO history (mark) VALUES ('restored') RETURNING number"
+        number_row = connection.execute(insert).fetchone()
+        assert last is not None
+        assert number_row is not None
+        assert number_row[0] > last[0]
     _same_schema(tenant["connection_url"], copy["connection_url"])
 
 

@@ -2,7 +2,8 @@
 
 Clients move money between accounts and write a history row with a mark of their own; a mark counts
 as acknowledged once COMMIT has returned. Afterwards every acknowledged mark must be in the history,
-and the sums of accounts, tellers, branches and history must agree (nothing half-applied).
+its sequence must have given no number twice, and the sums of accounts, tellers, branches and
+history must agree (nothing half-applied).
 """
 
 import random
@@ -31,6 +32,8 @@ class Bank:
     url: str
     stop: threading.Event = field(default_factory=threading.Event)
     acknowledged: list[str] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+    """What the sequence of the history gave, also to transactions that did not commit."""
     refused: list[str] = field(default_factory=list)
     unexpected: list[BaseException] = field(default_factory=list)
 
@@ -46,7 +49,7 @@ class Bank:
                 connection.execute(
                     f"INSERT INTO {table} SELECT n, 0 FROM generate_series(1, {count}) n"
                 )
-            connection.execute("CREATE TABLE history (mark text, delta bigint)")
+            connection.execute("CREATE TABLE history (mark text, delta bigint, number bigserial)")
 
     def work(self, client: int) -> None:
         """One client: transfers until told to stop, reconnecting whenever it must."""
@@ -78,18 +81,23 @@ class Bank:
                     update = f"UPDATE {table} SET balance = balance + %s WHERE id = %s"
                     cursor = connection.execute(update, [delta, chance.randint(1, count)])
                     assert cursor.rowcount == 1
-                connection.execute("INSERT INTO history VALUES (%s, %s)", [mark, delta])
+                insert = "INSERT INTO history (mark, delta) VALUES (%s, %s) RETURNING number"
+                row = connection.execute(insert, [mark, delta]).fetchone()
+                self.numbers.append(row[0] if row else 0)
         except (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected) as error:
             self.refused.append(error.sqlstate or "")
             return
         self.acknowledged.append(mark)
 
     def check(self) -> None:
-        """Every acknowledged mark once, and all sums equal."""
+        """Every acknowledged mark once, no number twice, and all sums equal."""
+        assert len(self.numbers) == len(set(self.numbers))
         with psycopg.connect(self.url) as connection:
             marks = [row[0] for row in connection.execute("SELECT mark FROM history")]
             assert len(marks) == len(set(marks))
             assert set(self.acknowledged) <= set(marks)
+            count = "SELECT count(number) - count(DISTINCT number) FROM history"
+            assert connection.execute(count).fetchone() == (0,)
             sums = [
                 connection.execute(f"SELECT sum({column}) FROM {table}").fetchone()
                 for table, column in (
