@@ -136,3 +136,9 @@ TRANSFERRED = Counter(
     ["kind"],
     registry=REGISTRY,
 )
+SEQUENCE_TAKES = Counter(
+    "dormouse_storage_sequence_takes_total",
+    "Requests for numbers of a sequence, by whether they had to be written or were covered.",
+    ["from"],
+    registry=REGISTRY,
+)

@@ -47,14 +47,16 @@ class SequenceOperations:
                     result = kv.SequenceReply(first=block.first, count=block.count)
                     self._reply(request, result, error)
 
-                sequences.take(key, _shape(asked.take), asked.take.count, taken)
+                shape, count = _shape(asked.take), asked.take.count
+                sequences.take(key, shape, count, taken, share=self._tenant.share)
             case "put":
 
                 def put(error: EngineError | None) -> None:
                     self._reply(request, kv.SequenceReply(), error)
 
                 wanted = asked.put
-                sequences.put(key, wanted.value, called=wanted.is_called, done=put)
+                value, called = wanted.value, wanted.is_called
+                sequences.put(key, value, called=called, done=put, share=self._tenant.share)
             case "look":
                 self._reply(request, _shown(sequences.state(key), asked.look), None)
             case _:

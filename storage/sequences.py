@@ -16,11 +16,14 @@ import asyncio
 import struct
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from storage.committer import Committer, Submission
 from storage.engines.interface import Engine, EngineError, Write
 from storage.layout import counter_key
+from storage.metrics import SEQUENCE_TAKES
+from storage.shares import Share
 
 LOG_AHEAD = 32
 TAKEN_MAX = 1 << 16
@@ -135,31 +138,31 @@ class Sequences:
         return None if sequence is None else sequence.state
 
     def take(
-        self,
-        key: bytes,
-        shape: Shape,
-        count: int,
-        answer: Callable[[Block, EngineError | None], None],
+        self, key: bytes, shape: Shape, count: int, answer: Answer, *, share: Share | None = None
     ) -> None:
-        """Give numbers of a sequence that is in memory, when they are durable."""
+        """Give numbers of a sequence that is in memory, when they are durable. `share`: whose it
+        is."""
         sequence = self._used(key)
         block, sequence.state, ahead = take(sequence.state, shape, count)
 
         def done(error: EngineError | None) -> None:
             answer(block, error)
 
+        SEQUENCE_TAKES.labels("disk" if ahead else "memory").inc()
         if ahead:
-            self._write(key, sequence, done)
+            self._write(key, sequence, done, share)
         elif sequence.waiting:
             sequence.waiting[-1].append(done)
         else:
             done(None)
 
-    def put(self, key: bytes, value: int, *, called: bool, done: Done) -> None:
+    def put(
+        self, key: bytes, value: int, *, called: bool, done: Done, share: Share | None = None
+    ) -> None:
         """Let a sequence that is in memory go on from a value."""
         sequence = self._used(key)
         sequence.state = State(value, called, covered=value)
-        self._write(key, sequence, done)
+        self._write(key, sequence, done, share)
 
     def give_back(self, key: bytes, following: int, last: int, increment: int) -> None:
         """See `returned`. The disk goes on covering the numbers."""
@@ -192,13 +195,14 @@ class Sequences:
             last, called = sequence.state.last, sequence.state.called
             if sequence.state.covered != last:
                 sequence.state = State(last, called, covered=last)  # from here on none for nothing
-                self._committer.submit(Submission([_written(key, sequence.state)], _ignore))
+                with suppress(EngineError):  # then the next process skips some
+                    self._committer.submit(Submission([_written(key, sequence.state)], _ignore))
 
     def _used(self, key: bytes) -> _Sequence:
         self._sequences.move_to_end(key)
         return self._sequences[key]
 
-    def _write(self, key: bytes, sequence: _Sequence, done: Done) -> None:
+    def _write(self, key: bytes, sequence: _Sequence, done: Done, share: Share | None) -> None:
         waiting = [done]
         sequence.waiting.append(waiting)
 
@@ -210,7 +214,8 @@ class Sequences:
                 each(error)
 
         write = _written(key, sequence.state)
-        self._committer.submit(Submission([write], written, len(write[0]) + _STATE.size))
+        size = len(write[0]) + _STATE.size
+        self._committer.submit(Submission([write], written, size, share=share))
 
     def _shrink(self) -> None:
         excess = len(self._sequences) - _SEQUENCES_MAX

@@ -11,10 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dormouse.base import config
+from dormouse.base.clock import SystemClock
 from dormouse.base.ids import TenantId
 from proto import kv_pb2 as kv
 from storage.config import StorageSettings
-from storage.sequences import LOG_AHEAD, Shape, State, log_count, returned, take
+from storage.engines.interface import EngineError
+from storage.engines.memory import MemoryEngine
+from storage.sequences import LOG_AHEAD, Block, Shape, State, log_count, returned, take
+from storage.shard import Shard
 from tests.storage.test_transfer import A, B, exported, running
 from tests.support.certificates import Authority
 from tests.support.kv import STORAGE, KvClient, KvError, StorageForTest, storage_running
@@ -128,6 +132,57 @@ def test_over_the_wire(tmp_path: Path) -> None:
                     await client.send(sequence=sequence)
             with pytest.raises(KvError, match="BAD_REQUEST"):
                 await client.take(b"s", increment=0)
+
+    uvloop.run(run())
+
+
+class FailingEngine(MemoryEngine):
+    """One whose writes fail while it is told so."""
+
+    failing = False
+
+    async def apply(self, writes: Any, more: Any = None) -> None:
+        if self.failing:
+            raise EngineError("no")
+        await super().apply(writes, more)
+
+
+def test_a_write_that_fails_gives_nothing_and_takes_nothing() -> None:
+    async def run() -> None:
+        engine, shape = FailingEngine(), Shape(1, 1, 1, 1000, False)
+        shard = await Shard.open(engine, clock=SystemClock())
+        key = b"t" + bytes(16)
+
+        async def taken(*counts: int) -> list[tuple[Block, bool]]:
+            while shard.sequences.state(key) is None:
+                await shard.sequences.load(key, 1)
+            loop = asyncio.get_running_loop()
+            answers = [loop.create_future() for _ in counts]
+            for count, answer in zip(counts, answers, strict=True):
+
+                def done(
+                    block: Block,
+                    error: EngineError | None,
+                    answer: asyncio.Future[tuple[Block, bool]] = answer,
+                ) -> None:
+                    answer.set_result((block, error is None))
+
+                shard.sequences.take(key, shape, count, done)
+            return list(await asyncio.gather(*answers))
+
+        assert await taken(1) == [(Block(1, 1), True)]
+        engine.failing = True
+        assert await taken(2) == [(Block(2, 2), True)]  # covered
+        # The second waits for the write of the first, and fails with it.
+        assert [fine for _, fine in await taken(40, 1)] == [False, False]
+        engine.failing = False
+        block = (await taken(1))[0][0]
+        assert block == Block(34, 1)  # what the disk had as given is skipped
+        await shard.close()
+        again = await Shard.open(engine, clock=SystemClock())
+        await again.sequences.load(key, 1)
+        assert again.sequences.state(key) == State(block.first, called=True, covered=block.first)
+        await again.close()
 
     uvloop.run(run())
 
