@@ -12,11 +12,12 @@ from typing import Any
 
 from dormouse.base import archive
 from dormouse.cli import credentials, places
+from dormouse.cli.backupkey import SealedSink, key_of, unsealed
 from dormouse.cli.client import Client
 from dormouse.cli.folder import CommandError
 from dormouse.cli.objectstore import store_options
 from dormouse.cli.output import fields, plain, print_json
-from dormouse.cli.places import Place, Sink, Source
+from dormouse.cli.places import Place, Sink
 from dormouse.cli.progress import Progress, size_text
 from dormouse.cli.tenants import target_of
 
@@ -32,12 +33,12 @@ def run(options: argparse.Namespace) -> int:
         return places.clean(options)
     if options.output is not None and (options.all or options.to is not None):
         raise CommandError("--output names the one file of one tenant, --to a folder")
-    client = Client(target_of(options))
+    client, key = Client(target_of(options)), key_of(options)
     if options.all:
-        return _all(client, options)
+        return _all(client, options, key)
     tenant = client.find(options.name)
     place, name = _wanted(tenant, options)
-    done = _back_up(client, tenant, place, name)
+    done = _back_up(client, tenant, place, name, key=key)
     if options.json:
         print_json(done)
     else:
@@ -101,7 +102,7 @@ def _wanted(tenant: dict[str, Any], options: argparse.Namespace) -> tuple[Place,
     return places.place_of(options.to or ".", store_options(options)), _file_name(tenant)
 
 
-def _all(client: Client, options: argparse.Namespace) -> int:
+def _all(client: Client, options: argparse.Namespace, key: bytes | None) -> int:
     place = places.place_of(options.to or ".", store_options(options))
     done: list[dict[str, Any]] = []
     failed: list[dict[str, Any]] = []
@@ -110,8 +111,8 @@ def _all(client: Client, options: argparse.Namespace) -> int:
         place.refuse_taken(_file_name(tenant))
     for number, tenant in enumerate(tenants, 1):
         try:
-            place_in_all = f"{number} of {len(tenants)}, "
-            done.append(_back_up(client, tenant, place, _file_name(tenant), place_in_all))
+            at, name = f"{number} of {len(tenants)}, ", _file_name(tenant)
+            done.append(_back_up(client, tenant, place, name, key=key, progress=at))
         except CommandError as error:
             failed.append({"id": tenant["id"], "name": tenant["name"], "error": error.message})
             if not options.json:
@@ -132,14 +133,21 @@ def _file_name(tenant: dict[str, Any]) -> str:
 
 
 def _back_up(
-    client: Client, tenant: dict[str, Any], place: Place, name: str, progress: str = ""
+    client: Client,
+    tenant: dict[str, Any],
+    place: Place,
+    name: str,
+    *,
+    key: bytes | None,
+    progress: str = "",
 ) -> dict[str, Any]:
     """What was written. Raises CommandError, and leaves nothing under that name then."""
     who = f"{tenant['name']}-{tenant['id']}"
     place.refuse_taken(name)
     try:
         with place.writing(name) as sink, client.backup(tenant["id"]) as read:
-            opened, size = _copied(read, sink, Progress(f"{progress}{who}"))
+            into = SealedSink(sink, key) if key is not None else sink
+            opened, size = _copied(read, into, Progress(f"{progress}{who}"))
     except archive.Damaged as error:
         raise CommandError(f"the backup of {who} broke off: {error}") from None
     sums = opened.sums
@@ -151,6 +159,7 @@ def _back_up(
         "bytes": sums.bytes,
         "sha256": sums.sha256,
         "file_bytes": size,
+        "encrypted": key is not None,
     }
 
 
@@ -181,22 +190,24 @@ def _sentence(done: dict[str, Any]) -> str:
 
 def _verified(options: argparse.Namespace) -> archive.Opened:
     """Raises CommandError for anything but a whole backup."""
-    with _reading(options, "verify") as (source, progress):
-        return archive.verify(source.read, lambda frame: progress.add(len(frame)))
+    with _reading(options, "verify") as (read, progress):
+        return archive.verify(read, lambda frame: progress.add(len(frame)))
 
 
 @contextmanager
-def _reading(options: argparse.Namespace, what: str) -> Iterator[tuple[Source, Progress]]:
-    """The backup that was named. Raises CommandError where it is damaged or cannot be read."""
+def _reading(
+    options: argparse.Namespace, what: str
+) -> Iterator[tuple[Callable[[int], bytes], Progress]]:
+    """Reads the backup that was named. Raises CommandError where it cannot, or it is damaged."""
     place, name = places.opened(options.file, options)
-    where = ""
+    key, where = key_of(options), ""
     try:
         with (
             place.reading(name) as source,
             Progress(f"{what} {name}", total=source.size) as progress,
         ):
             try:
-                yield source, progress
+                yield unsealed(source.read, key, options.file), progress
             finally:
                 where = f" (in {source.where})" if source.where else ""
     except archive.Damaged as error:
@@ -226,8 +237,8 @@ def _beginning(opened: archive.Opened, options: argparse.Namespace) -> dict[str,
 def _send(client: Client, number: int, options: argparse.Namespace, sums: archive.Sums) -> None:
     """Every piece, checked once more: the file may have changed since. Raises CommandError."""
     reader = archive.Reader()
-    with _reading(options, "restore") as (source, progress):
-        for frame in archive.frames(source.read):
+    with _reading(options, "restore") as (read, progress):
+        for frame in archive.frames(read):
             piece = reader.sums.pieces
             reader.take(frame)
             if reader.manifest is None:

@@ -1,9 +1,11 @@
 """The arguments of `dormouse backup`, `verify` and `restore`."""
 
 from dormouse.cli.adminflags import AddTarget
+from dormouse.cli.backupkey import add_key_flag
 from dormouse.cli.objectstore import add_store_options
 from dormouse.cli.words import Commands, add_command, late
 
+_KEY = "what it was encrypted with"
 _FILE = "of `dormouse backup`, or its URL in a bucket"
 
 
@@ -14,6 +16,7 @@ def add_backup_commands(commands: Commands, add_target: AddTarget) -> None:
         commands, "verify", "check a backup file; exit code 1 if a byte of it is not as it was"
     )
     verify.add_argument("file", metavar="FILE", help=_FILE)
+    add_key_flag(verify, _KEY)
     add_store_options(verify)
     verify.add_argument("--json", action="store_true", help="print JSON: its manifest")
     verify.set_defaults(run=late("backup", "verify"))
@@ -44,6 +47,9 @@ def _add_backup(commands: Commands, add_target: AddTarget) -> None:
     backup.add_argument(
         *("-o", "--output"), metavar="FILE", help="the file, of one tenant, by a name of your own"
     )
+    add_key_flag(
+        backup, "encrypt with the key in it, 32 bytes in hexadecimal or base64 (AES-256-GCM)"
+    )
     add_store_options(backup)
     add_target(backup)
     backup.set_defaults(run=late("backup"))
@@ -62,6 +68,7 @@ def _add_restore(commands: Commands, add_target: AddTarget) -> None:
         "--as", dest="new_name", metavar="NAME", help="its name (default: the one it had)"
     )
     restore.add_argument("--org", metavar="NAME", help="whose it is to be")
+    add_key_flag(restore, _KEY)
     add_store_options(restore)
     add_target(restore)
     restore.set_defaults(run=late("backup", "restore"))

@@ -1,7 +1,9 @@
 """Backups as an operator makes them: under load, through the command, into another tenant."""
 
+import base64
 import itertools
 import json
+import secrets
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -164,7 +166,10 @@ def test_what_is_dropped_comes_back_under_its_name(
 
 
 def test_all_tenants_go_to_a_bucket_and_come_back_from_it(
-    shared_gateway: OwnGateway, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    shared_gateway: OwnGateway,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     command = Command(shared_gateway, capsys)
     with s3_running() as port:
@@ -197,10 +202,42 @@ def test_all_tenants_go_to_a_bucket_and_come_back_from_it(
         copy = command("restore", file, "--as", "clear", *flags)
         query = "SELECT count(*), sum(n), sum(length(s)) FROM t"
         assert fetched(tenant["connection_url"], query) == fetched(copy["connection_url"], query)
-        command("backup", "cloudy", "-o", f"{place}/mine.backup", *flags)
+        (tmp_path / "key").write_text("ab" * 32)
+        sealed = [*flags, "--key-file", tmp_path / "key"]
+        command("backup", "cloudy", "-o", f"{place}/mine.backup", *sealed)
+        assert command("verify", f"{place}/mine.backup", *sealed)["sums"]["rows"] > 20_000
         assert "exists" in command.refusal("backup", "cloudy", "-o", f"{place}/mine.backup", *flags)
         assert "NoSuchBucket" in command.refusal("backup", "cloudy", "--to", "s3://gone/x", *flags)
         assert "there is no backup" in command.refusal("verify", f"{place}/no.backup", *flags)
+
+
+def test_an_encrypted_backup_needs_its_key(
+    shared_gateway: OwnGateway, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = Command(shared_gateway, capsys)
+    tenant = shared_gateway.create_tenant("discreet")
+    with psycopg.connect(tenant["connection_url"]) as connection:
+        connection.execute("CREATE TABLE t (s text)")
+        connection.execute("INSERT INTO t VALUES ('whisper')")
+    key, other = tmp_path / "key", tmp_path / "other"
+    key.write_text(secrets.token_hex(32) + "\n")
+    other.write_text(base64.b64encode(secrets.token_bytes(32)).decode())
+    file, open_file = tmp_path / "sealed.backup", tmp_path / "open.backup"
+    assert command("backup", "discreet", "-o", file, "--key-file", key)["encrypted"]
+    assert not command("backup", "discreet", "-o", open_file)["encrypted"]
+    assert b"discreet" not in file.read_bytes()
+    assert b"discreet" in open_file.read_bytes()
+    for words in (["verify", file], ["restore", file, "--as", "never"]):
+        assert "is encrypted" in command.refusal(*words)
+        assert "another key" in command.refusal(*words, "--key-file", other)
+    assert "is not encrypted" in command.refusal("verify", open_file, "--key-file", key)
+    assert "no key of 32 bytes" in command.refusal("verify", file, "--key-file", open_file)
+    assert "cannot be read" in command.refusal("verify", file, "--key-file", tmp_path / "none")
+    assert command("verify", file, "--key-file", key)["tenant"]["name"] == "discreet"
+    copy = command("restore", file, "--as", "heard", "--key-file", key)
+    assert fetched(copy["connection_url"], "SELECT s FROM t") == [[("whisper",)]]
+    _flip(file, file.stat().st_size // 2)
+    assert "damaged" in command.refusal("restore", file, "--as", "never", "--key-file", key)
 
 
 def _flip(file: Path, at: int) -> None:
