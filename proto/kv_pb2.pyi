@@ -1533,6 +1533,12 @@ class Error(_message.Message):
         """the engine read what it never wrote, or cannot read it any more"""
         SNAPSHOT_IN_FUTURE: Error._Code.ValueType  # 20
         """with `as_of`"""
+        TOO_MANY_TXNS: Error._Code.ValueType  # 21
+        """of the tenant, open"""
+        TOO_MANY_LOCKS: Error._Code.ValueType  # 22
+        """of the tenant, in all its transactions and sessions"""
+        TOO_MUCH_STAGED: Error._Code.ValueType  # 23
+        """of the tenant, in all its transactions"""
 
     class Code(_Code, metaclass=_CodeEnumTypeWrapper): ...
     UNSPECIFIED: Error.Code.ValueType  # 0
@@ -1571,6 +1577,12 @@ class Error(_message.Message):
     """the engine read what it never wrote, or cannot read it any more"""
     SNAPSHOT_IN_FUTURE: Error.Code.ValueType  # 20
     """with `as_of`"""
+    TOO_MANY_TXNS: Error.Code.ValueType  # 21
+    """of the tenant, open"""
+    TOO_MANY_LOCKS: Error.Code.ValueType  # 22
+    """of the tenant, in all its transactions and sessions"""
+    TOO_MUCH_STAGED: Error.Code.ValueType  # 23
+    """of the tenant, in all its transactions"""
 
     CODE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int

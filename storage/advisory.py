@@ -63,6 +63,7 @@ class Advisory:
         key, mode = advisory_key(self._tenant.id, wanted.key), row_mode(wanted.mode)
         if locks.count(party) >= self._shard.limits.txn_locks_max:
             raise Refusal(kv.Error.TOO_LARGE, "the session holds too many advisory locks")
+        self._shard.caps.check_tenant_locks(self._tenant, 1)
         if locks.acquire(party, key, mode) is Outcome.GRANTED:
             return kv.Reply(id=request.id, advisory=kv.AdvisoryReply())
         if wanted.wait != kv.WAIT:

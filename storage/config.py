@@ -23,7 +23,17 @@ class Limits:
     txn_locks_max: int = 2_000_000
     """Keys one transaction may lock, its staged writes included: each costs some 200 bytes."""
     txns_max: int = 10_000
-    """Transactions open on one stream."""
+    """Transactions one tenant may have open; more are refused with TOO_MANY_TXNS."""
+    tenant_locks_max: int = 3_000_000
+    """Keys all transactions and sessions of one tenant may lock together; more are refused with
+    TOO_MANY_LOCKS."""
+    tenant_staged_bytes_max: int = 4 << 30
+    """Bytes all transactions of one tenant may stage together, on the disk; more are refused with
+    TOO_MUCH_STAGED."""
+    tenant_requests_max: int = 16_384
+    """Requests of one tenant in flight on all its streams; more are refused with BUSY."""
+    tenant_request_bytes_max: int = 256 << 20
+    """Bytes of the requests of one tenant in flight; more are refused with BUSY."""
     fences_max: int = 10_000
     """Undecided transactions of one tenant that may be resolved per `record_seconds`."""
     scan_rows_max: int = 4096

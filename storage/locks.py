@@ -91,6 +91,7 @@ class LockTable:
     def __init__(self) -> None:
         self._keys: dict[bytes, _Sole | _Shared] = {}
         self._held: dict[Owner, _Held] = {}
+        self._count = 0
         self._waiting: dict[Owner, dict[Ticket, None]] = {}
         self._party: dict[Owner, Owner] = {}
         self._members: dict[Owner, set[Owner]] = {}
@@ -98,6 +99,11 @@ class LockTable:
     def __repr__(self) -> str:
         waiting = sum(map(len, self._waiting.values()))
         return f"<LockTable {len(self._keys)} keys, {len(self._held)} owners, {waiting} waiting>"
+
+    @property
+    def total(self) -> int:
+        """How many keys are held, each as often as somebody holds it."""
+        return self._count
 
     def acquire(
         self,
@@ -127,6 +133,7 @@ class LockTable:
     def acquire_free(self, owner: Owner, keys: Iterable[bytes], mode: int) -> list[bytes]:
         """Take those of `keys` that nobody holds, in one go; answers the others."""
         taken = self._held.get(owner) or _Held(owner)
+        before = len(taken.keys)
         sole, table, others = taken.sole(mode), self._keys, []
         for key in keys:
             if key in table:
@@ -136,6 +143,7 @@ class LockTable:
                 taken.keys[key] = None
         if taken.keys:
             self._held[owner] = taken
+        self._count += len(taken.keys) - before
         return others
 
     def mode_held(self, owner: Owner, key: bytes) -> int:
@@ -203,6 +211,7 @@ class LockTable:
         if not mode:
             held = self._held[owner]
             del held.keys[key]
+            self._count -= 1
             if not held.keys:
                 del self._held[owner]
         if isinstance(entry, _Shared):
@@ -228,6 +237,7 @@ class LockTable:
         held = self._held.pop(owner, None)
         if held is None:
             return
+        self._count -= len(held.keys)
         for key in held.keys:
             entry = self._keys[key]
             if isinstance(entry, _Sole):
@@ -251,6 +261,7 @@ class LockTable:
         held = self._held.get(owner)
         if held is None:
             held = self._held[owner] = _Held(owner)
+        self._count += key not in held.keys
         held.keys[key] = None
         return held
 

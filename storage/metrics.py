@@ -62,6 +62,22 @@ HELD_BACK = Counter(
     "Times a tenant had to wait for having had more than its part while another was about.",
     registry=REGISTRY,
 )
+TRANSACTIONS = Gauge(
+    "dormouse_storage_transactions", "Transactions that are open.", registry=REGISTRY
+)
+LOCKS = Gauge(
+    "dormouse_storage_locks", "Keys that are locked, by all owners together.", registry=REGISTRY
+)
+STAGED_BYTES = Gauge(
+    "dormouse_storage_staged_bytes",
+    "Bytes staged by transactions that are open.",
+    registry=REGISTRY,
+)
+IN_FLIGHT = Gauge(
+    "dormouse_storage_requests_in_flight",
+    "Requests of all streams that wait for something.",
+    registry=REGISTRY,
+)
 SESSIONS = Gauge("dormouse_storage_sessions", "Open session streams.", registry=REGISTRY)
 COLLECTED = Counter(
     "dormouse_storage_collected_total",

@@ -20,6 +20,7 @@ from storage.engines.interface import EngineError
 from storage.layout import TIME
 from storage.lockmodes import row_mode
 from storage.locks import Outcome
+from storage.metrics import TRANSACTIONS
 from storage.refusals import (
     Refusal,
     bad_request,
@@ -114,9 +115,9 @@ class Operations:
         if transaction is None:
             if number in self._ended or name in tenant.fenced:
                 raise transaction_ended()
-            if len(tenant.transactions) >= self._shard.limits.txns_max:
-                raise Refusal(kv.Error.BUSY, "too many open transactions")
+            self._shard.caps.check_open(tenant)
             transaction = Transaction(tenant, self._stream, self._pod, number)
+            TRANSACTIONS.inc()
             tenant.transactions[name] = transaction
         elif transaction.committing or transaction.session is not self._stream:
             raise transaction_ended()
@@ -231,7 +232,7 @@ class Operations:
         if marks and wanted.marks_mode not in _LOCK_MODES:
             raise bad_request("an unknown lock mode")
         transaction = self._transaction(request)
-        self._check_locks(transaction, len(keys) + len(marks))
+        self._shard.caps.check_locks(transaction, len(keys) + len(marks))
         if marks and not self._marks_now(transaction, marks, row_mode(wanted.marks_mode)):
             waiting = partial(self._lock_marks, request, transaction, keys, marks)
             self._stream.later(request, waiting)
@@ -294,10 +295,6 @@ class Operations:
             self._stream.later(request, rest)
             return None
         return self._lock_answer(request, transaction, keys, locked)
-
-    def _check_locks(self, transaction: Transaction, more: int) -> None:
-        if self._shard.locks.count(transaction) + more > self._shard.limits.txn_locks_max:
-            raise Refusal(kv.Error.TOO_LARGE, "the transaction locks too many keys")
 
     async def _lock_rest(
         self,
@@ -379,7 +376,7 @@ class Operations:
         transaction = self._transaction(request)
         if transaction.staged_bytes + intent.size > self._shard.limits.txn_bytes_max:
             raise Refusal(kv.Error.TOO_LARGE, "the transaction writes too much")
-        self._check_locks(transaction, len(intent.writes) + len(intent.guards))
+        self._shard.caps.check_new_locks(transaction, intent.writes, intent.guards)
         reply, stream = kv.Reply(id=request.id), self._stream
 
         def done(time: int, refusal: Refusal | None) -> None:

@@ -26,6 +26,7 @@ from dormouse.base.ids import PodId
 from dormouse.base.rpc import caller
 from dormouse.base.tasks import cancel, spawn
 from proto import kv_pb2 as kv
+from storage.caps import in_flight
 from storage.engines.interface import EngineError
 from storage.metrics import REFUSED, SESSIONS
 from storage.operations import Operations
@@ -109,7 +110,11 @@ class SessionStream:
             SESSIONS.dec()
             self._shard.leave(tenant, self)
             tasks = [flight.task for flight in self._in_flight.values()]
-            await cancel(*tasks, self._reader, writer)
+            try:
+                await cancel(*tasks, self._reader, writer)
+            finally:
+                for request_id in list(self._in_flight):
+                    self._drop(request_id)
 
     def end(self, reason: str) -> None:
         """See `storage.tenants.Session.end`."""
@@ -138,9 +143,7 @@ class SessionStream:
     def reply(self, reply: kv.Reply) -> None:
         """See `storage.operations.Stream.reply`. The writer runs after everything that is ready
         now, so the replies of one group commit share a frame."""
-        flight = self._in_flight.pop(reply.id, None)
-        if flight is not None:
-            self._in_flight_bytes -= flight.size
+        if self._drop(reply.id):
             self._outbox.append(reply)
             self._ready.set()
 
@@ -235,8 +238,8 @@ class SessionStream:
             self._ready.set()
 
     def _handle(self, request: kv.Request) -> kv.Reply | None:
-        operations, limits = self._operations, self._shard.limits
-        if operations is None:
+        operations, limits, tenant = self._operations, self._shard.limits, self._tenant
+        if operations is None or tenant is None:
             raise bad_request("a request before the hello")
         if request.HasField("cancel"):
             self.cancel(request.cancel.request_id)
@@ -250,6 +253,8 @@ class SessionStream:
             or self._in_flight_bytes + size > limits.request_bytes_max
         ):
             raise Refusal(kv.Error.BUSY, "too many requests in flight")
+        self._shard.caps.check_request(tenant, size)
+        in_flight(tenant, 1, size)
         self._in_flight[request.id] = InFlight(request.id, size)
         self._in_flight_bytes += size
         return operations.handle(request)
@@ -274,10 +279,14 @@ class SessionStream:
         self._shard.failures.failed(error)
         return self._refused(request_id, engine_failed(error))
 
-    def _drop(self, request_id: int) -> None:
+    def _drop(self, request_id: int) -> bool:
+        """A request is not in flight any more; whether it was."""
         flight = self._in_flight.pop(request_id, None)
-        if flight is not None:
-            self._in_flight_bytes -= flight.size
+        if flight is None or self._tenant is None:
+            return False
+        self._in_flight_bytes -= flight.size
+        in_flight(self._tenant, -1, -flight.size)
+        return True
 
     async def _write(self) -> None:
         with suppress(grpc.aio.InternalError):  # a stream that is gone is the reader's to notice

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
 from dormouse.base.clock import Clock
@@ -12,6 +13,7 @@ from dormouse.base.tasks import cancel, spawn
 from proto import kv_pb2 as kv
 from storage.admission import Admission
 from storage.cache import VersionCache
+from storage.caps import Caps, staged
 from storage.clock import HybridClock
 from storage.committer import Committer
 from storage.config import Limits
@@ -34,6 +36,7 @@ from storage.layout import (
     split_record,
 )
 from storage.locks import LockTable
+from storage.metrics import LOCKS, TRANSACTIONS
 from storage.quotas import Quotas
 from storage.refusals import Refusal, transaction_ended
 from storage.sequences import Sequences
@@ -85,6 +88,8 @@ class Shard:
         self.clock = HybridClock(clock, last=max(last_commit, horizon))
         self.cache = VersionCache(limits.cache_bytes_max)
         self.locks = LockTable()
+        self.caps = Caps(limits, self.locks)
+        LOCKS.set_function(partial(getattr, self.locks, "total"))
         self.tenants = Tenants(last_commit=last_commit, floor=self._floor_at_rest)
         self.versions = Versions(engine, self.cache, self.locks, visible=last_commit)
         self.sizes = Sizes(engine)
@@ -223,7 +228,9 @@ class Shard:
         for wait in list(transaction.waits):
             wait.fail(transaction_ended())
         tenant = transaction.tenant
-        tenant.transactions.pop((transaction.pod, transaction.number), None)
+        if tenant.transactions.pop((transaction.pod, transaction.number), None) is not None:
+            TRANSACTIONS.dec()
+            staged(transaction, -transaction.staged_bytes)
         tenant.pins.pop(transaction, None)
         tenant.exported.pop(transaction, None)
         tenant.validator.end(transaction)

@@ -21,6 +21,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dormouse.base import blocks
 from proto import kv_pb2 as kv
 from storage.cache import Record
+from storage.caps import staged
 from storage.commit import (
     CommitPath,
     Intent,
@@ -60,15 +61,15 @@ class Staging:
         """Queue a piece (`writes` is the message, checked); what `look` is to complete, and the
         bytes staged so far when durable.
 
-        Raises Refusal (TOO_LARGE).
+        Raises Refusal (TOO_LARGE, TOO_MUCH_STAGED, TOO_MANY_LOCKS).
         """
-        limits = self._shard.limits
         size = len(message.keys) + len(message.values)
         staged_bytes = transaction.staged_bytes + size
-        if staged_bytes > limits.txn_bytes_max or transaction.pieces >= _PIECES_MAX:
+        self._shard.caps.check_staged(transaction, size)
+        if transaction.pieces >= _PIECES_MAX:
             raise Refusal(kv.Error.TOO_LARGE, "the transaction stages too much")
-        self._check_locks(transaction, len(writes))
         keys = [key for key, _ in writes]
+        self._shard.caps.check_new_locks(transaction, keys)
         locks = self._shard.locks
         held = locks.acquire_free(transaction, keys, UPDATE)
         locked = all(locks.mode_held(transaction, key) >= NO_KEY_UPDATE for key in held)
@@ -94,7 +95,7 @@ class Staging:
         piece = blocks.pack([message.keys, message.values])
         share = transaction.tenant.share
         self._shard.committer.submit(Submission([(key, piece)], done, size, share=share))
-        transaction.staged_bytes = staged_bytes
+        staged(transaction, size)
         transaction.pieces += 1
         transaction.prepared.append(prepared)
         transaction.staging.add(durable)
@@ -114,11 +115,6 @@ class Staging:
         if prepared.clear and quotas.of(tenant):
             prepared.growth = growth_of(writes, dict.fromkeys(keys, _NOTHING))
             quotas.check(tenant, sum(each.growth for each in transaction.prepared))
-
-    def _check_locks(self, transaction: Transaction, more: int) -> None:
-        shard = self._shard
-        if shard.locks.count(transaction) + more > shard.limits.txn_locks_max:
-            raise Refusal(kv.Error.TOO_LARGE, "the transaction locks too many keys")
 
     async def commit(
         self,
@@ -140,7 +136,7 @@ class Staging:
                 overwrites |= await self._prepare(
                     transaction, writes, prepared.held, intent, request
                 )
-        self._check_locks(transaction, len(intent.writes))
+        self._shard.caps.check_new_locks(transaction, intent.writes)
         if transaction.ended:
             raise transaction_ended()
         held = shard.locks.acquire_free(transaction, intent.writes, UPDATE)

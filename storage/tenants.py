@@ -171,6 +171,10 @@ class Tenant:
         self.share = Share()
         """Its part of the node."""
         self.validator = Validator()
+        self.staged_bytes = 0
+        """By all its transactions that are open."""
+        self.requests = self.request_bytes = 0
+        """In flight, on all its streams."""
         self.sessions: set[Session] = set()
         self.dropping = False
         self.drops = 0

@@ -66,7 +66,11 @@ _ANSWERS: dict[int, _Answer] = {
     kv.Error.OUTSIDE_TENANT: _Answer(sqlstate.INTERNAL_ERROR, "storage refused a key", Blame.POD),
     kv.Error.BAD_REQUEST: _Answer(sqlstate.INTERNAL_ERROR, "storage refused a request", Blame.POD),
     kv.Error.BUSY: _Answer(
-        sqlstate.INSUFFICIENT_RESOURCES, "too many requests to storage", Blame.LIMIT, True
+        sqlstate.INSUFFICIENT_RESOURCES,
+        "too many requests to storage",
+        Blame.LIMIT,
+        True,
+        "Try again, with fewer statements at the same time.",
     ),
     kv.Error.CONFLICT: _Answer(
         _SERIALIZE, "could not serialize access due to concurrent update", Blame.USER, True
@@ -102,6 +106,27 @@ _ANSWERS: dict[int, _Answer] = {
         Blame.LIMIT,
         False,
         "Write in several smaller transactions.",
+    ),
+    kv.Error.TOO_MANY_TXNS: _Answer(
+        sqlstate.CONFIGURATION_LIMIT_EXCEEDED,
+        "too many open transactions in the database",
+        Blame.LIMIT,
+        True,
+        "End transactions that are open without need.",
+    ),
+    kv.Error.TOO_MANY_LOCKS: _Answer(
+        sqlstate.OUT_OF_MEMORY,
+        "out of shared memory",
+        Blame.LIMIT,
+        True,
+        "Lock fewer rows at a time, or end transactions that hold many locks.",
+    ),
+    kv.Error.TOO_MUCH_STAGED: _Answer(
+        sqlstate.CONFIGURATION_LIMIT_EXCEEDED,
+        "too much is being written to the database at the same time",
+        Blame.LIMIT,
+        True,
+        "Wait for other large transactions to end, or write in smaller ones.",
     ),
     kv.Error.CANCELLED: _Answer(
         sqlstate.QUERY_CANCELED, "canceling statement due to user request", Blame.USER

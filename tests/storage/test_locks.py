@@ -243,6 +243,7 @@ class Pair:
             for what in MODES:
                 assert self.table.mode_held(who, what) == sum(self.twin.held_by(who, what))
             assert set(self.table.held(who)) == {k for o, k, _ in self.twin.held if o == who}
+        assert self.table.total == sum(map(self.table.count, OWNERS))
 
     def finish(self) -> None:
         for owner in OWNERS:
