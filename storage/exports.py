@@ -48,7 +48,7 @@ class TransferRefused(Exception):
 
 
 def transfer_failed(error: EngineError) -> TransferRefused:
-    """What the engine's failure is to whoever exports or imports."""
+    """What the engine's failure is to control, which exports, imports and drops."""
     status = grpc.StatusCode.UNAVAILABLE
     if isinstance(error, EngineFull):
         status = grpc.StatusCode.RESOURCE_EXHAUSTED

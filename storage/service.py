@@ -13,7 +13,8 @@ from dormouse.base.rpc import Access
 from dormouse.base.tls import Role
 from proto import kv_pb2 as kv
 from proto import kv_pb2_grpc
-from storage.exports import Exports, TransferRefused
+from storage.engines.interface import EngineError
+from storage.exports import Exports, TransferRefused, transfer_failed
 from storage.handshakes import Handshakes
 from storage.imports import Expected, Imports
 from storage.layout import tenant_spans
@@ -83,7 +84,7 @@ class AdminService(_Admin):
         """End the tenant's sessions and remove all it has."""
         self._handshakes.called(context.peer())
         number = await _tenant(request.tenant_id, context)
-        await self._shard.drop(number)
+        await self._done(self._shard.drop(number), context)
         return kv.DropTenantReply()
 
     async def TenantStats(  # noqa: N802
@@ -94,7 +95,7 @@ class AdminService(_Admin):
         number = await _tenant(request.tenant_id, context)
         keys = size = 0
         for span in tenant_spans(number):
-            measure = await self._shard.engine.measure(*span)
+            measure = await self._done(self._shard.engine.measure(*span), context)
             size += measure.bytes
             keys += measure.keys if span[0].startswith(b"t") else 0
         tenant = self._shard.tenants.find(number)
@@ -126,8 +127,9 @@ class AdminService(_Admin):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no such quota")
         quotas = {await _tenant(each.tenant_id, context): each.bytes_max for each in request.quotas}
         default = request.default_bytes_max if request.HasField("default_bytes_max") else None
-        await self._shard.quotas.change(quotas, only_these=request.only_these, default=default)
-        await self._set_windows(request)
+        change = self._shard.quotas.change(quotas, only_these=request.only_these, default=default)
+        await self._done(change, context)
+        await self._done(self._set_windows(request), context)
         return kv.SetQuotasReply()
 
     async def _set_windows(self, request: kv.SetQuotasRequest) -> None:
@@ -188,6 +190,15 @@ class AdminService(_Admin):
         expected = Expected(request.rows, request.counters, has_catalog=request.has_catalog)
         is_done = await self._imported(self._imports.finish(number, expected), context)
         return kv.FinishImportReply(counting=not is_done)
+
+    async def _done(self, work: Awaitable[T], context: Any) -> T:
+        try:
+            return await work
+        except EngineError as error:
+            self._shard.failures.failed(error)
+            refusal = transfer_failed(error)
+            await context.abort(refusal.status, str(refusal))
+            raise
 
     async def _imported(self, work: Awaitable[T], context: Any) -> T:
         self._handshakes.called(context.peer())

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import grpc.aio
 import pytest
@@ -425,9 +426,10 @@ def test_damage_is_one_tenants_and_never_passed_on(rig: Rig) -> None:
             assert first.name == "DAMAGED"
             assert all(isinstance(each, int) for each in others)
             assert len(await bank.scan(b"k", b"l")) == 300
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await export(rig, SHOP)
-        assert caught.value.code() is grpc.StatusCode.DATA_LOSS
+        for call in (export, drop):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call(rig, SHOP)
+            assert caught.value.code() is grpc.StatusCode.DATA_LOSS
         assert await export(rig, BANK) > 300
         assert rig.metric('dormouse_storage_engine_errors_total{kind="damaged"}') > 2
 
@@ -441,13 +443,24 @@ def test_damage_is_one_tenants_and_never_passed_on(rig: Rig) -> None:
         assert "SQLITE_CORRUPT" in log
 
 
-async def export(rig: Rig, tenant: TenantId) -> int:
-    """Keys and values of a tenant's export."""
+@asynccontextmanager
+async def administering(rig: Rig) -> AsyncIterator[Any]:
     credentials = rig.authority.credentials(Identity(role=Role.CONTROL))
     async with make_channel(rig.child.ready["address"], credentials, STORAGE) as channel:
-        stub = kv_pb2_grpc.StorageAdminStub(channel)
+        yield kv_pb2_grpc.StorageAdminStub(channel)
+
+
+async def export(rig: Rig, tenant: TenantId) -> int:
+    """Bytes of the keys of a tenant's export."""
+    async with administering(rig) as stub:
         pages = [page async for page in stub.Export(kv.ExportRequest(tenant_id=tenant))]
     return sum(len(page.rows.keys) for page in pages)
+
+
+async def drop(rig: Rig, tenant: TenantId) -> int:
+    async with administering(rig) as stub:
+        await stub.DropTenant(kv.DropTenantRequest(tenant_id=tenant))
+    return 0
 
 
 def test_a_file_that_is_no_database_is_refused(rig: Rig) -> None:

@@ -61,7 +61,7 @@ class BadDisk:
     """Orders for the files in a folder, which need not be there yet."""
 
     def __init__(self, build_folder: Path, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         control = build_folder / f"orders-{os.urandom(4).hex()}"
         control.write_bytes(b"\0" * _SIZE)
         with control.open("r+b") as file:
