@@ -5,6 +5,7 @@ from dataclasses import replace
 from sqlnode import tree
 from sqlnode.analyse.locations import position
 from sqlnode.analyse.state import Node
+from sqlnode.catalog.catalog import is_sequence
 from sqlnode.errors import SqlError
 
 _STRENGTHS = {2: "key_share", 3: "share", 4: "no_key_update", 5: "update"}
@@ -50,6 +51,8 @@ def _lock_all(query: tree.Query, lock: tree.RowLock) -> tree.Query:
 def _locked(entry: tree.RangeEntry, lock: tree.RowLock) -> tree.RangeEntry:
     source = entry.source
     if isinstance(source, tree.RelationSource):
+        if is_sequence(source.table):
+            raise SqlError("42809", f'cannot lock rows in sequence "{source.table.name}"')
         if source.table.virtual:
             return entry
         return replace(entry, source=replace(source, locked=_stronger(source.locked, lock)))

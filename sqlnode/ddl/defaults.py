@@ -45,12 +45,21 @@ def default_text(expression: Any, type_oid: int, context: FunctionContext) -> st
         if constant.isnull:
             return None
         if constant.WhichOneof("val") == "sval":
+            if type_oid == oids.REGCLASS:
+                return f"{_deparsed(_bound(expression, context))}::regclass"
             return f"{_deparsed(expression)}::{format_type(type_oid, -1)}"
+    text = _deparsed(_bound(expression, context))
+    return f"({text})" if expression.WhichOneof("node") == "a_expr" else text
+
+
+def _bound(expression: Any, context: FunctionContext) -> Any:
     bound = type(expression)()
     bound.CopyFrom(expression)
-    _bind_relations(bound, context)
-    text = _deparsed(bound)
-    return f"({text})" if expression.WhichOneof("node") == "a_expr" else text
+    if bound.WhichOneof("node") == "a_const":
+        _bind(bound, context)
+    else:
+        _bind_relations(bound, context)
+    return bound
 
 
 def _bind_relations(node: Any, context: FunctionContext) -> None:

@@ -16,6 +16,7 @@ from sqlnode.plan import nodes
 from sqlnode.plan.deparse import deparse
 from sqlnode.plan.expressions import Expr, SubPlan
 from sqlnode.plan.walk import conjunction, walk
+from sqlnode.types.formatting import quoted
 
 Property = tuple[str, str]
 
@@ -112,15 +113,16 @@ class _Printer:
         }.get(type(node), type(node).__name__)
 
     def _scan_title(self, node: nodes.TableScan) -> str:
-        table = node.table.name
+        table = quoted(node.table.name)
         if self._verbose:
-            table = f"{node.table.schema}.{table}"
+            table = f"{quoted(node.table.schema)}.{table}"
         table = _aliased(table, node.alias) if node.alias != node.table.name else table
         if node.range is None and not node.reverse:
             return f"Seq Scan on {table}"
         index = node.range.index if node.range is not None else node.table.primary
         name = index.name if index is not None else node.table.name
-        return f"Index Scan{' Backward' if node.reverse else ''} using {name} on {table}"
+        kind = f"Index Scan{' Backward' if node.reverse else ''}"
+        return f"{kind} using {quoted(name)} on {table}"
 
     def _properties(self, node: Any) -> list[Property]:
         found: list[Property] = []
