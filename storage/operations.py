@@ -28,6 +28,7 @@ from storage.refusals import (
     engine_failed,
     not_exported,
     snapshot_in_future,
+    snapshot_too_old,
     transaction_ended,
 )
 from storage.resolve import Resolver
@@ -158,6 +159,9 @@ class Operations:
         what is on its way with an earlier time is waited for."""
         if not self._shard.clock.passed(read.snapshot):
             raise snapshot_in_future()
+        oldest = self._shard.oldest_readable(self._tenant)
+        if read.snapshot < oldest:
+            raise snapshot_too_old(oldest)
         for transaction in list(self._tenant.transactions.values()):
             if transaction.committing:
                 await transaction.outcome()

@@ -5,15 +5,18 @@ A timestamp, or how long ago, counted from when the transaction begins to read:
     SET dormouse.as_of = '2026-01-01 12:00:00+00'        SET dormouse.as_of = '-5 minutes'
 
 The text is kept as it was given, for SHOW; it gets its meaning when a transaction begins to read,
-in the time zone and DateStyle the session has then.
+in the time zone and DateStyle the session has then. That is before its first statement is planned:
+the plan is for the tables, columns and indexes of then, also those that are dropped by now.
 """
 
 from typing import TYPE_CHECKING
 
+from dormouse.base.ids import TenantId
 from sqlnode import sqlstate
+from sqlnode.catalog import store
 from sqlnode.errors import SqlError
 from sqlnode.functions.datetimemath import timestamptz_add
-from sqlnode.kv.errors import utc_text
+from sqlnode.kv.usage import system_work
 from sqlnode.session.context import EPOCH_MICROS
 from sqlnode.session.guc_values import AS_OF, invalid
 from sqlnode.types.intervalparse import parse_interval
@@ -22,6 +25,7 @@ from sqlnode.types.zones import zone
 
 if TYPE_CHECKING:
     from sqlnode.catalog.catalog import Catalog
+    from sqlnode.kv.transaction import KvTransaction
     from sqlnode.session.context import SessionContext
 
 
@@ -41,13 +45,11 @@ def as_of_ns(text: str, context: "SessionContext") -> int:
     return max((micros + EPOCH_MICROS) * 1000, 1)
 
 
-def check_schema(catalog: "Catalog", time_ns: int) -> None:
-    """Raises SqlError 0A000 where the schema has changed since the time that is read: rows of then
-    are not told apart by the tables and columns of now."""
-    if catalog.version > time_ns:
-        raise SqlError(
-            sqlstate.FEATURE_NOT_SUPPORTED,
-            f"{AS_OF} is before the last change of the schema",
-            detail=f"The schema was changed at {utc_text(catalog.version)}.",
-            hint=f"Set {AS_OF} to a later time.",
-        )
+async def catalog_of_past(transaction: "KvTransaction", now: "Catalog") -> "Catalog":
+    """Take the snapshot of a transaction that reads the past, and the catalog of then; `now`: the
+    newest, which it is where nothing has changed since. Raises SqlError."""
+    snapshot = await transaction.look()
+    if now.version <= snapshot:
+        return now
+    with system_work():
+        return await store.read_at(transaction, TenantId(now.tenant), like=now)

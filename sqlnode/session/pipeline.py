@@ -54,6 +54,11 @@ SESSION_KINDS = frozenset(
 """Statements the session answers itself, by their name in the grammar's union."""
 
 
+def names_objects(raw: RawStatement) -> bool:
+    """Whether a statement, or a query inside, means objects of the catalog."""
+    return raw.kind not in SESSION_KINDS or raw.kind in _WITH_QUERY or raw.kind == "copy_stmt"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Planned:
     """One statement, ready to run. `executable` is None for a utility statement."""

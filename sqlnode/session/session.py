@@ -27,7 +27,7 @@ from sqlnode.session.encoding import column_encoder, encode_batch, fields, resul
 from sqlnode.session.guc_values import codec
 from sqlnode.session.interrupts import SessionInterrupts
 from sqlnode.session.notifications import Notifications
-from sqlnode.session.pipeline import Planned, make_plan, plan_one
+from sqlnode.session.pipeline import Planned, make_plan, names_objects, plan_one
 from sqlnode.session.portal import Portal
 from sqlnode.session.prepared import PreparedStatement, Statements
 from sqlnode.session.replies import wanted
@@ -209,15 +209,13 @@ class Session:
         A name that is not found may be one that another pod has made: before the error stands, the
         catalog's version is asked for.
         """
+        if names_objects(raw):
+            await self.transactions.look_back()
         self.look_again()
         try:
             return self._plan(raw, declared, alone=alone)
         except SqlError as error:
-            if not error.sqlstate.startswith(("42", "3F")):
-                raise
-            newer = await self._newer_catalog()
-            self.transactions.check_past()
-            if not newer:
+            if not error.sqlstate.startswith(("42", "3F")) or not await self._newer_catalog():
                 raise
         self.look_again()
         return self._plan(raw, declared, alone=alone)
@@ -250,6 +248,8 @@ class Session:
     async def fresh(self, planned: Planned, *, undescribed: bool = False) -> Planned:
         """The same statement planned for the catalog as it is now. Raises SqlError 0A000 where that
         gives rows of another shape, unless nobody was told of the first."""
+        if planned.executable is not None:
+            await self.transactions.look_back()
         if planned.catalog is self.transactions.catalog or planned.executable is None:
             return planned
         again = await self.plan(planned.raw, planned.param_types)

@@ -11,7 +11,7 @@ then, with the isolation level and access mode the settings have by that time. A
 mark in the KV transaction, in the settings and in the catalog; rolling back to it restores all.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from sqlnode.kv.advisory import AdvisoryLocks
 from sqlnode.kv.api import Isolation
 from sqlnode.kv.errors import CatalogStale
 from sqlnode.kv.transaction import KvTransaction
-from sqlnode.session.asof import as_of_ns, check_schema
+from sqlnode.session.asof import as_of_ns, catalog_of_past
 from sqlnode.session.context import SessionContext
 from sqlnode.session.guc_values import AS_OF
 from sqlnode.session.interrupts import SessionInterrupts
@@ -79,6 +79,9 @@ class _Savepoint:
     advisory: int
     read_only: bool
     catalog: "Catalog | None"
+
+
+_Look = Callable[[KvTransaction, "Catalog"], Awaitable["Catalog"]]
 
 
 class Transactions:
@@ -224,8 +227,6 @@ class Transactions:
                 kv.savepoint()
         elif self._facts_of != self._settings.generation and self._settings[AS_OF] != self._as_of:
             raise SqlError("25001", f"{AS_OF} must be set before any query of a transaction")
-        if kv.as_of:
-            check_schema(catalog, kv.as_of)
         kv.catalog_version = catalog.version
         if self._kv_isolation is not Isolation.READ_COMMITTED:
             # An index that is younger than the snapshot would lack rows the snapshot has.
@@ -260,20 +261,35 @@ class Transactions:
             self._kv_isolation = Isolation.REPEATABLE_READ
         self._lock_timeout_ms = settings.milliseconds("lock_timeout")
 
-    def check_past(self) -> None:
-        """Raises SqlError 0A000 where the transaction reads a time before the catalog it sees."""
-        if self._kv is not None:
-            time = self._kv.as_of
-        else:
-            text = self._settings[AS_OF]
-            time = as_of_ns(text, self._context) if text else 0
-        if time:
-            check_schema(self.catalog, time)
+    async def look_back(self) -> None:
+        """Before a statement is planned: where it begins a transaction that reads the past, take
+        the snapshot, and the catalog of then. Raises SqlError."""
+        if self._kv is None and self._settings[AS_OF] and self.block is not Block.FAILED:
+            self.start()
+            await self._begin_with(catalog_of_past)
+
+    async def _begin_with(self, look: _Look) -> None:
+        """Begin with the snapshot that `look` takes; it answers the catalog of then."""
+        for attempt in range(STALE_RETRIES_MAX + 1):
+            catalog = self._tenant.catalog
+            kv = await self.statement(catalog)
+            try:
+                self._frozen = await look(kv, catalog)
+            except CatalogStale as stale:
+                # The pod has yet to hear of a change, which may be older than the snapshot.
+                kv.rollback()
+                self._kv = self._frozen = None
+                if attempt == STALE_RETRIES_MAX:
+                    raise
+                await self._tenant.reload_catalog(stale.version)
+            else:
+                return
 
     def take_back_statement(self) -> bool:
         """Let the statement that met an outdated catalog begin anew; False where it has left
         something behind, or may not use another catalog."""
-        if self._kv is None or self._catalog is not None or not self._kv.take_back_statement():
+        kv = self._kv
+        if kv is None or self._catalog or kv.as_of or not kv.take_back_statement():
             return False
         self._frozen = None
         return True
@@ -445,21 +461,12 @@ class Transactions:
 
     async def _import(self, name: SnapshotName) -> None:
         """Begin with an exported snapshot, and with the catalog of then. Raises SqlError."""
-        for attempt in range(STALE_RETRIES_MAX + 1):
-            catalog = self._tenant.catalog
-            kv = await self.statement(catalog)
-            try:
-                await kv.look(name.time, imports=name.lot)
-                self._frozen = await catalog_at(self._tenant.kv, name, catalog)
-            except CatalogStale as stale:
-                # The pod has yet to hear of a change, which may be older than the snapshot.
-                kv.rollback()
-                self._kv = self._frozen = None
-                if attempt == STALE_RETRIES_MAX:
-                    raise
-                await self._tenant.reload_catalog(stale.version)
-            else:
-                return
+
+        async def look(kv: KvTransaction, catalog: "Catalog") -> "Catalog":
+            await kv.look(name.time, imports=name.lot)
+            return await catalog_at(self._tenant.kv, name, catalog)
+
+        await self._begin_with(look)
 
     # --- savepoints --------------------------------------------------------------------------
 
