@@ -453,3 +453,30 @@ def test_large_transactions_leave_a_past_too() -> None:
         await twin.shard.close()
 
     asyncio.run(body())
+
+
+def test_a_history_that_takes_long_to_walk_is_walked_seldom() -> None:
+    async def body() -> None:
+        twin = Twin()
+        await twin.start()
+        sizes = twin.shard.sizes
+
+        async def measured() -> int:
+            await sizes.measure_changed()
+            [found] = sizes.page(after=0, limit=2)
+            return found.bytes
+
+        for value in (b"1", b"2"):
+            await twin.commit({b"a": value})
+        with (
+            mock.patch("storage.sizes._SHORT_WALK_SECONDS", 0.0),
+            mock.patch("storage.sizes._HISTORY_RESTS", 1e9),
+        ):
+            once = await measured()
+            await twin.commit({b"a": b"3"})
+            assert await measured() == once
+        sizes._history_due[TENANT] = 0.0
+        assert await measured() > once
+        await twin.shard.close()
+
+    asyncio.run(body())
