@@ -201,7 +201,14 @@ class Memory(KvClient):
                 previous = self._counters.get(counter.key, 0)
                 self._counters[counter.key] = previous + counter.delta
                 return kv.Reply(increment=kv.IncrementReply(previous=previous))
+            case "sequence":
+                return kv.Reply(sequence=self._numbers(request.sequence))
         return kv.Reply()
+
+    def _numbers(self, asked: kv.Sequence) -> kv.SequenceReply:
+        given, count = self._counters.get(asked.key, 0), asked.take.count
+        self._counters[asked.key] = given + count
+        return kv.SequenceReply(first=asked.take.start + given, count=count)
 
     def _values(self, keys: bytes) -> list[bytes | None]:
         return [self._rows.get(key) for key in blocks.unpack_present(keys)]

@@ -25,6 +25,9 @@ EXPLAIN SELECT * FROM item WHERE id = 1;
 SET application_name = 'rehearsal';
 SHOW server_version;
 ALTER TABLE item ADD COLUMN amount bigint DEFAULT 0;
+CREATE TABLE line (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, number serial);
+INSERT INTO line DEFAULT VALUES RETURNING id;
+SELECT nextval('line_number_seq'), currval('line_id_seq'), lastval();
 SELECT table_name FROM information_schema.tables WHERE table_schema = 'public';
 SELECT count(*) FROM pg_catalog.pg_class;
 SELECT c.oid,
