@@ -1678,10 +1678,21 @@ class TenantStatsReply(_message.Message):
     BYTES_FIELD_NUMBER: _builtins.int
     SESSIONS_FIELD_NUMBER: _builtins.int
     LOCKS_FIELD_NUMBER: _builtins.int
+    HISTORY_KEYS_FIELD_NUMBER: _builtins.int
+    HISTORY_BYTES_FIELD_NUMBER: _builtins.int
+    OLDEST_READABLE_FIELD_NUMBER: _builtins.int
+    OLDEST_HELD_FIELD_NUMBER: _builtins.int
     keys: _builtins.int
     bytes: _builtins.int
     sessions: _builtins.int
     locks: _builtins.int
+    history_keys: _builtins.int
+    """Superseded versions that are kept, with their bytes; the oldest time that can be read, and the
+    oldest snapshot that a reader holds, in nanoseconds since 1970 (0: none).
+    """
+    history_bytes: _builtins.int
+    oldest_readable: _builtins.int
+    oldest_held: _builtins.int
     def __init__(
         self,
         *,
@@ -1689,10 +1700,14 @@ class TenantStatsReply(_message.Message):
         bytes: _builtins.int = ...,
         sessions: _builtins.int = ...,
         locks: _builtins.int = ...,
+        history_keys: _builtins.int = ...,
+        history_bytes: _builtins.int = ...,
+        oldest_readable: _builtins.int = ...,
+        oldest_held: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "keys", b"keys", "locks", b"locks", "sessions", b"sessions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "history_bytes", b"history_bytes", "history_keys", b"history_keys", "keys", b"keys", "locks", b"locks", "oldest_held", b"oldest_held", "oldest_readable", b"oldest_readable", "sessions", b"sessions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -28,7 +28,7 @@ from storage.engines.interface import (
 )
 from storage.layout import catalog_key, counter_key, import_key
 from storage.metrics import EXPORTS, TRANSFERRED
-from storage.refusals import engine_failed
+from storage.refusals import Refusal, engine_failed
 from storage.shard import Shard
 from storage.tenants import Tenant
 from storage.versions import Wanted
@@ -83,6 +83,9 @@ class Exports:
         except EngineError as error:
             shard.failures.failed(error)
             raise transfer_failed(error) from error
+        except Refusal as refusal:
+            text = "the export has taken longer than history is held for it"
+            raise TransferRefused(grpc.StatusCode.ABORTED, text) from refusal
         finally:
             self._running -= 1
             shard.tenants.forget_if_idle(tenant)

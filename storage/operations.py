@@ -159,7 +159,7 @@ class Operations:
         what is on its way with an earlier time is waited for."""
         if not self._shard.clock.passed(read.snapshot):
             raise snapshot_in_future()
-        oldest = self._shard.oldest_readable(self._tenant)
+        oldest = self._shard.oldest_readable(self._tenant.id)
         if read.snapshot < oldest:
             raise snapshot_too_old(oldest)
         for transaction in list(self._tenant.transactions.values()):

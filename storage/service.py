@@ -93,18 +93,24 @@ class AdminService(_Admin):
         """Count what a tenant has. Costs a walk over its data."""
         self._handshakes.called(context.peer())
         number = await _tenant(request.tenant_id, context)
-        keys = size = 0
-        for span in tenant_spans(number):
-            measure = await self._done(self._shard.engine.measure(*span), context)
-            size += measure.bytes
-            keys += measure.keys if span[0].startswith(b"t") else 0
-        tenant = self._shard.tenants.find(number)
-        if tenant is None:
-            return kv.TenantStatsReply(keys=keys, bytes=size)
-        locks = sum(map(self._shard.locks.count, tenant.transactions.values()))
-        return kv.TenantStatsReply(
-            keys=keys, bytes=size, sessions=len(tenant.sessions), locks=locks
+        measures = {
+            span[0][:1]: await self._done(self._shard.engine.measure(*span), context)
+            for span in tenant_spans(number)
+        }
+        history = measures[b"h"]
+        reply = kv.TenantStatsReply(
+            keys=measures[b"t"].keys,
+            bytes=sum(measure.bytes for measure in measures.values()),
+            history_keys=history.keys,
+            history_bytes=history.bytes + measures[b"d"].bytes,
+            oldest_readable=self._shard.oldest_readable(number),
         )
+        tenant = self._shard.tenants.find(number)
+        if tenant is not None:
+            reply.sessions = len(tenant.sessions)
+            reply.locks = sum(map(self._shard.locks.count, tenant.transactions.values()))
+            reply.oldest_held = min(tenant.pins.values(), default=0)
+        return reply
 
     async def TenantSizes(  # noqa: N802
         self, request: kv.TenantSizesRequest, context: Any

@@ -160,10 +160,11 @@ class Shard:
     def _floor_at_rest(self, tenant: TenantId) -> int:
         return self.windows.floor(tenant, self.collector.horizon, self.versions.visible)
 
-    def oldest_readable(self, tenant: Tenant) -> int:
+    def oldest_readable(self, number: TenantId) -> int:
         """The oldest time in a tenant's window that can be read."""
-        window = self.windows.floor(tenant.id, self.clock.now(), self.versions.visible)
-        return max(tenant.floor, window)
+        window = self.windows.floor(number, self.clock.now(), self.versions.visible)
+        tenant = self.tenants.find(number)
+        return window if tenant is None else max(tenant.floor, window)
 
     async def set_windows(
         self, windows: Mapping[TenantId, int | None], *, only_these: bool, default: int | None

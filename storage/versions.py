@@ -132,6 +132,7 @@ class Versions:
                 and snapshot < tenant.last_overwrite
             ]
             older = await self._superseded(old, snapshot) if old else {}
+        _check_whole(tenant, snapshot)
         return [
             older[key]
             if key in older
@@ -188,7 +189,9 @@ class Versions:
             if wanted.snapshot >= tenant.last_overwrite:
                 rows = latest_rows(page.rows, wanted.snapshot)
                 return Scanned(rows, _past(last, wanted.reverse))
-            return await self._scan_history(tenant, wanted, page.rows, last)
+            found = await self._scan_history(tenant, wanted, page.rows, last)
+        _check_whole(tenant, wanted.snapshot)
+        return found
 
     async def _scan_history(
         self, tenant: Tenant, wanted: Wanted, current: list[Row], last: bytes | None
@@ -307,6 +310,12 @@ class Versions:
             if writer is not reader and isinstance(writer, Transaction) and writer.committing:
                 return writer
         return None
+
+
+def _check_whole(tenant: Tenant, snapshot: int) -> None:
+    """Raises Refusal where history was collected meanwhile: a reader holds it for so long only."""
+    if snapshot < tenant.floor:
+        raise snapshot_too_old(tenant.floor)
 
 
 def _record(value: bytes) -> Record:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ from storage import removals, versions
 from storage.engines.interface import ScanRange
 from storage.engines.memory import MemoryEngine
 from storage.engines.sqlite import SqliteEngine
+from storage.exports import Exports, TransferRefused
 from storage.layout import (
     ENDED_SPAN,
     FORMAT,
@@ -347,6 +349,10 @@ def test_a_reader_that_holds_history_for_too_long_is_told() -> None:
         twin.clock.advance(1)
         await twin.commit({b"a": b"2"})
         get = kv.Get(keys=blocks.pack([PREFIX + b"a"]), snapshot=snapshot)
+        scan = kv.Scan(start=PREFIX, end=PREFIX + b"\xff", snapshot=snapshot)
+        pages = Exports(twin.shard).pages(TENANT)
+        assert (await anext(pages)).snapshot > snapshot
+        await twin.commit({b"a": b"3"})
         twin.clock.advance(WINDOW_SECONDS + _RETENTION.hold_seconds - 1)
         await twin.shard.collector.collect()
         reply = await twin.session.call(txn, get=get)
@@ -354,6 +360,9 @@ def test_a_reader_that_holds_history_for_too_long_is_told() -> None:
         twin.clock.advance(2)
         await twin.shard.collector.collect()
         assert _expired(await twin.session.call(txn, get=get))
+        assert _expired(await twin.session.call(txn, scan=scan))
+        with pytest.raises(TransferRefused, match="longer than history is held"):
+            await anext(pages)
         assert await _left(twin.engine) == []
         await twin.shard.close()
 
