@@ -175,8 +175,9 @@ def _save_schemas(transaction: Transaction, before: Catalog, after: Catalog) -> 
         # The schema of a fresh tenant is written with its first change.
         if before.user_schemas.get(name) is not schema or schema is PUBLIC:
             transaction.put(_key(after, _SCHEMA, schema.oid), encoding.encode(schema))
-    for name, schema in before.user_schemas.items():
-        if name not in after.user_schemas:
+    kept = {schema.oid for schema in after.user_schemas.values()}
+    for schema in before.user_schemas.values():
+        if schema.oid not in kept:
             transaction.delete(_key(after, _SCHEMA, schema.oid))
 
 

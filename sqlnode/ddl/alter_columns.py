@@ -3,6 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
+import postgast
+
 from sqlnode import sqlstate
 from sqlnode.catalog.descriptors import Column, Table
 from sqlnode.ddl.build import (
@@ -26,6 +28,8 @@ from sqlnode.ddl.indexing import with_keys
 from sqlnode.ddl.owned_sequences import with_sequence
 from sqlnode.errors import SqlError
 from sqlnode.rows import LAYOUTS_MAX
+
+_pb: Any = postgast.pg_query_pb2
 
 
 async def add_column(change: Change, table: Table, command: Any) -> Table:
@@ -83,7 +87,8 @@ async def drop_column(change: Change, table: Table, command: Any) -> Table:
         without = await rewrite(change, table, without)
     else:
         change.retire(table, gone)
-    drop_owned(change, table, column)
+    cascade = command.behavior == _pb.DROP_CASCADE
+    await drop_owned(change, without, column, cascade=cascade)
     columns = tuple(
         _dropped(each) if each.number == column.number else each for each in without.columns
     )

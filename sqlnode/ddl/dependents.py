@@ -36,30 +36,38 @@ async def drop_all(
     left = list(_defaults(change.catalog, set(lost), {table.oid for table in gone}))
     if left and not cascade:
         raise _needed(change, what, left, lost)
-    await change.claim(*gone, *{table.oid: table for table, _, _ in left}.values())
-    for number, (table, column, _) in enumerate(left):
-        if number == 0:
-            shown = [_default_of(change, *each[:2]) for each in left]
-            many = f"{len(shown)} other objects"
-            change.notice(f"drop cascades to {shown[0] if len(shown) == 1 else many}")
-        now = change.catalog.table_by_oid(table.oid) or table
-        change.put(_without_default(now, column))
+    await change.claim(*gone)
+    await _take_away(change, left)
     change.drop(gone)
     change.drop_sequences(lost.values())
 
 
-def drop_owned(change: Change, table: Table, column: Column) -> None:
-    """The column goes: so do its sequences. Raises SqlError 2BP01."""
+async def drop_owned(change: Change, table: Table, column: Column, *, cascade: bool) -> None:
+    """A column of a claimed table goes: so do its sequences. Raises SqlError 2BP01 as `drop_all`
+    does."""
     owned = {each.oid: each for each in change.catalog.sequences_of(table.oid, column.number)}
     left = [
         each
         for each in _defaults(change.catalog, set(owned), set())
         if (each[0].oid, each[1].number) != (table.oid, column.number)
     ]
-    if left:
-        what = f"column {quoted(column.name)} of table {shown_name(change, table)}"
+    if left and not cascade:
+        what = f"column {column.name} of table {shown_name(change, table)}"
         raise _needed(change, what, left, owned)
+    await _take_away(change, left)
     change.drop_sequences(owned.values())
+
+
+async def _take_away(change: Change, uses: "list[_Use]") -> None:
+    """Remove defaults that use what is dropped, and say so."""
+    await change.claim(*{table.oid: table for table, _, _ in uses}.values())
+    shown = [_default_of(change, table, column) for table, column, _ in uses]
+    if shown:
+        many = f"{len(shown)} other objects"
+        change.notice(f"drop cascades to {shown[0] if len(shown) == 1 else many}")
+    for table, column, _ in uses:
+        now = change.catalog.table_by_oid(table.oid) or table
+        change.put(_without_default(now, column))
 
 
 def shown_name(change: Change, relation: Table | NumberSequence) -> str:
@@ -98,7 +106,7 @@ def _needed(
 
 
 def _default_of(change: Change, table: Table, column: Column) -> str:
-    return f"default value for column {quoted(column.name)} of table {shown_name(change, table)}"
+    return f"default value for column {column.name} of table {shown_name(change, table)}"
 
 
 def _without_default(table: Table, column: Column) -> Table:
