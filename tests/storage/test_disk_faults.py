@@ -7,7 +7,7 @@ import signal
 import sqlite3
 import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,12 @@ import uvloop
 from dormouse.base import config
 from dormouse.base.ids import TenantId
 from dormouse.base.rpc import make_channel
+from dormouse.base.tasks import spawn
 from dormouse.base.tls import Identity, Role
 from proto import kv_pb2 as kv
 from proto import kv_pb2_grpc
 from storage.config import StorageSettings
+from storage.layout import STAGED_SPAN
 from tests.support.certificates import Authority
 from tests.support.diskfaults import BadDisk, damage
 from tests.support.kv import STORAGE, KvClient, KvError
@@ -212,13 +214,18 @@ def test_what_finds_no_room_takes_none_from_others(rig: Rig) -> None:
         rig.disk.full()
         assert await refused(client.stage(2, {b"x": os.urandom(1 << 20)})) == "DISK_FULL"
         rig.disk.heals()
-        await client.put({b"row": b"1"})
+        await client.stage(3, {b"x": os.urandom(1 << 20)})
+        rig.disk.fails("write", errno.ENOSPC)
+        await client.end(3)
+        await until(lambda: rig.disk.met("write") > 0)  # it could not be removed
+        rig.disk.heals()
 
     rig.run(body)
 
     def staged() -> int:
         with sqlite3.connect(f"file:{rig.file}?mode=ro", uri=True) as file:
-            [(count,)] = file.execute("SELECT count(*) FROM kv WHERE k >= 's' AND k < 't'")
+            between = "SELECT count(*) FROM kv WHERE k >= ? AND k < ?"
+            [(count,)] = file.execute(between, STAGED_SPAN)
         file.close()
         return int(count)
 
@@ -413,18 +420,28 @@ def test_damage_is_one_tenants_and_never_passed_on(rig: Rig) -> None:
             await shop.put(rows)
             await bank.put(dict.fromkeys(rows, b"bank" * 100))
 
-    async def look() -> None:
+    async def write() -> None:
+        async with two_tenants(rig) as (shop, bank):
+            await shop.get(b"k0150")  # so that its commit meets the page in the engine only
+            with damaged():
+                rig.disk.slow("sync", 400)
+                busy = spawn(bank.put({b"k0000": b"x"}), name="bank")
+                await asyncio.sleep(0.1)
+                writes = [shop.put({b"k0150": b"x"})]
+                writes += [bank.put({b"k%04d" % number: b"x"}) for number in range(1, 5)]
+                first, *others = await asyncio.gather(*writes, return_exceptions=True)
+                await busy
+                rig.disk.heals()
+            # They shared a group, for the disk was busy as they came, and no fate.
+            assert isinstance(first, KvError)
+            assert first.name == "DAMAGED"
+            assert all(isinstance(each, int) for each in others)
+
+    async def read() -> None:
         async with two_tenants(rig) as (shop, bank):
             assert await refused(shop.scan(b"k", b"l")) == "DAMAGED"
             assert await refused(shop.get(b"k0150")) == "DAMAGED"
             assert await shop.get(b"k0001") == [rows[b"k0001"]]  # elsewhere
-            # They share a group, and no fate.
-            writes = [shop.put({b"k0150": b"x"})]
-            writes += [bank.put({b"k%04d" % number: b"x"}) for number in range(20)]
-            first, *others = await asyncio.gather(*writes, return_exceptions=True)
-            assert isinstance(first, KvError)
-            assert first.name == "DAMAGED"
-            assert all(isinstance(each, int) for each in others)
             assert len(await bank.scan(b"k", b"l")) == 300
         for call in (export, drop):
             with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -433,14 +450,20 @@ def test_damage_is_one_tenants_and_never_passed_on(rig: Rig) -> None:
         assert await export(rig, BANK) > 300
         assert rig.metric('dormouse_storage_engine_errors_total{kind="damaged"}') > 2
 
+    def damaged() -> AbstractContextManager[None]:
+        return damage(rig.file, page_of(rig.file, b"shop0150"), 8)
+
     uvloop.run(fill())
     rig.end()
-    with damage(rig.file, page_of(rig.file, b"shop0150"), 8):
+    rig.start()
+    uvloop.run(write())
+    log = rig.end()
+    assert '"kind": "damaged"' in log
+    assert "SQLITE_CORRUPT" in log
+    with damaged():
         rig.start()
-        uvloop.run(look())
-        log = rig.end()
-        assert '"kind": "damaged"' in log
-        assert "SQLITE_CORRUPT" in log
+        uvloop.run(read())
+        rig.end()
 
 
 @asynccontextmanager
