@@ -205,9 +205,11 @@ def test_what_finds_no_room_takes_none_from_others(rig: Rig) -> None:
         for number in range(20):
             await client.stage(1, {b"k%d" % number: os.urandom(1 << 20)})
         await client.put({b"row": b"0"})
+        before = rig.metric("dormouse_storage_log_bytes")
         rig.disk.full(room=10 << 20)
         assert await refused(client.commit(1, {})) == "DISK_FULL"
         # The log it was written to has been cut back: there is room again.
+        assert rig.metric("dormouse_storage_log_bytes") < before + (1 << 20)
         for number in range(100):
             await client.put({b"row%d" % number: os.urandom(10_000)})
         await client.end(1)
