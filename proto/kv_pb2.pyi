@@ -69,6 +69,36 @@ SKIP_LOCKED: WaitPolicy.ValueType  # 2
 """leave the key out"""
 Global___WaitPolicy: _TypeAlias = WaitPolicy  # noqa: Y015
 
+class _TableMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TableModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TableMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TABLE_MODE_UNSPECIFIED: _TableMode.ValueType  # 0
+    ACCESS_SHARE: _TableMode.ValueType  # 1
+    ROW_SHARE: _TableMode.ValueType  # 2
+    ROW_EXCLUSIVE: _TableMode.ValueType  # 3
+    SHARE_UPDATE_EXCLUSIVE: _TableMode.ValueType  # 4
+    TABLE_SHARE: _TableMode.ValueType  # 5
+    SHARE_ROW_EXCLUSIVE: _TableMode.ValueType  # 6
+    EXCLUSIVE: _TableMode.ValueType  # 7
+    ACCESS_EXCLUSIVE: _TableMode.ValueType  # 8
+
+class TableMode(_TableMode, metaclass=_TableModeEnumTypeWrapper):
+    """PostgreSQL's modes of table locks, by its numbers."""
+
+TABLE_MODE_UNSPECIFIED: TableMode.ValueType  # 0
+ACCESS_SHARE: TableMode.ValueType  # 1
+ROW_SHARE: TableMode.ValueType  # 2
+ROW_EXCLUSIVE: TableMode.ValueType  # 3
+SHARE_UPDATE_EXCLUSIVE: TableMode.ValueType  # 4
+TABLE_SHARE: TableMode.ValueType  # 5
+SHARE_ROW_EXCLUSIVE: TableMode.ValueType  # 6
+EXCLUSIVE: TableMode.ValueType  # 7
+ACCESS_EXCLUSIVE: TableMode.ValueType  # 8
+Global___TableMode: _TypeAlias = TableMode  # noqa: Y015
+
 @_typing.final
 class ClientFrame(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
@@ -108,6 +138,7 @@ class ServerFrame(_message.Message):
     REPLIES_FIELD_NUMBER: _builtins.int
     CATALOG_VERSION_FIELD_NUMBER: _builtins.int
     NOTIFICATIONS_FIELD_NUMBER: _builtins.int
+    TABLES_FIELD_NUMBER: _builtins.int
     catalog_version: _builtins.int
     """The catalog has this version: to be read again, and answered with `catalog_seen`, soon. A
     stream that does not answer is ended.
@@ -122,6 +153,10 @@ class ServerFrame(_message.Message):
         before the replies of its frame: a commit's own notifications are here no later than its reply.
         """
 
+    @_builtins.property
+    def tables(self) -> _containers.RepeatedCompositeFieldContainer[Global___TableWord]:
+        """Also before the replies, in this order."""
+
     def __init__(
         self,
         *,
@@ -129,14 +164,51 @@ class ServerFrame(_message.Message):
         replies: _abc.Iterable[Global___Reply] | None = ...,
         catalog_version: _builtins.int = ...,
         notifications: _abc.Iterable[Global___Notification] | None = ...,
+        tables: _abc.Iterable[Global___TableWord] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["catalog_version", b"catalog_version", "hello", b"hello", "notifications", b"notifications", "replies", b"replies"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["catalog_version", b"catalog_version", "hello", b"hello", "notifications", b"notifications", "replies", b"replies", "tables", b"tables"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ServerFrame: _TypeAlias = ServerFrame  # noqa: Y015
+
+@_typing.final
+class TableWord(_message.Message):
+    """Which tables somebody locks in a strong mode (SHARE or more). As long as there is none of a table,
+    the pod's transactions hold it in weak modes (ROW EXCLUSIVE or less) without a request.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TABLE_FIELD_NUMBER: _builtins.int
+    RECALL_FIELD_NUMBER: _builtins.int
+    CHANGED_FIELD_NUMBER: _builtins.int
+    table: _builtins.int
+    recall: _builtins.int
+    """Set: a strong lock is asked for, and storage counts the times. From now on the pod asks for weak
+    locks too. It answers with `Recalled`, soon: a stream that does not is ended.
+    0: there is no strong lock any more.
+    """
+    changed: _builtins.int
+    """With 0: the catalog that the last to change the table under such a lock has made. A statement
+    that was planned with an older one has to ask for its lock still.
+    """
+    def __init__(
+        self,
+        *,
+        table: _builtins.int = ...,
+        recall: _builtins.int = ...,
+        changed: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "recall", b"recall", "table", b"table"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TableWord: _TypeAlias = TableWord  # noqa: Y015
 
 @_typing.final
 class Notification(_message.Message):
@@ -207,6 +279,7 @@ class HelloReply(_message.Message):
     FRAME_BYTES_MAX_FIELD_NUMBER: _builtins.int
     TXN_BYTES_MAX_FIELD_NUMBER: _builtins.int
     REQUESTS_MAX_FIELD_NUMBER: _builtins.int
+    TABLES_FIELD_NUMBER: _builtins.int
     protocol_version: _builtins.int
     catalog_version: _builtins.int
     frame_bytes_max: _builtins.int
@@ -215,6 +288,10 @@ class HelloReply(_message.Message):
     """a transaction that stages or commits more is refused (TOO_LARGE)"""
     requests_max: _builtins.int
     """requests in flight on one stream; more are refused (BUSY)"""
+    @_builtins.property
+    def tables(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """of which somebody has, or wants, a strong lock (see TableWord)"""
+
     def __init__(
         self,
         *,
@@ -223,10 +300,11 @@ class HelloReply(_message.Message):
         frame_bytes_max: _builtins.int = ...,
         txn_bytes_max: _builtins.int = ...,
         requests_max: _builtins.int = ...,
+        tables: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["catalog_version", b"catalog_version", "frame_bytes_max", b"frame_bytes_max", "protocol_version", b"protocol_version", "requests_max", b"requests_max", "txn_bytes_max", b"txn_bytes_max"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["catalog_version", b"catalog_version", "frame_bytes_max", b"frame_bytes_max", "protocol_version", b"protocol_version", "requests_max", b"requests_max", "tables", b"tables", "txn_bytes_max", b"txn_bytes_max"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -254,6 +332,8 @@ class Request(_message.Message):
     UNDO_FIELD_NUMBER: _builtins.int
     LOCKS_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
+    LOCK_TABLES_FIELD_NUMBER: _builtins.int
+    RECALLED_FIELD_NUMBER: _builtins.int
     SESSION_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """chosen by the pod, unique among its requests in flight"""
@@ -299,6 +379,10 @@ class Request(_message.Message):
     def locks(self) -> Global___ListLocks: ...
     @_builtins.property
     def sequence(self) -> Global___Sequence: ...
+    @_builtins.property
+    def lock_tables(self) -> Global___LockTables: ...
+    @_builtins.property
+    def recalled(self) -> Global___Recalled: ...
     def __init__(
         self,
         *,
@@ -320,13 +404,15 @@ class Request(_message.Message):
         undo: Global___Undo | None = ...,
         locks: Global___ListLocks | None = ...,
         sequence: Global___Sequence | None = ...,
+        lock_tables: Global___LockTables | None = ...,
+        recalled: Global___Recalled | None = ...,
         session: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["advisory", b"advisory", "cancel", b"cancel", "commit", b"commit", "end", b"end", "get", b"get", "increment", b"increment", "listen", b"listen", "lock", b"lock", "locks", b"locks", "op", b"op", "resolve", b"resolve", "scan", b"scan", "sequence", b"sequence", "stage", b"stage", "undo", b"undo", "unlock", b"unlock"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["advisory", b"advisory", "cancel", b"cancel", "commit", b"commit", "end", b"end", "get", b"get", "increment", b"increment", "listen", b"listen", "lock", b"lock", "lock_tables", b"lock_tables", "locks", b"locks", "op", b"op", "recalled", b"recalled", "resolve", b"resolve", "scan", b"scan", "sequence", b"sequence", "stage", b"stage", "undo", b"undo", "unlock", b"unlock"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["advisory", b"advisory", "cancel", b"cancel", "catalog_version", b"catalog_version", "commit", b"commit", "end", b"end", "get", b"get", "id", b"id", "increment", b"increment", "listen", b"listen", "lock", b"lock", "locks", b"locks", "op", b"op", "resolve", b"resolve", "scan", b"scan", "sequence", b"sequence", "session", b"session", "stage", b"stage", "txn", b"txn", "undo", b"undo", "unlock", b"unlock"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["advisory", b"advisory", "cancel", b"cancel", "catalog_version", b"catalog_version", "commit", b"commit", "end", b"end", "get", b"get", "id", b"id", "increment", b"increment", "listen", b"listen", "lock", b"lock", "lock_tables", b"lock_tables", "locks", b"locks", "op", b"op", "recalled", b"recalled", "resolve", b"resolve", "scan", b"scan", "sequence", b"sequence", "session", b"session", "stage", b"stage", "txn", b"txn", "undo", b"undo", "unlock", b"unlock"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_op: _TypeAlias = _typing.Literal["get", "scan", "lock", "stage", "commit", "end", "resolve", "increment", "cancel", "listen", "advisory", "unlock", "undo", "locks", "sequence"]  # noqa: Y015
+    _WhichOneofReturnType_op: _TypeAlias = _typing.Literal["get", "scan", "lock", "stage", "commit", "end", "resolve", "increment", "cancel", "listen", "advisory", "unlock", "undo", "locks", "sequence", "lock_tables", "recalled"]  # noqa: Y015
     _WhichOneofArgType_op: _TypeAlias = _typing.Literal["op", b"op"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_op) -> _WhichOneofReturnType_op | None: ...
 
@@ -352,6 +438,8 @@ class Reply(_message.Message):
     LOCKS_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
+    LOCK_TABLES_FIELD_NUMBER: _builtins.int
+    RECALLED_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     @_builtins.property
     def get(self) -> Global___GetReply: ...
@@ -383,6 +471,10 @@ class Reply(_message.Message):
     def error(self) -> Global___Error: ...
     @_builtins.property
     def sequence(self) -> Global___SequenceReply: ...
+    @_builtins.property
+    def lock_tables(self) -> Global___LockTablesReply: ...
+    @_builtins.property
+    def recalled(self) -> Global___RecalledReply: ...
     def __init__(
         self,
         *,
@@ -402,12 +494,14 @@ class Reply(_message.Message):
         locks: Global___ListLocksReply | None = ...,
         error: Global___Error | None = ...,
         sequence: Global___SequenceReply | None = ...,
+        lock_tables: Global___LockTablesReply | None = ...,
+        recalled: Global___RecalledReply | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["advisory", b"advisory", "commit", b"commit", "end", b"end", "error", b"error", "get", b"get", "increment", b"increment", "listen", b"listen", "lock", b"lock", "locks", b"locks", "resolve", b"resolve", "result", b"result", "scan", b"scan", "sequence", b"sequence", "stage", b"stage", "undo", b"undo", "unlock", b"unlock"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["advisory", b"advisory", "commit", b"commit", "end", b"end", "error", b"error", "get", b"get", "increment", b"increment", "listen", b"listen", "lock", b"lock", "lock_tables", b"lock_tables", "locks", b"locks", "recalled", b"recalled", "resolve", b"resolve", "result", b"result", "scan", b"scan", "sequence", b"sequence", "stage", b"stage", "undo", b"undo", "unlock", b"unlock"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["advisory", b"advisory", "commit", b"commit", "end", b"end", "error", b"error", "get", b"get", "id", b"id", "increment", b"increment", "listen", b"listen", "lock", b"lock", "locks", b"locks", "resolve", b"resolve", "result", b"result", "scan", b"scan", "sequence", b"sequence", "stage", b"stage", "undo", b"undo", "unlock", b"unlock"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["advisory", b"advisory", "commit", b"commit", "end", b"end", "error", b"error", "get", b"get", "id", b"id", "increment", b"increment", "listen", b"listen", "lock", b"lock", "lock_tables", b"lock_tables", "locks", b"locks", "recalled", b"recalled", "resolve", b"resolve", "result", b"result", "scan", b"scan", "sequence", b"sequence", "stage", b"stage", "undo", b"undo", "unlock", b"unlock"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["get", "scan", "lock", "stage", "commit", "end", "resolve", "increment", "listen", "advisory", "unlock", "undo", "locks", "error", "sequence"]  # noqa: Y015
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["get", "scan", "lock", "stage", "commit", "end", "resolve", "increment", "listen", "advisory", "unlock", "undo", "locks", "error", "sequence", "lock_tables", "recalled"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
@@ -595,8 +689,6 @@ class Lock(_message.Message):
     WAIT_FIELD_NUMBER: _builtins.int
     TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     SNAPSHOT_FIELD_NUMBER: _builtins.int
-    MARKS_FIELD_NUMBER: _builtins.int
-    MARKS_MODE_FIELD_NUMBER: _builtins.int
     SAVEPOINT_FIELD_NUMBER: _builtins.int
     keys: _builtins.bytes
     """block; locked in this order"""
@@ -606,11 +698,6 @@ class Lock(_message.Message):
     """0: no limit"""
     snapshot: _builtins.int
     """When set, a key whose newest version is younger fails with CONFLICT (REPEATABLE READ)."""
-    marks: _builtins.bytes
-    """Block of keys that must not exist. They are locked first, in `marks_mode`, waiting whatever
-    `wait` says; if one exists then, the request is refused with CATALOG_STALE.
-    """
-    marks_mode: Global___LockMode.ValueType
     savepoint: _builtins.int
     """What `Undo` can take back: the number of the newest savepoint; 0: the lock lasts to the end."""
     def __init__(
@@ -621,13 +708,11 @@ class Lock(_message.Message):
         wait: Global___WaitPolicy.ValueType = ...,
         timeout_ms: _builtins.int = ...,
         snapshot: _builtins.int = ...,
-        marks: _builtins.bytes = ...,
-        marks_mode: Global___LockMode.ValueType = ...,
         savepoint: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "marks", b"marks", "marks_mode", b"marks_mode", "mode", b"mode", "savepoint", b"savepoint", "snapshot", b"snapshot", "timeout_ms", b"timeout_ms", "wait", b"wait"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "mode", b"mode", "savepoint", b"savepoint", "snapshot", b"snapshot", "timeout_ms", b"timeout_ms", "wait", b"wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -664,6 +749,161 @@ class LockReply(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LockReply: _TypeAlias = LockReply  # noqa: Y015
+
+@_typing.final
+class LockTables(_message.Message):
+    """Takes table locks, one after the other."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TABLES_FIELD_NUMBER: _builtins.int
+    WAIT_FIELD_NUMBER: _builtins.int
+    TIMEOUT_MS_FIELD_NUMBER: _builtins.int
+    SAVEPOINT_FIELD_NUMBER: _builtins.int
+    CATALOG_VERSION_FIELD_NUMBER: _builtins.int
+    wait: Global___WaitPolicy.ValueType
+    """WAIT or NOWAIT"""
+    timeout_ms: _builtins.int
+    """for all of them; 0: no limit"""
+    savepoint: _builtins.int
+    """as in Lock"""
+    catalog_version: _builtins.int
+    """When set, a table that was changed after this catalog is refused with CATALOG_STALE once the
+    lock is got, which is kept.
+    """
+    @_builtins.property
+    def tables(self) -> _containers.RepeatedCompositeFieldContainer[Global___TableLock]: ...
+    def __init__(
+        self,
+        *,
+        tables: _abc.Iterable[Global___TableLock] | None = ...,
+        wait: Global___WaitPolicy.ValueType = ...,
+        timeout_ms: _builtins.int = ...,
+        savepoint: _builtins.int = ...,
+        catalog_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["catalog_version", b"catalog_version", "savepoint", b"savepoint", "tables", b"tables", "timeout_ms", b"timeout_ms", "wait", b"wait"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LockTables: _TypeAlias = LockTables  # noqa: Y015
+
+@_typing.final
+class TableLock(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TABLE_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    table: _builtins.int
+    """its OID"""
+    mode: Global___TableMode.ValueType
+    def __init__(
+        self,
+        *,
+        table: _builtins.int = ...,
+        mode: Global___TableMode.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mode", b"mode", "table", b"table"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TableLock: _TypeAlias = TableLock  # noqa: Y015
+
+@_typing.final
+class LockTablesReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LockTablesReply: _TypeAlias = LockTablesReply  # noqa: Y015
+
+@_typing.final
+class Recalled(_message.Message):
+    """The locks that transactions of the pod have of a table without a request: storage holds them for
+    these from now on. Those that storage knows to have ended are left out.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECALL_FIELD_NUMBER: _builtins.int
+    TABLE_FIELD_NUMBER: _builtins.int
+    LOCKS_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    recall: _builtins.int
+    table: _builtins.int
+    more: _builtins.bool
+    """another follows for the same recall"""
+    @_builtins.property
+    def locks(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecalledLock]: ...
+    def __init__(
+        self,
+        *,
+        recall: _builtins.int = ...,
+        table: _builtins.int = ...,
+        locks: _abc.Iterable[Global___RecalledLock] | None = ...,
+        more: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["locks", b"locks", "more", b"more", "recall", b"recall", "table", b"table"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Recalled: _TypeAlias = Recalled  # noqa: Y015
+
+@_typing.final
+class RecalledLock(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TXN_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    SAVEPOINT_FIELD_NUMBER: _builtins.int
+    txn: _builtins.int
+    session: _builtins.int
+    mode: Global___TableMode.ValueType
+    savepoint: _builtins.int
+    def __init__(
+        self,
+        *,
+        txn: _builtins.int = ...,
+        session: _builtins.int = ...,
+        mode: Global___TableMode.ValueType = ...,
+        savepoint: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mode", b"mode", "savepoint", b"savepoint", "session", b"session", "txn", b"txn"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecalledLock: _TypeAlias = RecalledLock  # noqa: Y015
+
+@_typing.final
+class RecalledReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecalledReply: _TypeAlias = RecalledReply  # noqa: Y015
 
 @_typing.final
 class Stage(_message.Message):
@@ -745,7 +985,6 @@ class Commit(_message.Message):
 
     WRITES_FIELD_NUMBER: _builtins.int
     SNAPSHOT_FIELD_NUMBER: _builtins.int
-    GUARDS_FIELD_NUMBER: _builtins.int
     ABSENT_FIELD_NUMBER: _builtins.int
     RETIRED_FIELD_NUMBER: _builtins.int
     CHANGES_CATALOG_FIELD_NUMBER: _builtins.int
@@ -761,8 +1000,6 @@ class Commit(_message.Message):
     """for each lock that the commit must wait for; 0: no limit"""
     @_builtins.property
     def writes(self) -> Global___Writes: ...
-    @_builtins.property
-    def guards(self) -> _containers.RepeatedCompositeFieldContainer[Global___Guard]: ...
     @_builtins.property
     def retired(self) -> _containers.RepeatedCompositeFieldContainer[Global___Range]:
         """no later snapshot reads these; removed when no older one can"""
@@ -784,7 +1021,6 @@ class Commit(_message.Message):
         *,
         writes: Global___Writes | None = ...,
         snapshot: _builtins.int = ...,
-        guards: _abc.Iterable[Global___Guard] | None = ...,
         absent: _builtins.bytes = ...,
         retired: _abc.Iterable[Global___Range] | None = ...,
         changes_catalog: _builtins.bool = ...,
@@ -794,7 +1030,7 @@ class Commit(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["reads", b"reads", "writes", b"writes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent", b"absent", "changes_catalog", b"changes_catalog", "guards", b"guards", "notifications", b"notifications", "reads", b"reads", "retired", b"retired", "snapshot", b"snapshot", "timeout_ms", b"timeout_ms", "writes", b"writes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent", b"absent", "changes_catalog", b"changes_catalog", "notifications", b"notifications", "reads", b"reads", "retired", b"retired", "snapshot", b"snapshot", "timeout_ms", b"timeout_ms", "writes", b"writes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -823,32 +1059,6 @@ class Reads(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Reads: _TypeAlias = Reads  # noqa: Y015
-
-@_typing.final
-class Guard(_message.Message):
-    """A precondition: the newest version of the key was committed at `version` (0: there is none). The
-    commit locks the key in SHARE mode first, waiting for whoever is about to change it.
-    """
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    KEY_FIELD_NUMBER: _builtins.int
-    VERSION_FIELD_NUMBER: _builtins.int
-    key: _builtins.bytes
-    version: _builtins.int
-    def __init__(
-        self,
-        *,
-        key: _builtins.bytes = ...,
-        version: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "version", b"version"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Guard: _TypeAlias = Guard  # noqa: Y015
 
 @_typing.final
 class Range(_message.Message):
@@ -1191,7 +1401,7 @@ Global___SequenceReply: _TypeAlias = SequenceReply  # noqa: Y015
 @_typing.final
 class Undo(_message.Message):
     """Frees the locks that requests with this `savepoint`, or a greater one, have got, down to what was
-    held before. Marks stay locked, and everything does once the transaction has staged writes.
+    held before. Everything stays locked once the transaction has staged writes.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1342,7 +1552,9 @@ Global___UnlockReply: _TypeAlias = UnlockReply  # noqa: Y015
 
 @_typing.final
 class ListLocks(_message.Message):
-    """The locks of the tenant that somebody may wait for: advisory locks, and row locks with a queue."""
+    """The locks of the tenant that somebody may wait for: advisory locks, those of tables that storage
+    knows of, and row locks with a queue.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1392,6 +1604,9 @@ class LockState(_message.Message):
     POD_ID_FIELD_NUMBER: _builtins.int
     SESSION_FIELD_NUMBER: _builtins.int
     TXN_FIELD_NUMBER: _builtins.int
+    TABLE_FIELD_NUMBER: _builtins.int
+    TABLE_MODE_FIELD_NUMBER: _builtins.int
+    FAST_PATH_FIELD_NUMBER: _builtins.int
     key: _builtins.bytes
     advisory: _builtins.bool
     mode: Global___LockMode.ValueType
@@ -1400,6 +1615,11 @@ class LockState(_message.Message):
     session: _builtins.int
     txn: _builtins.int
     """0: the session itself"""
+    table: _builtins.int
+    """set: a table's lock, in `table_mode`"""
+    table_mode: Global___TableMode.ValueType
+    fast_path: _builtins.bool
+    """only the pod knows of it"""
     def __init__(
         self,
         *,
@@ -1410,10 +1630,13 @@ class LockState(_message.Message):
         pod_id: _builtins.int = ...,
         session: _builtins.int = ...,
         txn: _builtins.int = ...,
+        table: _builtins.int = ...,
+        table_mode: Global___TableMode.ValueType = ...,
+        fast_path: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["advisory", b"advisory", "granted", b"granted", "key", b"key", "mode", b"mode", "pod_id", b"pod_id", "session", b"session", "txn", b"txn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["advisory", b"advisory", "fast_path", b"fast_path", "granted", b"granted", "key", b"key", "mode", b"mode", "pod_id", b"pod_id", "session", b"session", "table", b"table", "table_mode", b"table_mode", "txn", b"txn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1506,7 +1729,7 @@ class Error(_message.Message):
         CATALOG_STALE: Error._Code.ValueType  # 4
         """`version` has the catalog's"""
         CONFLICT: Error._Code.ValueType  # 5
-        """`key`: a younger version, or a guard that does not hold"""
+        """`key`: a younger version"""
         KEY_EXISTS: Error._Code.ValueType  # 6
         """`key`"""
         DEADLOCK: Error._Code.ValueType  # 7
@@ -1550,7 +1773,7 @@ class Error(_message.Message):
     CATALOG_STALE: Error.Code.ValueType  # 4
     """`version` has the catalog's"""
     CONFLICT: Error.Code.ValueType  # 5
-    """`key`: a younger version, or a guard that does not hold"""
+    """`key`: a younger version"""
     KEY_EXISTS: Error.Code.ValueType  # 6
     """`key`"""
     DEADLOCK: Error.Code.ValueType  # 7

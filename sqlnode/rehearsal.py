@@ -169,6 +169,7 @@ class Memory(KvClient):
         self._counters: dict[bytes, int] = {}
         self._time = 1
         self._catalog_version = 0
+        self.tables.greeted(kv.HelloReply())
 
     def call(
         self, request: kv.Request, *, epoch: int = 0, retry: bool = False

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 from dormouse.base.ids import PodId
 from proto import kv_pb2 as kv
-from storage.layout import advisory_key
-from storage.lockmodes import row_mode, row_number
+from storage.layout import advisory_key, split_table_lock, table_lock_key
+from storage.lockmodes import row_mode, row_number, table_numbers
 from storage.locks import Outcome
 from storage.refusals import Refusal, bad_request
 from storage.shard import Shard
@@ -118,21 +118,36 @@ class Advisory:
         for party in self._tenant.parties.values():
             for key in locks.held(party):
                 yield _state(party, key[len(prefix) :], locks.mode_held(party, key), granted=True)
+        for transaction in self._tenant.transactions.values():
+            for table in transaction.tables:
+                modes = locks.mode_held(transaction, table_lock_key(self._tenant.id, table))
+                yield from _table_states(transaction, table, modes, granted=True)
         for key, owner, mode, granted in locks.contended():
             if isinstance(owner, Party) and key.startswith(prefix) and not granted:
                 yield _state(owner, key[len(prefix) :], mode, granted=False)
             elif isinstance(owner, Transaction) and owner.tenant is self._tenant:
-                yield _state(owner, key, mode, granted=granted)
+                contended = split_table_lock(key)
+                if contended is None:
+                    yield _state(owner, key, mode, granted=granted)
+                elif not granted:
+                    yield from _table_states(owner, contended, mode, granted=False)
 
 
 def _state(owner: Party | Transaction, key: bytes, mode: int, *, granted: bool) -> kv.LockState:
+    number = kv.LockMode.ValueType(row_number(mode))
     is_party = isinstance(owner, Party)
-    return kv.LockState(
-        key=key,
-        advisory=is_party,
-        mode=kv.LockMode.ValueType(row_number(mode)),
-        granted=granted,
-        pod_id=owner.pod,
-        session=owner.number if isinstance(owner, Party) else owner.session_number,
-        txn=0 if isinstance(owner, Party) else owner.number,
-    )
+    return kv.LockState(key=key, advisory=is_party, mode=number, granted=granted, **_names(owner))
+
+
+def _table_states(
+    owner: Transaction, table: int, modes: int, *, granted: bool
+) -> Iterator[kv.LockState]:
+    for number in table_numbers(modes):
+        mode = kv.TableMode.ValueType(number)
+        yield kv.LockState(table=table, table_mode=mode, granted=granted, **_names(owner))
+
+
+def _names(owner: Party | Transaction) -> dict[str, Any]:
+    if isinstance(owner, Party):
+        return {"pod_id": owner.pod, "session": owner.number}
+    return {"pod_id": owner.pod, "session": owner.session_number, "txn": owner.number}

@@ -4,12 +4,10 @@
     └ may wait ┘      └── one synchronous step ──┘ └ group ┘   └── one synchronous step ──┘
 
 *Lock*: a key the transaction holds is its own; for any other the commit takes the lock, waiting
-in the same queue as everybody. Guards are locked too, in SHARE mode and before anything else: who
-is about to change what a guard stands for holds it exclusively, and is waited for. *Look*: the
-newest versions of all keys concerned, from memory or the engine. *Judge*: guards, keys that must be
-absent, versions younger than the snapshot. Between judging and queueing nothing can intervene, and
-what is queued before is either published or holds its locks, which `Versions.newest` waits for. So
-the judgement still holds at the write.
+in the same queue as everybody. *Look*: the newest versions of all keys concerned, from memory or
+the engine. *Judge*: keys that must be absent, versions younger than the snapshot. Between judging
+and queueing nothing can intervene, and what is queued before is either published or holds its
+locks, which `Versions.newest` waits for. So the judgement still holds at the write.
 
 A key that is required to be absent is exempt from the snapshot check: that it was there and went
 away since is no conflict for an insertion (PostgreSQL sees it the same way).
@@ -54,7 +52,6 @@ class Intent:
 
     writes: dict[bytes, bytes | None]
     snapshot: int
-    guards: dict[bytes, int]
     absent: frozenset[bytes]
     retired: list[tuple[bytes, bytes]]
     changes_catalog: bool
@@ -73,7 +70,7 @@ class Intent:
     @property
     def keys(self) -> list[bytes]:
         """Every key whose newest version matters."""
-        return list({**self.writes, **self.guards, **dict.fromkeys(self.absent)})
+        return list({**self.writes, **dict.fromkeys(self.absent)})
 
 
 def parse(tenant: Tenant, request: kv.Request) -> Intent:
@@ -82,7 +79,6 @@ def parse(tenant: Tenant, request: kv.Request) -> Intent:
     return Intent(
         writes=dict(span.writes(commit.writes)),
         snapshot=commit.snapshot,
-        guards={span.key(guard.key): guard.version for guard in commit.guards},
         absent=frozenset(span.keys_or_none(commit.absent)),
         retired=[span.range(each.start, each.end) for each in commit.retired],
         changes_catalog=commit.changes_catalog,
@@ -111,10 +107,6 @@ def judge(intent: Intent, transaction: Transaction, records: dict[bytes, Record]
         _judge_reads(intent.reads, transaction)
     if intent.catalog_version and intent.catalog_version != tenant.catalog_next:
         raise catalog_stale(tenant.catalog_next)
-    for key, version in intent.guards.items():
-        since, payload = records[key]
-        if (since if payload is not None else 0) != version:
-            raise Refusal(kv.Error.CONFLICT, "a guard does not hold", key=key, version=since)
     for key in intent.absent:
         if records[key][1] is not None:
             raise Refusal(kv.Error.KEY_EXISTS, "the key exists", key=key, version=records[key][0])
@@ -207,12 +199,6 @@ class CommitPath:
         intent.strange = [key for key in intent.writes if locks.mode_held(transaction, key) < SHARE]
         if transaction.pieces or transaction.staging:
             return False
-        for key in intent.guards:
-            if (
-                locks.mode_held(transaction, key) < SHARE
-                and locks.acquire(transaction, key, SHARE) is not Outcome.GRANTED
-            ):
-                return False
         for key in intent.writes:
             if (
                 locks.mode_held(transaction, key) < NO_KEY_UPDATE
@@ -238,7 +224,6 @@ class CommitPath:
     ) -> None:
         """Commit, waiting for locks and reads as needed. Raises Refusal."""
         shard, tenant = self._shard, transaction.tenant
-        await self.lock_guards(transaction, intent, request)
         for key in intent.writes:
             if shard.locks.mode_held(transaction, key) < NO_KEY_UPDATE:
                 deadline = deadline_of(intent.timeout_ms)
@@ -253,16 +238,6 @@ class CommitPath:
         keys = intent.keys
         newest = await shard.versions.newest(keys, transaction)
         self._submit(transaction, intent, dict(zip(keys, newest, strict=True)), done)
-
-    async def lock_guards(
-        self, transaction: Transaction, intent: Intent, request: InFlight
-    ) -> None:
-        """Lock the guards' keys, waiting for whoever is about to change them. Raises Refusal."""
-        locks = self._shard.locks
-        for key in intent.guards:
-            if locks.mode_held(transaction, key) < SHARE:
-                deadline = deadline_of(intent.timeout_ms)
-                await lock(locks, transaction, key, SHARE, request=request, deadline=deadline)
 
     def _maybe_removed(
         self, intent: Intent, tenant: Tenant, records: dict[bytes, Record]
@@ -365,7 +340,8 @@ class CommitPath:
             tenant.catalog_version = time
         transaction.decided(time)
         tenant.channels.deliver(intent.notifications)
-        self._shard.end(transaction)
+        changed_catalog = time if intent.changes_catalog else 0
+        self._shard.end(transaction, changed_catalog=changed_catalog)
         if intent.changes_catalog and tenant.readers.behind(time, but=transaction.session):
             spawn(_answer_when_told(transaction, time, done), name="telling of a catalog")
         else:

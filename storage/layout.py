@@ -15,6 +15,7 @@
     q tenant                     bytes of current rows that the tenant may store
     p tenant                     how long the tenant's past is kept, and since when it is whole
     a tenant key                 advisory locks: only in the lock table, never in the engine
+    b tenant table               tables: likewise
     i tenant                     the tenant is imported: the time of all its rows
     m name                       facts of the shard (last commit time, horizon, defaults)
 
@@ -80,6 +81,16 @@ def _escaped(key: bytes) -> bytes:
 def advisory_key(tenant: TenantId, key: bytes) -> bytes:
     """The name of an advisory lock in the lock table."""
     return b"a" + _BIG.pack(tenant) + key
+
+
+def table_lock_key(tenant: TenantId, table: int) -> bytes:
+    """The name of a table in the lock table."""
+    return b"b" + _BIG.pack(tenant) + _BIG.pack(table)
+
+
+def split_table_lock(key: bytes) -> int | None:
+    """The table a name in the lock table is of; None where it is of something else."""
+    return int(_BIG.unpack_from(key, 9)[0]) if key.startswith(b"b") else None
 
 
 def history_prefix(key: bytes) -> bytes:

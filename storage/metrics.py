@@ -47,6 +47,13 @@ CATALOG_TOLD_SECONDS = Histogram(
     buckets=(0.0001, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5, 10),
     registry=REGISTRY,
 )
+TABLE_RECALL_SECONDS = Histogram(
+    "dormouse_storage_table_recall_seconds",
+    "How long who asked for a strong lock of a table waited until the tenant's pods had said which "
+    "of their transactions use it.",
+    buckets=(0.0001, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5, 10),
+    registry=REGISTRY,
+)
 ADMISSION_WAITING = Gauge(
     "dormouse_storage_admission_waiting",
     "Tenants whose requests wait for their turn.",

@@ -17,7 +17,7 @@ from storage import commit as commits
 from storage.advisory import Advisory
 from storage.cache import Record
 from storage.engines.interface import EngineError
-from storage.layout import TIME
+from storage.layout import TIME, split_table_lock
 from storage.lockmodes import row_mode
 from storage.locks import Outcome
 from storage.metrics import TRANSACTIONS
@@ -35,6 +35,7 @@ from storage.resolve import Resolver
 from storage.sequence_operations import SequenceOperations
 from storage.shard import Shard
 from storage.staging import Staging
+from storage.tablelocks import TableLocking
 from storage.tenants import Session, Tenant, Transaction
 from storage.versions import Scanned, Wanted
 from storage.waiting import InFlight, deadline_of, lock
@@ -75,6 +76,7 @@ class Operations:
         self._staging = Staging(shard, self._commits)
         self._resolver = Resolver(shard)
         self._advisory = Advisory(shard, tenant, pod, stream)
+        self._tables = TableLocking(shard, tenant, stream, self._known)
         self._ended: dict[int, None] = {}
         self._handlers: dict[str, Callable[[kv.Request], kv.Reply | None]] = {
             "get": self._get,
@@ -90,6 +92,8 @@ class Operations:
             "advisory": self._advisory.lock,
             "unlock": self._advisory.unlock,
             "locks": self._advisory.list_locks,
+            "lock_tables": self._lock_tables,
+            "recalled": self._tables.recalled,
             "sequence": SequenceOperations(shard, tenant, stream).handle,
         }
 
@@ -111,19 +115,32 @@ class Operations:
         if not number:
             raise bad_request("this operation needs a transaction")
         tenant = self._tenant
-        name = (self._pod, number)
-        transaction = tenant.transactions.get(name)
+        transaction = tenant.transactions.get((self._pod, number))
         if transaction is None:
-            if number in self._ended or name in tenant.fenced:
-                raise transaction_ended()
             self._shard.caps.check_open(tenant)
-            transaction = Transaction(tenant, self._stream, self._pod, number)
-            TRANSACTIONS.inc()
-            tenant.transactions[name] = transaction
+            transaction = self._known(number, request.session)
+            if transaction is None:
+                raise transaction_ended()
         elif transaction.committing or transaction.session is not self._stream:
             raise transaction_ended()
         if request.session:
             self._advisory.join(transaction, request.session)
+        return transaction
+
+    def _known(self, number: int, session: int) -> Transaction | None:
+        """A transaction of this stream, made if need be; None where it has ended."""
+        tenant, name = self._tenant, (self._pod, number)
+        transaction = tenant.transactions.get(name)
+        if transaction is None:
+            if number in self._ended or name in tenant.fenced:
+                return None
+            transaction = Transaction(tenant, self._stream, self._pod, number)
+            TRANSACTIONS.inc()
+            tenant.transactions[name] = transaction
+        elif transaction.session is not self._stream:
+            return None
+        if session:
+            self._advisory.join(transaction, session)
         return transaction
 
     def _remember_ended(self, number: int) -> None:
@@ -227,55 +244,16 @@ class Operations:
             bytes_max=min(scan.bytes_max or bytes_max, bytes_max),
         )
 
+    def _lock_tables(self, request: kv.Request) -> kv.Reply | None:
+        return self._tables.lock(request, self._transaction(request))
+
     def _lock(self, request: kv.Request) -> kv.Reply | None:
-        wanted = request.lock
-        keys = self._tenant.span.keys(wanted.keys)
-        if wanted.mode not in _LOCK_MODES:
-            raise bad_request("an unknown lock mode")
-        marks = self._tenant.span.keys_or_none(wanted.marks)
-        if marks and wanted.marks_mode not in _LOCK_MODES:
+        keys = self._tenant.span.keys(request.lock.keys)
+        if request.lock.mode not in _LOCK_MODES:
             raise bad_request("an unknown lock mode")
         transaction = self._transaction(request)
-        self._shard.caps.check_locks(transaction, len(keys) + len(marks))
-        if marks and not self._marks_now(transaction, marks, row_mode(wanted.marks_mode)):
-            waiting = partial(self._lock_marks, request, transaction, keys, marks)
-            self._stream.later(request, waiting)
-            return None
+        self._shard.caps.check_locks(transaction, len(keys))
         return self._lock_keys(request, transaction, keys)
-
-    def _marks_now(self, transaction: Transaction, marks: list[bytes], mode: int) -> bool:
-        """Lock marks and see that none exists, if that needs no waiting. Raises Refusal."""
-        locks = self._shard.locks
-        for mark in marks:
-            if locks.acquire(transaction, mark, mode) is not Outcome.GRANTED:
-                return False
-        records = self._shard.versions.newest_now(marks, transaction)
-        if records is None:
-            return False
-        self._check_marks(records)
-        return True
-
-    async def _lock_marks(
-        self,
-        request: kv.Request,
-        transaction: Transaction,
-        keys: list[bytes],
-        marks: list[bytes],
-        flight: InFlight,
-    ) -> kv.Reply | None:
-        mode, deadline = row_mode(request.lock.marks_mode), deadline_of(request.lock.timeout_ms)
-        for mark in marks:
-            await lock(
-                self._shard.locks, transaction, mark, mode, request=flight, deadline=deadline
-            )
-        self._check_marks(await self._shard.versions.newest(marks, transaction))
-        if transaction.ended:
-            raise transaction_ended()
-        return self._lock_keys(request, transaction, keys)
-
-    def _check_marks(self, records: list[Record]) -> None:
-        if any(payload is not None for _, payload in records):
-            raise catalog_stale(self._tenant.catalog_version)
 
     def _lock_keys(
         self, request: kv.Request, transaction: Transaction, keys: list[bytes]
@@ -380,7 +358,7 @@ class Operations:
         transaction = self._transaction(request)
         if transaction.staged_bytes + intent.size > self._shard.limits.txn_bytes_max:
             raise Refusal(kv.Error.TOO_LARGE, "the transaction writes too much")
-        self._shard.caps.check_new_locks(transaction, intent.writes, intent.guards)
+        self._shard.caps.check_new_locks(transaction, intent.writes)
         reply, stream = kv.Reply(id=request.id), self._stream
 
         def done(time: int, refusal: Refusal | None) -> None:
@@ -416,11 +394,18 @@ class Operations:
             and not transaction.committing
             and not transaction.pieces
         ):
-            undo, locks = transaction.undo, self._shard.locks
-            while undo and undo[-1][0] >= request.undo.savepoint:
-                _, key, before = undo.pop()
-                locks.lower(transaction, key, before)
+            self._undo_since(transaction, request.undo.savepoint)
         return kv.Reply(id=request.id, undo=kv.UndoReply())
+
+    def _undo_since(self, transaction: Transaction, savepoint: int) -> None:
+        # Not the end of the list alone: locks that were recalled come late, with older savepoints.
+        undone = [each for each in transaction.undo if each[0] >= savepoint]
+        transaction.undo = [each for each in transaction.undo if each[0] < savepoint]
+        for _, key, before in reversed(undone):
+            self._shard.locks.lower(transaction, key, before)
+            table = split_table_lock(key)
+            if table is not None:
+                self._shard.settle(transaction, table)
 
     def _resolve(self, request: kv.Request) -> None:
         number = request.resolve.txn

@@ -75,6 +75,8 @@ class SessionStream:
         """What the pod is to be told with the next frame; 0: nothing."""
         self._notifications: deque[kv.Notification] = deque()
         self._notification_bytes = 0
+        self._tables: list[kv.TableWord] = []
+        """What the pod is to be told of tables."""
         self._cut = False
         """The pod takes nothing: there is no point in telling it why."""
 
@@ -96,10 +98,11 @@ class SessionStream:
         SESSIONS.inc()
         self._tenant = tenant
         self._operations = Operations(self._shard, tenant, PodId(frame.hello.pod_id), self)
-        writer = spawn(self._write(), name="session writer")
+        writer = None
         try:
             tenant.channels.listen(self, frame.hello.channels)
             await self._context.write(kv.ServerFrame(hello=self._hello(tenant)))
+            writer = spawn(self._write(), name="session writer")
             self._take(frame)
             if not self._ending:
                 self._reader = spawn(self._read(), name="session reader")
@@ -134,11 +137,20 @@ class SessionStream:
             self._notifications.append(notification)
             self._ready.set()
         elif not self._cut:
-            self._cut = True
             self._notifications.clear()
             REFUSED.labels("notifications").inc()
             _log.warning("stream cut that does not take its notifications")
-            self.end("the pod does not take its notifications")
+            self.cut("the pod does not take its notifications")
+
+    def tell_table(self, word: kv.TableWord) -> None:
+        """See `storage.tenants.Session.tell_table`."""
+        self._tables.append(word)
+        self._ready.set()
+
+    def cut(self, reason: str) -> None:
+        """See `storage.tenants.Session.cut`."""
+        self._cut = True
+        self.end(reason)
 
     def reply(self, reply: kv.Reply) -> None:
         """See `storage.operations.Stream.reply`. The writer runs after everything that is ready
@@ -187,6 +199,7 @@ class SessionStream:
             frame_bytes_max=limits.frame_bytes_max,
             txn_bytes_max=limits.txn_bytes_max,
             requests_max=limits.requests_max,
+            tables=tenant.tables.join(self),
         )
 
     async def _read(self) -> None:
@@ -247,6 +260,8 @@ class SessionStream:
         if request.id in self._in_flight:
             self.end("a request id that is in flight already")
             return None
+        if request.HasField("recalled"):
+            return operations.handle(request)  # whoever waits for it must not wait for room
         size = request.ByteSize()
         if (
             len(self._in_flight) >= limits.requests_max
@@ -296,7 +311,7 @@ class SessionStream:
                 await self._flush()
 
     async def _flush(self) -> None:
-        while self._outbox or self._catalog_version or self._notifications:
+        while self._outbox or self._catalog_version or self._notifications or self._tables:
             notifications = self._take_notifications()
             replies, size = [], 0
             # Replies wait for the notifications that came before them.
@@ -307,8 +322,12 @@ class SessionStream:
                     break
             del self._outbox[: len(replies)]
             version, self._catalog_version = self._catalog_version, 0
+            tables, self._tables = self._tables, []
             frame = kv.ServerFrame(
-                replies=replies, catalog_version=version, notifications=notifications
+                replies=replies,
+                catalog_version=version,
+                notifications=notifications,
+                tables=tables,
             )
             await self._context.write(frame)
         self._drained.set()

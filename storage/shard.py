@@ -34,7 +34,9 @@ from storage.layout import (
     catalog_key,
     import_key,
     split_record,
+    table_lock_key,
 )
+from storage.lockmodes import STRONG
 from storage.locks import LockTable
 from storage.metrics import LOCKS, TRANSACTIONS
 from storage.quotas import Quotas
@@ -202,6 +204,8 @@ class Shard:
             raise
         if value is not None:
             version = int(TIME.unpack(value)[0])
+            if not tenant.catalog_version:
+                tenant.tables.changes.begin(version)
             tenant.catalog_version = max(tenant.catalog_version, version)
             tenant.catalog_next = max(tenant.catalog_next, version)
         self.quotas.opened(number)
@@ -218,6 +222,7 @@ class Shard:
         for party in list(tenant.parties.values()):
             if party.session is session:
                 self.part(tenant, party)
+        tenant.tables.left(session)
         self.tenants.forget_if_idle(tenant)
 
     def validate(self, transaction: Transaction, snapshot: int) -> None:
@@ -228,8 +233,9 @@ class Shard:
         ]
         tenant.validator.begin(transaction, snapshot, pending, self.clock.last)
 
-    def end(self, transaction: Transaction) -> None:
-        """Let go of everything a transaction has; it never comes back."""
+    def end(self, transaction: Transaction, *, changed_catalog: int = 0) -> None:
+        """Let go of everything a transaction has; it never comes back. `changed_catalog`: the
+        version that its commit has made."""
         transaction.ended = True
         for wait in list(transaction.waits):
             wait.fail(transaction_ended())
@@ -240,11 +246,21 @@ class Shard:
         tenant.pins.pop(transaction, None)
         tenant.exported.pop(transaction, None)
         tenant.validator.end(transaction)
+        for table in transaction.tables:
+            tenant.tables.done(table, transaction, changed=changed_catalog)
         self.locks.release(transaction)
         if transaction.pieces:
             self.collector.drop_staged(transaction)
         if not tenant.sessions:
             self.tenants.forget_if_idle(tenant)
+
+    def settle(self, transaction: Transaction, table: int) -> None:
+        """A transaction may have come to hold less of a table, or nothing."""
+        held = self.locks.mode_held(transaction, table_lock_key(transaction.tenant.id, table))
+        if not held & STRONG:
+            transaction.tenant.tables.done(table, transaction)
+        if not held:
+            transaction.tables.pop(table, None)
 
     def part(self, tenant: Tenant, party: Party) -> None:
         """A session is over: its advisory locks are free."""

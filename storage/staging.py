@@ -126,7 +126,6 @@ class Staging:
         """Commit staged pieces and the intent's own writes. Raises Refusal."""
         while transaction.staging:
             await asyncio.wait(transaction.staging)
-        await self._commits.lock_guards(transaction, intent, request)
         shard, tenant = self._shard, transaction.tenant
         overwrites = False
         intent.growth = sum(prepared.growth for prepared in transaction.prepared)

@@ -6,7 +6,7 @@ then folded into a value for all forgotten tenants together.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -20,6 +20,7 @@ from storage.removals import Removals
 from storage.shares import Share
 from storage.spans import TenantSpan
 from storage.validator import Validator
+from storage.wanted import WantedTables
 
 
 class Session(Protocol):
@@ -35,6 +36,14 @@ class Session(Protocol):
 
     def tell_notification(self, notification: kv.Notification) -> None:
         """Send a notification soon."""
+        ...
+
+    def tell_table(self, word: kv.TableWord) -> None:
+        """Send a word on a table's locks soon."""
+        ...
+
+    def cut(self, reason: str) -> None:
+        """End the stream at once, whether its pod takes anything or not."""
         ...
 
 
@@ -79,6 +88,7 @@ class Transaction:
         "session_number",
         "staged_bytes",
         "staging",
+        "tables",
         "tenant",
         "undo",
         "waits",
@@ -98,6 +108,8 @@ class Transaction:
         """Whose it is; see `Party.number`."""
         self.undo: list[tuple[int, bytes, int]] = []
         """(savepoint, key, mode held before) of every lock taken behind a savepoint."""
+        self.tables: dict[int, None] = {}
+        """Tables that it has locked here, or wants to."""
         self.staged_bytes = 0
         self.pieces = 0
         self.prepared: list[Prepared] = []
@@ -155,6 +167,7 @@ class Tenant:
         """What commits must match: also counts commits that are on their way."""
         self.readers = CatalogReaders()
         self.channels = Channels()
+        self.tables = WantedTables(self._orphans)
         self.last_overwrite = last_overwrite
         """No version was superseded after this time, commits on their way included."""
         self.floor = floor
@@ -187,6 +200,13 @@ class Tenant:
             f"<Tenant {self.id}: {len(self.sessions)} sessions, "
             f"{len(self.transactions)} transactions, {len(self.pins)} pins>"
         )
+
+    def _orphans(self) -> list[Awaitable[int]]:
+        return [
+            each.outcome()
+            for each in self.transactions.values()
+            if each.committing and each.session not in self.sessions
+        ]
 
     @contextmanager
     def reading(self, snapshot: int) -> Iterator[None]:

@@ -116,9 +116,6 @@ class Table:
     """Storage parameters as given (fillfactor=100): kept and shown, without effect."""
     virtual: bool = False
     """Rows come from the catalog instead of storage (pg_catalog, information_schema)."""
-    version: int = 0
-    """How often the shape that writers rely on has changed. A writer's commit demands that this
-    version was not ended (`sqlnode.catalog.store.shape_key`)."""
     tenant: int = 0
     """Whose keyspace the rows are in."""
     layouts: tuple[tuple[int, ...], ...] = ()

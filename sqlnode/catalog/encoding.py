@@ -33,6 +33,8 @@ _PARTS: dict[tuple[type, str], type] = {
 }
 # Known from where the row is.
 _NOT_STORED = {"tenant", "virtual", "live"}
+# In descriptors of earlier releases, and of no use to this one.
+_GONE = {(Table, "version")}
 
 
 class BadDescriptor(ValueError):
@@ -91,6 +93,8 @@ def _fields(descriptor: Any) -> dict[str, Any]:
 def _made(kind: type, body: dict[str, Any]) -> Any:
     values: dict[str, Any] = {}
     for name, value in body.items():
+        if (kind, name) in _GONE:
+            continue
         part = _PARTS.get((kind, name))
         if part is not None:
             values[name] = tuple(_made(part, each) for each in value)

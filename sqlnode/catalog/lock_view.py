@@ -1,7 +1,9 @@
-"""Rows of pg_locks: the advisory locks of the whole tenant, and the row locks that are waited for.
+"""Rows of pg_locks: advisory locks, locks of tables, and the row locks that are waited for.
 
 As in PostgreSQL, who waits for a row is shown as waiting for the transaction that has it. What
-nobody waits for is a matter between a transaction and storage, and is not listed.
+nobody waits for is a matter between a transaction and storage, and is not listed. A weak lock of a
+table that only a pod has noted (`fastpath`) is listed by that pod; another one shows it once
+somebody wants a strong lock of the table.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,6 +20,16 @@ if TYPE_CHECKING:
     from sqlnode.execute.api import Execution
 
 _MODES: Mapping[int, str] = {kv.SHARE: "ShareLock", kv.UPDATE: "ExclusiveLock"}
+_TABLE_MODES = {
+    kv.ACCESS_SHARE: "AccessShareLock",
+    kv.ROW_SHARE: "RowShareLock",
+    kv.ROW_EXCLUSIVE: "RowExclusiveLock",
+    kv.SHARE_UPDATE_EXCLUSIVE: "ShareUpdateExclusiveLock",
+    kv.TABLE_SHARE: "ShareLock",
+    kv.SHARE_ROW_EXCLUSIVE: "ShareRowExclusiveLock",
+    kv.EXCLUSIVE: "ExclusiveLock",
+    kv.ACCESS_EXCLUSIVE: "AccessExclusiveLock",
+}
 _XID_FIRST = 3  # those before stand for no transaction in PostgreSQL
 _POD_SPREAD = 2_654_435_761
 """Keeps the numbers of different pods apart, mostly."""
@@ -38,6 +50,8 @@ def _locks(catalog: "Catalog", execution: "Execution") -> Iterator[Fact]:
     for state in found.locks:
         if state.advisory:
             yield _advisory(state)
+        elif state.table:
+            yield _table(state)
         else:
             rows.setdefault(state.key, []).append(state)
     yield from _transactions(rows)
@@ -52,6 +66,16 @@ def _advisory(state: kv.LockState) -> Fact:
         "classid": class_id,
         "objid": object_id,
         "objsubid": sub_id,
+    }
+
+
+def _table(state: kv.LockState) -> Fact:
+    return {
+        **_common(state, _TABLE_MODES[state.table_mode]),
+        "locktype": "relation",
+        "database": system.DATABASE_OID,
+        "relation": state.table,
+        "fastpath": state.fast_path,
     }
 
 

@@ -4,7 +4,6 @@
     /tenant/1/1/1/oid        a schema
     /tenant/1/1/2/oid        a table, with its columns, indexes and constraints
     /tenant/1/1/3/oid        a sequence
-    /tenant/3/1/oid/version  that version of a table's shape has ended
     /tenant/4/generation     where a sequence stands: storage's own, and not versioned
 
 Nothing there at all is the catalog of a fresh tenant: schemas public, pg_catalog and
@@ -15,20 +14,20 @@ head and learns from its commit time whether the picture it has is the newest: e
 the head, so the head's time is the catalog's version. If not, the statement is analysed anew. OIDs
 are handed out under that lock too.
 
-*Writers and shapes.* A pod must not commit rows that were encoded for a shape the table no longer
-has, and no row may slip past an index while it is being built. So whoever changes a shape marks the
-old one as ended, by a key of its own, and the locks of these marks are the tables' locks
-(`sqlnode.kv.marks`):
+*Tables.* A pod must not read or commit rows by a shape that the table no longer has, and no row may
+slip past an index while it is being built. So every statement holds its tables, in PostgreSQL's
+modes (manual, 13.3.1) and to the end of its transaction:
 
-                               lock of the shape's mark   waits for
-    SELECT                     none: it has its snapshot  nobody
-    SELECT … FOR UPDATE        KEY_SHARE                  ALTER, DROP, TRUNCATE
-    INSERT, UPDATE, DELETE     SHARE                      the same, and CREATE INDEX
-    CREATE INDEX               NO_KEY_UPDATE              those who write
-    ALTER, DROP, TRUNCATE      UPDATE                     those who write or have locked rows
+    SELECT                          ACCESS SHARE            ┐ noted in the pod
+    SELECT … FOR UPDATE             ROW SHARE               │ (`sqlnode.kv.tables`)
+    INSERT, UPDATE, DELETE, COPY    ROW EXCLUSIVE           ┘
+    ANALYZE, VACUUM, COMMENT,       SHARE UPDATE EXCLUSIVE  ┐
+      ALTER TABLE SET (…)                                   │ asked of storage
+    CREATE INDEX                    SHARE                   │
+    other ALTER, DROP, TRUNCATE     ACCESS EXCLUSIVE        ┘
 
-They are held to the end of the transaction, as PostgreSQL's are. What differs is SELECT: it neither
-waits nor is waited for, but goes on with the snapshot and the catalog it began with.
+A change locks its tables first and the head after that: who waits for readers of one table does not
+hold up changes of others. Whoever got a table after it was changed is planned anew.
 
 *Readers and versions.* Every pod keeps a picture of its own. A statement's first request proves its
 version (`sqlnode.kv.transaction`), and a DDL's commit is answered only when every other pod has the
@@ -52,7 +51,7 @@ if TYPE_CHECKING:
     from sqlnode.kv.client import KvClient
     from sqlnode.kv.transaction import KvTransaction
 
-_CATALOG_TABLE, _ENDED_TABLE, _SEQUENCES_TABLE = 1, 3, 4
+_CATALOG_TABLE, _SEQUENCES_TABLE = 1, 4
 _HEAD, _SCHEMA, _TABLE, _SEQUENCE = 0, 1, 2, 3
 _LOADS_MAX = 5
 
@@ -148,7 +147,7 @@ async def begin_change(transaction: Transaction, catalog: Catalog) -> None:
 
 
 def save(transaction: Transaction, before: Catalog, after: Catalog) -> None:
-    """Buffer what turns `before` into `after`, shape marks and the head included.
+    """Buffer what turns `before` into `after`, the head included.
 
     Only this makes the commit one that changes the catalog: a statement that finds nothing to do
     (IF EXISTS) must not end the version everybody has.
@@ -161,12 +160,9 @@ def save(transaction: Transaction, before: Catalog, after: Catalog) -> None:
     for oid, table in new.items():
         if old.get(oid) is not table:
             transaction.put(_key(after, _TABLE, oid), encoding.encode(table))
-        if oid in old and old[oid].version != table.version:
-            _end_shape(transaction, old[oid])
-    for oid, table in old.items():
+    for oid in old:
         if oid not in new:
             transaction.delete(_key(after, _TABLE, oid))
-            _end_shape(transaction, table)
     transaction.put(_key(after, _HEAD), encoding.encode_next_oid(after.next_oid))
 
 
@@ -203,18 +199,6 @@ def sequence_key(tenant: int, generation: int) -> bytes:
 def sequence_range(tenant: int, generation: int) -> keys.Span:
     """Nothing but that key."""
     return keys.index_span(TenantId(tenant), _SEQUENCES_TABLE, generation)
-
-
-def _end_shape(transaction: Transaction, table: Table) -> None:
-    transaction.put(shape_key(table), b"")
-
-
-def shape_key(table: Table) -> bytes:
-    """The key that exists once this shape of the table has ended."""
-    prefix = keys.index_prefix(TenantId(table.tenant), _ENDED_TABLE, 1)
-    return keys.key_encoder(prefix, [KeyColumn("int"), KeyColumn("int")])(
-        (table.oid, table.version)
-    )
 
 
 def _key(catalog: Catalog, kind: int, oid: int | None = None) -> bytes:

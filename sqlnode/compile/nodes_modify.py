@@ -26,7 +26,6 @@ def _returning(compiler: PlanCompiler, layout: Layout, node: Any) -> tuple[Pipel
 
 @compiles(nodes.Insert)
 def _insert(compiler: PlanCompiler, node: nodes.Insert) -> Compiled:
-    compiler.uses_shape(node.table, "share")
     child, _ = compiler.drained(node.child)
     known = codecs(node.table)
     whole = tuple(range(len(node.table.live)))
@@ -80,7 +79,6 @@ def _strength(node: nodes.Update | nodes.Delete) -> str:
 def _source(
     compiler: PlanCompiler, node: nodes.Update | nodes.Delete
 ) -> tuple[Source, Layout, int, list[int]]:
-    compiler.uses_shape(node.table, "share")
     known = codecs(node.table)
     scan = node.child
     strength = _strength(node)
@@ -157,7 +155,6 @@ def _lock_rows(compiler: PlanCompiler, node: nodes.LockRows) -> Compiled:
     child, layout = compiler.node(node.child)
     tables = []
     for target in node.targets:
-        compiler.uses_shape(target.table, "key_share")
         places = [
             (at, expr.column)
             for at, expr in enumerate(layout.exprs)

@@ -8,8 +8,6 @@ registered here.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlnode.catalog.descriptors import Table
-from sqlnode.catalog.store import shape_key
 from sqlnode.compile.rowset import Layout, RowsetCompiler, subplans_of
 from sqlnode.compile.source import Module
 from sqlnode.errors import unsupported
@@ -52,15 +50,6 @@ class PlanCompiler:
         self.rowset = RowsetCompiler(self.module, self.runner)
         self._operators: dict[int, Compiled] = {}
         self._ctes: dict[int, Compiled] = {}
-        self.shapes: dict[bytes, str] = {}
-        """Marks of the shapes of tables the plan writes to or locks rows of, with the strength of
-        the lock (see kv Transaction.use_shape)."""
-
-    def uses_shape(self, table: Table, strength: str) -> None:
-        """The plan writes to a table (`share`) or locks rows of it (`key_share`)."""
-        mark = shape_key(table)
-        if self.shapes.get(mark) != "share":
-            self.shapes[mark] = strength
 
     def node(self, node: Node) -> Compiled:
         """The operator of a node and what its rows are."""

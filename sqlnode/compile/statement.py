@@ -57,8 +57,7 @@ def _compiled(plan: nodes.Plan, param_types: tuple[int, ...]) -> "CompiledPlan":
         for number, cte in enumerate(plan.ctes)
         if isinstance(cte.node, nodes.Insert | nodes.Update | nodes.Delete)
     ]
-    shapes = tuple(compiler.shapes.items())
-    return CompiledPlan(plan, param_types, operator, eager, shapes, waits=compiler.module.waits)
+    return CompiledPlan(plan, param_types, operator, eager, waits=compiler.module.waits)
 
 
 class CompiledPlan:
@@ -70,15 +69,14 @@ class CompiledPlan:
         param_types: tuple[int, ...],
         operator: Operator,
         eager: Sequence[tuple[int, Operator]],
-        shapes: Sequence[tuple[bytes, str]],
         *,
         waits: bool,
     ) -> None:
         self._plan = plan
         self._operator = operator
         self._eager = tuple(eager)
-        self._shapes = shapes
         self._waits = waits
+        self.tables = plan.tables
         self._slots = plan.slots
         self._counts = plan.command is tree.Command.SELECT
         self.columns = result_columns(plan)
@@ -93,8 +91,8 @@ class CompiledPlan:
 
     async def _run(self, execution: Execution) -> AsyncIterator[Batch]:
         runtime = Runtime(execution, self._slots)
-        for mark, strength in self._shapes:
-            execution.transaction.use_shape(mark, strength=strength)
+        if not execution.transaction.hold_tables(self.tables):
+            await execution.transaction.lock_tables(self.tables)
         batches = self._operator.run(runtime)
         try:
             for number, operator in self._eager:

@@ -151,8 +151,7 @@ def with_not_null(table: Table, name: str) -> Table:
     column = column_of(table, name)
     if column.not_null:
         return table
-    changed = with_column(table, replace(column, not_null=True))
-    return replace(changed, version=table.version + 1)
+    return with_column(table, replace(column, not_null=True))
 
 
 def column_of(table: Table, name: str) -> Column:
@@ -181,4 +180,4 @@ def _with_layout(table: Table, before: Table) -> Table:
             f"columns of a table can be added and dropped {LAYOUTS_MAX} times",
             hint="Copy the rows to a new table.",
         )
-    return replace(table, layouts=layouts, version=before.version + 1)
+    return replace(table, layouts=layouts)

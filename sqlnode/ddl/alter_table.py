@@ -10,6 +10,7 @@ from typing import Any
 
 import postgast
 
+from proto import kv_pb2 as kv
 from sqlnode import sqlstate
 from sqlnode.catalog.descriptors import Index, Table
 from sqlnode.ddl import alter_columns
@@ -30,7 +31,7 @@ async def alter_table(execution: Execution, node: Any) -> str:
     if node.objtype != _pb.OBJECT_TABLE:
         kind = _pb.ObjectType.Name(node.objtype).removeprefix("OBJECT_").replace("_", " ")
         raise unsupported(f"ALTER {kind}")
-    change = await Change.begin(execution)
+    change = Change(execution)
     if node.missing_ok and change.find_table(node.relation) is None:
         change.notice(f'relation "{node.relation.relname}" does not exist, skipping')
         return "ALTER TABLE"
@@ -40,7 +41,7 @@ async def alter_table(execution: Execution, node: Any) -> str:
         if command.subtype not in _STEPS:
             name = _pb.AlterTableType.Name(command.subtype).removeprefix("AT_")
             raise unsupported(f"ALTER TABLE {name}")
-    await change.claim(target)
+    await change.claim(target, mode=max(_MODES.get(each.subtype, _STRONGEST) for each in commands))
     for command in sorted(commands, key=lambda each: _STEPS[each.subtype][0]):
         table = change.catalog.table_by_oid(target.oid)
         if table is None:
@@ -55,7 +56,6 @@ async def _add_constraint(change: Change, table: Table, command: Any) -> Table:
     if constraint.indexname:
         raise unsupported("USING INDEX")
     after = with_keys(change, table, [table_key(constraint)])
-    after = replace(after, version=table.version + 1)
     index = after.indexes[-1]
     if index.primary:
         return await rewrite(change, table, after)
@@ -72,7 +72,7 @@ async def _drop_constraint(change: Change, table: Table, command: Any) -> Table:
         change.notice(f"{text}, skipping")
         return table
     rest = tuple(each for each in table.indexes if each is not found)
-    after = replace(table, indexes=rest, version=table.version + 1)
+    after = replace(table, indexes=rest)
     if found.primary:
         return await rewrite(change, table, after)
     change.retire(table, [found])
@@ -108,3 +108,6 @@ _STEPS: dict[int, tuple[int, _Step]] = {
     _pb.AT_DropIdentity: (2, drop_identity),
     _pb.AT_SetRelOptions: (4, _set_options),
 }
+_STRONGEST = kv.ACCESS_EXCLUSIVE
+_MODES = {_pb.AT_SetRelOptions: kv.SHARE_UPDATE_EXCLUSIVE}
+"""The table's lock where it is weaker than the strongest (AlterTableGetLockLevel)."""

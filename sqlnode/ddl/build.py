@@ -102,7 +102,6 @@ def with_fresh_ranges(change: Change, table: Table) -> Table:
     """The table with new key ranges for rows and indexes, all empty."""
     return replace(
         table,
-        version=table.version + 1,
         heap_index_id=change.new_oid(),
         indexes=tuple(replace(index, index_id=change.new_oid()) for index in table.indexes),
     )

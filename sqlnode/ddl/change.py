@@ -1,18 +1,18 @@
 """A DDL statement on its way: the catalog before, what it becomes, names and OIDs on demand.
 
-    change = await Change.begin(execution)      # one DDL at a time; the catalog is the newest
-    …                                           # edit change.catalog
-    change.finish()                             # buffered; the transaction's own catalog from now
+    change = Change(execution)
+    await change.claim(table)       # the table's lock, then one DDL at a time: the catalog is the
+    …                               # newest from here on; edit change.catalog
+    change.finish()                 # buffered; the transaction's own catalog from now
 
 Nothing is visible to others before the transaction commits, and rolling back undoes it all. A
-statement that changes a table claims it first, which waits for those who write to it and holds back
-others, on every pod. What it claims is the shape the table had when the statement began: in
-a transaction of several such statements the first one's claim is on the shape that others know.
+statement that changes no table begins with `Change.begin(execution)`.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from proto import kv_pb2 as kv
 from sqlnode import sqlstate
 from sqlnode.catalog import store, system
 from sqlnode.catalog.catalog import Catalog, Schema
@@ -33,24 +33,38 @@ class Change:
         self.catalog: Catalog = execution.catalog
         """The catalog as the statement has changed it so far."""
         self._next_oid = execution.catalog.next_oid
+        self._alone = False
 
     @classmethod
     async def begin(cls, execution: Execution) -> "Change":
         """Become the one who changes the catalog. Raises CatalogStale."""
-        await store.begin_change(execution.transaction, execution.catalog)
-        return cls(execution)
+        change = cls(execution)
+        await change.alone()
+        return change
 
-    async def claim(self, *tables: Table, building: bool = False) -> None:
-        """Wait for transactions that write to tables, or have locked rows there, and hold back
-        others until this one ends. `building`: row locks do not matter. Raises SqlError 40P01,
-        55P03, 57014."""
-        strength = "no_key_update" if building else "update"
-        for table in tables:
-            await self.transaction.change_shape(store.shape_key(table), strength=strength)
+    async def alone(self) -> None:
+        """Become the one who changes the catalog. Raises CatalogStale."""
+        await store.begin_change(self.transaction, self.before)
+        self._alone = True
+
+    async def lock(self, *tables: Table, mode: int = kv.ACCESS_EXCLUSIVE) -> None:
+        """Lock tables to the end of the transaction. Raises CatalogStale, SqlError 40P01, 55P03,
+        57014."""
+        if tables:
+            await self.transaction.lock_tables([(table.oid, mode) for table in tables])
+            if mode >= kv.TABLE_SHARE:
+                self.transaction.look_anew()
+
+    async def claim(self, *tables: Table, mode: int = kv.ACCESS_EXCLUSIVE) -> None:
+        """Lock the tables that are to be changed, then become the one who changes the catalog."""
+        await self.lock(*tables, mode=mode)
+        await self.alone()
 
     def finish(self) -> None:
         """Buffer the changes; the session sees them from its next statement on."""
         if self.catalog is not self.before:
+            if not self._alone:
+                raise RuntimeError("a change of the catalog beside those of others")
             after = self.catalog.edited(next_oid=self._next_oid)
             store.save(self.transaction, self.before, after)
             self.execution.catalog = self.catalog = after

@@ -5,6 +5,7 @@ from typing import Any
 
 import postgast
 
+from proto import kv_pb2 as kv
 from sqlnode import sqlstate
 from sqlnode.catalog.descriptors import Index, IndexColumn, Table
 from sqlnode.ddl.build import build_index
@@ -17,13 +18,14 @@ _pb: Any = postgast.pg_query_pb2
 
 
 async def create_index(execution: Execution, node: Any) -> str:
-    """CREATE INDEX: the command tag. CONCURRENTLY is done like any other: readers never wait.
+    """CREATE INDEX: the command tag. CONCURRENTLY is done like any other.
 
     Raises SqlError 42P01, 42P07, 42703, 42704, 23505, 0A000.
     """
-    change = await Change.begin(execution)
+    change = Change(execution)
     table = change.table(node.relation)
     _refuse(node)
+    await change.claim(table, mode=kv.TABLE_SHARE)
     columns = checked_columns([_column(table, each.index_elem) for each in node.index_params])
     name = node.idxname
     if name and change.catalog.name_taken(table.schema, name):
@@ -35,9 +37,8 @@ async def create_index(execution: Execution, node: Any) -> str:
         names = [_name(table, column.number) for column in columns]
         name = choose_name(change.catalog, table.schema, table.name, *names, "idx")
     index = Index(change.new_oid(), name, change.new_oid(), columns, unique=node.unique)
-    await change.claim(table, building=True)
     await build_index(change, table, index)
-    change.put(replace(table, indexes=(*table.indexes, index), version=table.version + 1))
+    change.put(replace(table, indexes=(*table.indexes, index)))
     change.finish()
     return "CREATE INDEX"
 

@@ -32,7 +32,7 @@ async def drop(execution: Execution, node: Any) -> str:
         if node.missing_ok and kind in ("VIEW", "MATVIEW", "TYPE", "FUNCTION"):
             return _nothing_dropped(execution, node, kind)
         raise unsupported(f"DROP {kind}")
-    change = await Change.begin(execution)
+    change = Change(execution)
     await handler(change, node)
     change.finish()
     return tag
@@ -126,6 +126,8 @@ def _cascades(node: Any) -> bool:
 
 
 async def _drop_indexes(change: Change, node: Any) -> None:
+    indexes = [_index(change, target_of(wrapped)) for wrapped in node.objects]
+    await change.claim(*dict.fromkeys(each[0] for each in indexes if each is not None))
     for wrapped in node.objects:
         target = target_of(wrapped)
         found = _index(change, target)
@@ -142,10 +144,9 @@ async def _drop_indexes(change: Change, node: Any) -> None:
                 f"cannot drop index {index.name} because {what} requires it",
                 hint=f"You can drop {what} instead.",
             )
-        await change.claim(table)
         change.retire(table, [index])
         rest = tuple(each for each in table.indexes if each is not index)
-        change.put(replace(table, indexes=rest, version=table.version + 1))
+        change.put(replace(table, indexes=rest))
 
 
 def _index(change: Change, target: Any) -> Any:
@@ -166,6 +167,11 @@ def _missing(change: Change, node: Any, target: Any, kind: str, code: str) -> No
 
 
 async def _drop_schemas(change: Change, node: Any) -> None:
+    names = {wrapped.string.sval for wrapped in node.objects}
+    inside = [each for each in change.catalog.tables.values() if each.schema in names]
+    if _cascades(node):
+        await change.lock(*sorted(inside, key=lambda table: table.oid))
+    await change.alone()
     for wrapped in node.objects:
         name = wrapped.string.sval
         schema = change.catalog.user_schemas.get(name)

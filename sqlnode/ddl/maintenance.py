@@ -10,6 +10,7 @@ from typing import Any
 
 import postgast
 
+from proto import kv_pb2 as kv
 from sqlnode import sqlstate
 from sqlnode.catalog.descriptors import Table
 from sqlnode.ddl.build import count_rows
@@ -31,27 +32,30 @@ async def vacuum(execution: Execution, node: Any) -> str:
     analyses = tag == "ANALYZE" or any(
         each.def_elem.defname == "analyze" and _is_on(each.def_elem) for each in node.options
     )
-    tables = _relations(execution, node)
-    if not analyses or execution.transaction.read_only:
+    change = Change(execution)
+    tables = _relations(change, node)
+    if execution.transaction.read_only:
+        return tag
+    await change.lock(*tables, mode=kv.SHARE_UPDATE_EXCLUSIVE)
+    if not analyses:
         return tag
     counts = {table.oid: await count_rows(execution, table) for table in tables}
-    change = await Change.begin(execution)
+    await change.alone()
     change.put(*_with_counts(change, counts))
     change.finish()
     return tag
 
 
-def _relations(execution: Execution, node: Any) -> list[Table]:
+def _relations(change: Change, node: Any) -> list[Table]:
     if not node.rels:
-        return list(execution.catalog.tables.values())
-    names = Change(execution)
+        return list(change.catalog.tables.values())
     found = []
     for wrapped in node.rels:
         relation = wrapped.vacuum_relation
-        table = names.find_table(relation.relation)
+        table = change.find_table(relation.relation)
         if table is not None and table.virtual:
             continue
-        table = names.table(relation.relation)
+        table = change.table(relation.relation)
         for column in relation.va_cols:
             if table.column(column.string.sval) is None:
                 raise undefined_column(table, column.string.sval)
@@ -84,16 +88,21 @@ async def comment(execution: Execution, node: Any) -> str:
 
     Raises SqlError 42P01, 42703, 0A000.
     """
-    change = await Change.begin(execution)
+    change = Change(execution)
     text = node.comment or None
     if node.objtype == _pb.OBJECT_TABLE:
         table = change.table(target_of(node.object))
+        await change.claim(table, mode=kv.SHARE_UPDATE_EXCLUSIVE)
         change.put(replace(table, comment=text))
     elif node.objtype == _pb.OBJECT_SEQUENCE:
+        await change.alone()
         change.put(replace(sequence(change, target_of(node.object)), comment=text))
     elif node.objtype == _pb.OBJECT_COLUMN:
-        change.put(_with_column_comment(change, node.object, text))
+        renewed_table = _with_column_comment(change, node.object, text)
+        await change.claim(renewed_table, mode=kv.SHARE_UPDATE_EXCLUSIVE)
+        change.put(renewed_table)
     elif node.objtype == _pb.OBJECT_SCHEMA:
+        await change.alone()
         name = node.object.string.sval
         schema = change.catalog.user_schemas.get(name)
         if schema is None:

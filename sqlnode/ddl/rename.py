@@ -19,15 +19,18 @@ _pb: Any = postgast.pg_query_pb2
 
 async def rename(execution: Execution, node: Any) -> str:
     """RenameStmt: the command tag. Raises SqlError 42P01, 42P07, 42701, 42703, 42704, 0A000."""
-    change = await Change.begin(execution)
+    change = Change(execution)
     kind = node.rename_type
     if kind == _pb.OBJECT_SCHEMA:
+        await change.alone()
         rename_schema(change, node.subname, node.newname)
         tag = "ALTER SCHEMA"
     elif kind == _pb.OBJECT_INDEX:
+        await change.alone()
         _rename_index(change, node)
         tag = "ALTER INDEX"
     elif kind == _pb.OBJECT_SEQUENCE or _names_sequence(change, node):
+        await change.alone()
         _rename_sequence(change, node)
         tag = f"ALTER {'SEQUENCE' if kind == _pb.OBJECT_SEQUENCE else 'TABLE'}"
     elif kind in (_pb.OBJECT_TABLE, _pb.OBJECT_COLUMN, _pb.OBJECT_TABCONSTRAINT):

@@ -12,7 +12,7 @@ from sqlnode.execute.api import Execution
 
 async def truncate(execution: Execution, node: Any) -> str:
     """TRUNCATE: the command tag. Raises SqlError 42P01, 42809, 42501."""
-    change = await Change.begin(execution)
+    change = Change(execution)
     tables: list[Table] = []
     for wrapped in node.relations:
         table = change.table(wrapped.range_var)

@@ -64,6 +64,8 @@ class Executable(Protocol):
     """Command tag without its count: SELECT, INSERT 0, UPDATE, DELETE."""
     writes: bool
     """Whether it needs a read-write transaction."""
+    tables: tuple[tuple[int, int], ...]
+    """What it locks before anything else (see kv Transaction.hold_tables)."""
 
     def run(self, execution: Execution) -> AsyncIterator[Batch]:
         """Run, giving batches of rows. A statement that writes has written when it is exhausted."""

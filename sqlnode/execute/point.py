@@ -27,6 +27,7 @@ class PointSelect:
         process: Callable[[Batch, Runtime], Batch] | None,
     ) -> None:
         self._plan = plan
+        self.tables = plan.tables
         self.columns: tuple[ResultColumn, ...] | None = columns
         self.param_types = param_types
         self._values = values
@@ -36,6 +37,8 @@ class PointSelect:
 
     async def run(self, execution: Execution) -> AsyncIterator[Batch]:
         """See Executable.run."""
+        if not execution.transaction.hold_tables(self.tables):
+            await execution.transaction.lock_tables(self.tables)
         runtime = Runtime(execution, self._plan.slots)
         values = self._values(runtime)
         if None in values:

@@ -2,8 +2,8 @@
 
 Shared by INSERT, UPDATE, DELETE and COPY. A row's entries in secondary indexes live and die with it
 in the same transaction. Uniqueness is storage's answer to one `insert` request per batch, rows and
-entries together, so that it costs no request of its own. Every write relies on the table's shape:
-who adds an index waits for this writer's transaction, or this writer is planned anew.
+entries together, so that it costs no request of its own. The statement holds the table (ROW
+EXCLUSIVE): who adds an index waits for the writer's transaction, or the writer is planned anew.
 
 Locks: a row is locked by whoever changes it, which protects its index entries too, for nobody else
 can want the same entry key, with two exceptions that are locked here: entries of unique indexes,
@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 from sqlnode import sqlstate
 from sqlnode.catalog.descriptors import Index, Table
-from sqlnode.catalog.store import shape_key
 from sqlnode.errors import SqlError
 from sqlnode.execute.api import Execution, Row
 from sqlnode.functions.base import FunctionContext
@@ -50,7 +49,6 @@ class TableWriter:
         )
         self._not_null = tuple(at for at, column in enumerate(table.live) if column.not_null)
         self._key_columns = frozenset(self.rows.positions)
-        self._shape = shape_key(table)
 
     # --- insert ---
 
@@ -60,7 +58,6 @@ class TableWriter:
         Raises SqlError 23502 for a NULL in a NOT NULL column, 23505 for a key that exists.
         """
         transaction = execution.transaction
-        transaction.use_shape(self._shape)
         for row in rows:
             if None in row:
                 self.check_nulls(row, execution.functions)
@@ -123,7 +120,6 @@ class TableWriter:
 
         Raises SqlError 23502 and 23505.
         """
-        execution.transaction.use_shape(self._shape)
         for change in changes:
             if None in change.new:
                 self.check_nulls(change.new, execution.functions)
@@ -209,7 +205,6 @@ class TableWriter:
     async def delete(self, execution: Execution, rows: Sequence[tuple[bytes, Row, bool]]) -> None:
         """Remove rows whose keys are locked: (key, row, changed as in kv Locked)."""
         transaction = execution.transaction
-        transaction.use_shape(self._shape)
         locks: list[bytes] = []
         entries: list[bytes] = []
         for key, row, changed in rows:

@@ -143,11 +143,13 @@ class AdvisoryLocks:
         return True
 
     async def everyones(self) -> kv.ListLocksReply:
-        """All advisory locks of the tenant, and the row locks somebody waits for. Raises
-        DormouseError."""
+        """All advisory locks of the tenant, the locks of tables that storage or this pod knows of,
+        and the row locks somebody waits for. Raises DormouseError."""
         try:
             request = kv.Request(locks=kv.ListLocks())
-            return (await self._client.call(request, retry=True)).locks
+            found = (await self._client.call(request, retry=True)).locks
+            found.locks.extend(self._client.tables.states())
+            return found
         except KvRefused as refused:
             raise sql_error(refused) from refused
         except StreamLost as lost:

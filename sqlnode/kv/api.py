@@ -111,27 +111,19 @@ class Transaction(Protocol):
         """Buffer a deletion of a key that is locked."""
         ...
 
-    def use_shape(self, mark: bytes, *, strength: str = "share") -> None:
-        """Rely on the shape of a table whose end `mark` would tell: to write rows (`share`), or to
-        lock some (`key_share`). Who changes it is waited for, and waits. The lock is taken with the
-        next request that locks anything, at the latest with the commit. Where the shape has ended,
-        that raises CatalogStale."""
+    def hold_tables(self, tables: Sequence[tuple[int, int]]) -> bool:
+        """Lock tables, by OID, in weak modes (`sqlnode.kv.tables`), if nothing has to be asked;
+        False where `lock_tables` is needed."""
         ...
 
-    async def lock_shapes(self) -> None:
-        """Take now the locks of shapes that no request has taken along. Raises CatalogStale."""
+    async def lock_tables(self, tables: Sequence[tuple[int, int]], *, nowait: bool = False) -> None:
+        """Lock tables, by OID and kv.TableMode, waiting if need be. Raises CatalogStale where one
+        has got another shape than the statement was planned with."""
         ...
 
-    def keep_shapes(self) -> None:
-        """The statement has ended and the transaction stays open: shapes it uses are locked soon,
-        even if it does nothing more."""
-        ...
-
-    async def change_shape(self, mark: bytes, *, strength: str) -> None:
-        """Become the one who may end the shape of `mark`: wait for transactions that write
-        (`no_key_update`), or also those that have locked rows (`update`), and let later ones wait.
-        What they wrote is in every snapshot taken from now on, which is what building an index
-        needs; the next read takes a new one under every isolation level."""
+    def look_anew(self) -> None:
+        """Let the next read take a new snapshot under every isolation level: what was committed
+        before a lock was got is to be seen."""
         ...
 
     def retire(self, start: bytes, end: bytes) -> None:

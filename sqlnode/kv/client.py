@@ -35,6 +35,7 @@ from sqlnode.kv.channels import Channels
 from sqlnode.kv.errors import KvRefused, StreamLost, connection_lost, outcome_unknown, sql_error
 from sqlnode.kv.following import CatalogFollower
 from sqlnode.kv.rowids import Numbers
+from sqlnode.kv.tables import PodTables
 from sqlnode.kv.transaction import KvTransaction
 from sqlnode.kv.usage import KvUsage
 
@@ -52,6 +53,8 @@ UNAVAILABLE_SECONDS = 10.0
 RESOLVE_SECONDS = 30.0
 """How long a commit in doubt waits for storage to say what became of it."""
 _PAUSE_MIN, _PAUSE_MAX = 0.05, 1.0
+_LOCKS = frozenset({"lock", "lock_tables", "advisory"})
+"""Requests that may wait for others."""
 
 _EOF: Any = vars(grpc.aio)["EOF"]  # the type stubs do not know it
 
@@ -92,6 +95,8 @@ class KvClient:
             lambda request: self.send(request, epoch=self.epoch),
         )
         """What the pod's sessions listen to."""
+        self.tables = PodTables(pod, lambda request: self.send(request, epoch=self.epoch))
+        """What the pod knows of tables' locks."""
         self.freeing: dict[int, asyncio.Future[kv.Reply]] = {}
         """By session: its last request that frees locks, until it is `settled`."""
         self.holders: dict[AdvisoryLocks, None] = {}
@@ -242,7 +247,7 @@ class KvClient:
         bound: bool,
         retry: bool,
     ) -> None:
-        is_lock = request.HasField("lock") or request.HasField("advisory")
+        is_lock = request.WhichOneof("op") in _LOCKS
         self._calls.add(Call(request, future, bound, retry, request.ByteSize() + 8, is_lock))
         self._wake_writer()
 
@@ -267,6 +272,7 @@ class KvClient:
                 self.epoch += 1
                 self._calls.stream_broke()
                 self.channels.stream_broke()
+                self.tables.stream_broke()
                 for holder in list(self.holders):
                     holder.stream_broke()
                 if self._greeted:
@@ -290,6 +296,7 @@ class KvClient:
                     self._hello(frame.hello)
                 if frame.catalog_version:
                     self.catalog.told(frame.catalog_version)
+                self.tables.told(frame.tables)
                 self.channels.told(frame.notifications)
                 for reply in frame.replies:
                     self._calls.answer(reply)
@@ -304,6 +311,7 @@ class KvClient:
         self._greeted = True
         self.greeted.set()
         self.catalog.told(hello.catalog_version)
+        self.tables.greeted(hello)
         self.channels.greeted()
         limits = self._calls.limits
         limits.frame_bytes_max = hello.frame_bytes_max or limits.frame_bytes_max

@@ -46,8 +46,12 @@ class Savepoints:
 
     def locking(self) -> int:
         """A lock is asked for: the number it carries."""
-        self._locked_behind = max(self._locked_behind, self.newest)
+        self.locked(self.newest)
         return self.newest
+
+    def locked(self, number: int) -> None:
+        """Storage has a lock that carries this number."""
+        self._locked_behind = max(self._locked_behind, number)
 
     def back_to(self, level: int) -> Level:
         """Forget the levels inside a level, which stays."""

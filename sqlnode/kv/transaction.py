@@ -16,7 +16,7 @@ goes with the commit.
 The catalog. The first request of a statement proves the catalog version it was planned with, and
 is refused (CatalogStale) if that is not the one its snapshot is of. The statement's later reads are
 at that snapshot, so they need no proof: what happens to the schema meanwhile is not in it. What is
-locked is newer than the snapshot; there the marks of the tables stand in (`sqlnode.kv.marks`).
+locked or written is newer; there the locks of the tables stand in (`sqlnode.kv.tables`).
 
 Writes wait in a `WriteBuffer` and go with the commit message; a bulk write that calls `flush`
 stages them in pieces before. A commit that must wait for a lock can be told to give up; one whose
@@ -36,20 +36,14 @@ from sqlnode.errors import SqlError
 from sqlnode.kv import overlay
 from sqlnode.kv.api import Isolation, Locked, Page
 from sqlnode.kv.buffer import MISSING, Missing, WriteBuffer, packed
-from sqlnode.kv.errors import (
-    CatalogStale,
-    KvRefused,
-    StreamLost,
-    answered,
-    connection_lost,
-    sql_error,
-)
+from sqlnode.kv.errors import KvRefused, StreamLost, answered, connection_lost, sql_error
 from sqlnode.kv.heldlocks import HeldLocks
 from sqlnode.kv.insertion import Insertions
-from sqlnode.kv.marks import STRENGTHS, Marks
 from sqlnode.kv.reads import ReadSet
 from sqlnode.kv.savepoints import Savepoints
 from sqlnode.kv.stager import STAGE_BYTES, Stager
+from sqlnode.kv.tablelocks import TableLocks
+from sqlnode.kv.tables import TableLock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -61,10 +55,15 @@ REST_BYTES = 64 << 10
 ready while more of them come, but not the commit's own writes."""
 LOCKS_PER_REQUEST = 2_048
 KEYS_PER_REQUEST = 4_096
-KEEP_SECONDS = 0.005
-"""How long a transaction is silent before marks that nothing has taken along go by themselves."""
 _PIN_ASKED = -1
 
+_STRENGTHS = {
+    "key_share": kv.KEY_SHARE,
+    "share": kv.SHARE,
+    "no_key_update": kv.NO_KEY_UPDATE,
+    "update": kv.UPDATE,
+}
+_NO_KEYS = blocks.pack([])
 _WAITS = {"wait": kv.WAIT, "nowait": kv.NOWAIT, "skip_locked": kv.SKIP_LOCKED}
 
 
@@ -98,8 +97,10 @@ class KvTransaction:
         self._client = client
         self._take_row_ids = take_row_ids
         self._buffer = WriteBuffer()
-        self._number = 0
+        self.number = 0
+        """Its name in storage, once it has one."""
         self._epoch = 0
+        self._enlisted = False
         self._keeps_snapshot = isolation is not Isolation.READ_COMMITTED
         validated = isolation is Isolation.SERIALIZABLE and not read_only
         self._reads = ReadSet() if validated else None
@@ -113,20 +114,20 @@ class KvTransaction:
             # A key somebody inserted and committed is a duplicate under every isolation level.
             ask=lambda keys: self._lock(keys, kv.UPDATE, "wait", 0),
         )
-        self._marks = Marks()
-        self._keeping: asyncio.TimerHandle | None = None
         self._proven = False
         self._committing = 0
         """The id of the commit request that is on its way."""
         self._retired: list[tuple[bytes, bytes]] = []
         self._changes_catalog = False
         self._savepoints = Savepoints()
+        self.tables = TableLocks(self, client, self._savepoints)
+        """The tables it has locked."""
         self._stager = Stager(client, self._buffer, self._enlist, self._reply)
         self._ended = False
 
     def __repr__(self) -> str:
         return (
-            f"<KvTransaction {self._number} {self.isolation.value} @{self._snapshot} "
+            f"<KvTransaction {self.number} {self.isolation.value} @{self._snapshot} "
             f"{self._buffer.size} bytes buffered>"
         )
 
@@ -147,17 +148,15 @@ class KvTransaction:
         a snapshot that it must keep."""
         if self._buffer.statement_has_writes:
             return False
-        if self._keeps_snapshot and self._newest_seen:
-            return False
-        self._marks.take_back()
-        return True
+        return not self.at_old_snapshot
 
     # --- statements and savepoints ---
 
     async def begin_statement(self) -> None:
         """See `Transaction.begin_statement`."""
+        if self.tables.held:
+            self.tie()
         self._buffer.next_statement()
-        self._marks.next_statement()
         if self.isolation is Isolation.READ_COMMITTED:
             self._snapshot = 0
             self._proven = False
@@ -194,10 +193,13 @@ class KvTransaction:
         self._free(self._savepoints.newest)
 
     def _free(self, savepoint: int) -> None:
-        if not self._buffer.staged and self._savepoints.free(savepoint):
+        if self._buffer.staged:
+            return
+        self.tables.forget(savepoint)
+        if self._savepoints.free(savepoint):
             self._held.forget(savepoint)
             undo = kv.Undo(savepoint=savepoint)
-            request = kv.Request(txn=self._number, session=self.session, undo=undo)
+            request = kv.Request(txn=self.number, session=self.session, undo=undo)
             self._client.free(request, epoch=self._epoch)
 
     # --- reads ---
@@ -280,7 +282,7 @@ class KvTransaction:
         self, keys: Sequence[bytes], *, strength: str = "update", wait: str = "wait"
     ) -> list[Locked]:
         """See `Transaction.lock`."""
-        mode = STRENGTHS[strength]
+        mode = _STRENGTHS[strength]
         known = [self._known(key, mode) for key in keys]
         if not (asked := [key for key, own in zip(keys, known, strict=True) if own is None]):
             return [own for own in known if own is not None]
@@ -314,14 +316,14 @@ class KvTransaction:
         return self._snapshot
 
     async def _lock(
-        self, keys: Sequence[bytes], mode: int, wait: str, snapshot: int, *, lasting: bool = False
+        self, keys: Sequence[bytes], mode: int, wait: str, snapshot: int
     ) -> list[Locked]:
         locked: list[Locked] = []
         if self._reads is not None:
             await self._need_snapshot()  # one that a lock has given cannot be validated
         for at in range(0, len(keys), LOCKS_PER_REQUEST):
             part = keys[at : at + LOCKS_PER_REQUEST]
-            reply = await self._lock_part(part, mode, wait, snapshot, lasting=lasting)
+            reply = await self._lock_part(part, mode, wait, snapshot)
             self._newest_seen = max(self._newest_seen, reply.snapshot)
             self._proven = True
             if not self._snapshot and not snapshot:
@@ -331,28 +333,45 @@ class KvTransaction:
         return locked
 
     async def _lock_part(
-        self, keys: Sequence[bytes], mode: int, wait: str, snapshot: int, *, lasting: bool = False
+        self, keys: Sequence[bytes], mode: int, wait: str, snapshot: int
     ) -> kv.LockReply:
-        """`lasting`: rolling back to a savepoint does not free them."""
         lock = kv.Lock(
             keys=blocks.pack(keys),
             mode=kv.LockMode.ValueType(mode),
             wait=_WAITS[wait],
             timeout_ms=self.lock_timeout_ms,
             snapshot=snapshot,
-            savepoint=0 if lasting else self._savepoints.locking(),
+            savepoint=self._savepoints.locking(),
         )
-        marks = self._marks.join(lock)
         request = kv.Request(lock=lock)
         self._prove(request)
+        return (await self.locked(request)).lock
+
+    async def locked(self, request: kv.Request) -> kv.Reply:
+        """What storage answers to a request of the transaction that may wait for others."""
         self._enlist(request)
         try:
-            reply = (await self._reply(self._send(request, bound=True))).lock
+            return await self._reply(self._send(request, bound=True))
         except asyncio.CancelledError:
             self._client.cancel(request.id)
             raise
-        self._marks.held(marks, lock.marks_mode)
-        return reply
+
+    def hold_tables(self, tables: Sequence[TableLock]) -> bool:
+        """See `Transaction.hold_tables`."""
+        return self.tables.hold(tables)
+
+    async def lock_tables(self, tables: Sequence[TableLock], *, nowait: bool = False) -> None:
+        """See `Transaction.lock_tables`."""
+        await self.tables.lock(tables, nowait=nowait)
+
+    def look_anew(self) -> None:
+        """See `Transaction.look_anew`."""
+        self._snapshot = self._pinned = 0
+
+    @property
+    def at_old_snapshot(self) -> bool:
+        """Whether it reads at a snapshot that it took before, by the catalog of that time."""
+        return self._keeps_snapshot and self._newest_seen != 0
 
     # --- writes ---
 
@@ -393,42 +412,6 @@ class KvTransaction:
         self._check_writable()
         self._changes_catalog = True
 
-    # --- the shapes of tables ---
-
-    def use_shape(self, mark: bytes, *, strength: str = "share") -> None:
-        """See `Transaction.use_shape`."""
-        self._marks.use(mark, STRENGTHS[strength])
-
-    async def lock_shapes(self) -> None:
-        """See `Transaction.lock_shapes`."""
-        if self._marks:
-            await self._lock_part((), kv.SHARE, "wait", 0)
-
-    async def change_shape(self, mark: bytes, *, strength: str) -> None:
-        """See `Transaction.change_shape`."""
-        mode = STRENGTHS[strength]
-        [locked] = await self._lock([mark], mode, "wait", 0, lasting=True)
-        if locked.value is not None:
-            raise CatalogStale(locked.version)
-        self._marks.held([mark], mode)
-        self._snapshot = self._pinned = 0
-
-    def keep_shapes(self) -> None:
-        """See `Transaction.keep_shapes`."""
-        if self._keeping is None and self._marks.silent:
-            loop = asyncio.get_running_loop()
-            self._keeping = loop.call_later(KEEP_SECONDS, self._announce_marks)
-
-    def _announce_marks(self) -> None:
-        self._keeping = None
-        if self._marks.silent and not self._committing:
-            # Nobody waits for the answer: until a reply tells that they are locked they are
-            # guards of the commit too.
-            request = kv.Request(lock=kv.Lock(keys=blocks.pack([]), mode=kv.SHARE))
-            self._marks.join(request.lock)
-            self._enlist(request)
-            self._client.send(request, epoch=self._epoch)
-
     async def row_ids(self, count: int) -> range:
         """See `Transaction.row_ids`."""
         return await self._take_row_ids(count)
@@ -446,11 +429,7 @@ class KvTransaction:
     async def flush(self) -> None:
         """See `Transaction.flush`."""
         if self._buffer.size >= STAGE_BYTES:
-            await self._stage()
-
-    async def _stage(self) -> None:
-        await self.lock_shapes()
-        await self._stager.stage()
+            await self._stager.stage()
 
     def _check_writable(self) -> None:
         if self.read_only:
@@ -464,8 +443,8 @@ class KvTransaction:
     async def commit(self) -> int:
         """Make the writes durable and end; the commit time, 0 where there was nothing to write.
 
-        Raises CatalogStale (a changed shape), SqlError 40001 (a lost stream), 40P01, 55P03, 57014
-        (see `give_up`), 53100, 54000, 58030, 08007. Cancelling the awaiting task does not stop a
+        Raises SqlError 40001 (a lost stream), 40P01, 55P03, 57014 (see `give_up`), 53100, 54000,
+        58030, 08007. Cancelling the awaiting task does not stop a
         commit that was sent; its outcome is then not reported.
         """
         if not self.has_writes and not self.notifications:
@@ -486,7 +465,7 @@ class KvTransaction:
         try:
             room = self._client.limits.frame_bytes_max // 2
             if self._buffer.size > (REST_BYTES if self._buffer.staged else room):
-                await self._stage()
+                await self._stager.stage()
             await self._stager.finished()
         except SqlError:
             self._tell_end()
@@ -498,28 +477,25 @@ class KvTransaction:
             return (await answer).commit.commit_time
         except KvRefused as refused:
             self._tell_end()
-            if refused.code == kv.Error.CONFLICT and self._marks.is_guard(refused.key):
-                raise CatalogStale(refused.version) from refused
             raise sql_error(refused) from refused
         except StreamLost as lost:
-            if lost.sent and (time := await self._client.resolve(self._number)):
+            if lost.sent and (time := await self._client.resolve(self.number)):
                 return time
             raise connection_lost() from lost
 
     def _commit_request(self) -> kv.Request:
-        if not self._number:
-            self._number = self._client.next_txn()
+        if not self.number:
+            self.number = self._client.next_txn()
         commit = kv.Commit(
             writes=packed(self._buffer.take_rest()),
             snapshot=self._newest_seen,
-            guards=self._marks.guards(),
             timeout_ms=self.lock_timeout_ms,
             retired=[kv.Range(start=start, end=end) for start, end in self._retired],
             changes_catalog=self._changes_catalog,
             reads=self._reads.message() if self._reads else None,
             notifications=self.notifications,
         )
-        return kv.Request(txn=self._number, session=self.session, commit=commit)
+        return kv.Request(txn=self.number, session=self.session, commit=commit)
 
     def rollback(self) -> None:
         """Forget everything. Storage is told, without waiting, if it knows the transaction."""
@@ -528,33 +504,41 @@ class KvTransaction:
             self._finish()
 
     def _tell_end(self) -> None:
-        if self._epoch:
-            self._client.send(kv.Request(txn=self._number, end=kv.End()), epoch=self._epoch)
+        if self._enlisted:
+            self._client.send(kv.Request(txn=self.number, end=kv.End()), epoch=self._epoch)
 
     def _finish(self) -> None:
         self._ended = True
         self._buffer.close()
         self._held.clear()
-        if self._keeping is not None:
-            self._keeping.cancel()
-            self._keeping = None
+        if self.tables.held:
+            self.tables.close()
         self._stager.forget()
 
     # --- requests ---
 
     def _enlist(self, request: kv.Request) -> int:
         """Make a request part of the transaction: from here on storage holds something for it."""
-        if not self._number:
-            self._number = self._client.next_txn()
+        if not self.number:
+            self.number = self._client.next_txn()
         if not self._epoch:
             self._epoch = self._client.epoch
-        request.txn = self._number
+        self._enlisted = True
+        request.txn = self.number
         request.session = self.session
         return self._epoch
 
+    def enlist(self) -> None:
+        """Storage holds something for the transaction, which is to be told of its end."""
+        self._enlist(kv.Request())
+
     def tie(self) -> None:
-        """End with the present stream, whether storage holds something for it there or not."""
-        self._epoch = self._epoch or self._client.epoch
+        """End with the present stream, whether storage holds something for it there or not. Raises
+        SqlError 40001 where it had another one before."""
+        if not self._epoch:
+            self._epoch = self._client.epoch
+        elif self._epoch != self._client.epoch:
+            raise connection_lost()
 
     def bind(self, request: kv.Request) -> None:
         """Let a request of the session belong to the transaction, which ends with the stream then.

@@ -1,6 +1,6 @@
 """What a pod has asked of storage, as it is billed: batches, requests, bytes.
 
-    a batch    one operation of a frame: Get, Scan, Lock, Stage, Commit, Increment,
+    a batch    one operation of a frame: Get, Scan, Lock, LockTables, Stage, Commit, Increment,
                Sequence (but to give numbers back)
     a request  a key or a range in it
     bytes      the keys and values that came back, or that were written
@@ -87,6 +87,8 @@ class KvUsage:
                 self._read(_items(request.lock.keys), _bytes(reply.lock.values), also)
             case "advisory":
                 self._read(1, 0, also)
+            case "lock_tables":
+                self._read(len(request.lock_tables.tables), 0, also)
             case "stage":
                 writes = request.stage.writes
                 self._write(_items(writes.keys), _size(writes), also)

@@ -416,3 +416,5 @@ class Plan:
     slots: int
     columns: tuple[tree.Target, ...] | None
     writes: bool
+    tables: tuple[tuple[int, int], ...] = ()
+    """What it locks before it runs: OIDs of tables and kv.TableModes, in order of the OIDs."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlnode import sqlstate, tree
 from sqlnode.errors import SqlError
+from sqlnode.kv.tables import ACCESS_SHARE, ROW_EXCLUSIVE, ROW_SHARE
 from sqlnode.plan import nodes
 from sqlnode.plan.context import CteInfo, Scope, Statement
 from sqlnode.plan.expressions import Slot
@@ -55,6 +56,7 @@ def plan(query: tree.Query, *, catalog: "Catalog", optimize: bool = True) -> Pla
         statement.slots,
         tuple(target for target in targets if not target.junk) if returns else None,
         planner.writes,
+        planner.tables(),
     )
 
 
@@ -62,9 +64,28 @@ class _Planner:
     def __init__(self, statement: Statement) -> None:
         self._statement = statement
         self.writes = False
+        self._tables: set[tuple[int, int]] = set()
+
+    def tables(self) -> tuple[tuple[int, int], ...]:
+        """See `Plan.tables`; always in the same order, so that two statements do not meet in
+        opposite ones."""
+        return tuple(sorted(self._tables))
+
+    def _note_tables(self, query: tree.Query) -> None:
+        """PostgreSQL's choice of modes (manual, 13.3.1)."""
+        for number, entry in enumerate(query.rtable):
+            source = entry.source
+            if isinstance(source, tree.RelationSource) and not source.table.virtual:
+                mode = ACCESS_SHARE
+                if number == query.result:
+                    mode = ROW_EXCLUSIVE
+                elif source.locked is not None:
+                    mode = ROW_SHARE
+                self._tables.add((source.table.oid, mode))
 
     def plan_query(self, query: tree.Query, scope: Scope) -> Node:
         """Plan a query whose own WITH queries are not yet in `scope`."""
+        self._note_tables(query)
         for cte in query.ctes:
             self._plan_cte(cte, scope)
         if query.command is tree.Command.SELECT:

@@ -408,6 +408,7 @@ class Backend:
         session.transactions.start()
         columns, types = None, declared
         if planned is not None:
+            planned = await session.settled(planned)
             session.meter.name(planned.raw)
             columns, types = await utility.columns_of(session, planned), planned.param_types
         session.add_statement(

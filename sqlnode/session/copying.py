@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from pgwire import backend as replies
 from pgwire.frontend import CopyData, CopyFail
 from sqlnode.catalog.descriptors import Column, Table
-from sqlnode.catalog.store import shape_key
 from sqlnode.errors import SqlError, unsupported
 from sqlnode.execute.api import Execution, Row
 from sqlnode.execute.writer import TableWriter
 from sqlnode.kv.errors import CatalogStale
+from sqlnode.kv.tables import ROW_EXCLUSIVE
 from sqlnode.parse import RawStatement, parse
 from sqlnode.session.copy_binary import BinaryReader, Record
 from sqlnode.session.copy_columns import ColumnReader
@@ -81,7 +81,7 @@ async def _copy_from(
 
 
 async def _claimed(session: "Session", relation: Any) -> tuple[Table, Execution]:
-    """The table to copy into. Its shape is locked, so that it is the same when the data have come.
+    """The table to copy into. It is locked, so that it is the same when the data have come.
 
     Raises SqlError 42P01, 42501, 25006.
     """
@@ -92,9 +92,8 @@ async def _claimed(session: "Session", relation: Any) -> tuple[Table, Execution]
             raise SqlError("42501", f"permission denied for table {table.name}")
         if session.transactions.read_only:
             raise SqlError("25006", "cannot execute COPY FROM in a read-only transaction")
-        execution.transaction.use_shape(shape_key(table))
         try:
-            await execution.transaction.lock_shapes()
+            await execution.transaction.lock_tables([(table.oid, ROW_EXCLUSIVE)])
         except CatalogStale as stale:
             await session.catch_up(stale)
         else:

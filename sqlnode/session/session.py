@@ -257,6 +257,23 @@ class Session:
             raise SqlError("0A000", "cached plan must not change result type")
         return again
 
+    async def settled(self, planned: Planned) -> Planned:
+        """A statement that is to be described: where one of its tables is being changed just now,
+        that is waited for, as PostgreSQL's Parse does."""
+        for _ in range(STALE_RETRIES_MAX):
+            tables = planned.executable.tables if planned.executable is not None else ()
+            if not self.tenant.kv.tables.contended(tables, planned.catalog.version):
+                break
+            execution = await self.execution(catalog=planned.catalog)
+            try:
+                await execution.transaction.lock_tables(tables)
+            except CatalogStale as stale:
+                await self.catch_up(stale)
+                planned = await self.plan(planned.raw, planned.param_types, alone=True)
+            else:
+                break
+        return planned
+
     # --- running -----------------------------------------------------------------------------
 
     async def execution(
@@ -446,9 +463,7 @@ class Session:
 
     async def finish(self) -> None:
         """A query or a pipeline is over: end an implicit transaction."""
-        if self.transactions.in_block:
-            self.transactions.statement_ended()
-        elif self.transactions.active:
+        if self.transactions.active and not self.transactions.in_block:
             if self.portals:
                 await self.end_transaction_portals(committed=True)
             await self.transactions.finish()

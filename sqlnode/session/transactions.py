@@ -220,7 +220,6 @@ class Transactions:
     async def statement(self, catalog: "Catalog") -> KvTransaction:
         """The KV transaction for a statement that reads or writes, planned with `catalog`."""
         kv = self._kv
-        overtaken = kv is not None and kv.catalog_version != catalog.version
         if kv is None:
             kv = self._kv = self._begin_kv()
             for _ in self._savepoints:
@@ -232,9 +231,6 @@ class Transactions:
             # An index that is younger than the snapshot would lack rows the snapshot has.
             self._frozen = self._frozen or catalog
         await kv.begin_statement()
-        if overtaken:
-            # What was inserted for an older shape is in no index that this statement may use.
-            await kv.lock_shapes()
         self._advisory.next_statement()
         return kv
 
@@ -298,11 +294,6 @@ class Transactions:
         """A query of several statements starts."""
         if self.block is Block.NONE:
             self.block = Block.IMPLICIT
-
-    def statement_ended(self) -> None:
-        """The end of a query or pipeline inside a block."""
-        if self._kv is not None:
-            self._kv.keep_shapes()
 
     async def finish(self) -> None:
         """The end of a statement, query or pipeline outside a block: commit what is open."""

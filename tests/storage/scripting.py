@@ -7,11 +7,14 @@ appearance. `DORMOUSE_REWRITE=1` writes the answers into the scripts instead of 
 
     pin                          take a snapshot; gets and scans of the session read at it
     get KEY…    scan FROM TO [reverse]
-    lock KEY… [key_share|share|no_key_update|update] [nowait|skip] [at_snapshot]
-              [mark=KEY…] [marks:key_share|…] [at_version=Tn]
+    lock KEY… [key_share|share|no_key_update|update] [nowait|skip] [at_snapshot] [at_version=Tn]
+              [savepoint=N]
+    table NUMBER MODE [nowait] [savepoint=N] [planned=Tn|1]
+    recalled RECALL NUMBER [TXN:MODE[:SAVEPOINT]…]     what the pod's transactions have noted
+    undo N                       back to a savepoint
     stage KEY=VALUE…             (KEY=- removes)
-    commit KEY=VALUE… [absent=KEY] [guard=KEY@Tn] [retire=FROM..TO] [at_snapshot] [new_catalog]
-    end    resolve    leave      increment KEY BY      next KEY COUNT
+    commit KEY=VALUE… [absent=KEY] [retire=FROM..TO] [at_snapshot] [new_catalog]
+    end    resolve    leave    locks      increment KEY BY      next KEY COUNT
     seen Tn|none                 the pod keeps the catalog and has this version of it
     collect                      (no session) one pass of the garbage collection
 """
@@ -36,6 +39,7 @@ from storage.waiting import InFlight
 TENANT = TenantId(1)
 PREFIX = tenant_prefix(TENANT)
 _TURNS = 60
+_TABLE_MODES = {name.lower(): value for name, value in kv.TableMode.items()}
 _MODES = {name.lower(): value for name, value in kv.LockMode.items()}
 
 
@@ -56,6 +60,8 @@ class ScriptSession:
     async def open(self) -> None:
         self.tenant = await self._shard.enter(TENANT, self)
         self._operations = Operations(self._shard, self.tenant, PodId(self._pod), self)
+        if wanted := self.tenant.tables.join(self):
+            self._script.say(f"{self.name}: is told with the hello of {wanted}")
 
     def end(self, reason: str) -> None:
         self._script.say(f"{self.name}: ended: {reason}")
@@ -66,6 +72,15 @@ class ScriptSession:
     def tell_notification(self, notification: kv.Notification) -> None:
         channel, payload = notification.channel, notification.payload
         self._script.say(f"{self.name}: is notified on {channel}: {payload}")
+
+    def tell_table(self, word: kv.TableWord) -> None:
+        text = f"recall {word.recall}" if word.recall else "no recall"
+        if word.changed:
+            text += f", changed at {self._script.time(word.changed)}"
+        self._script.say(f"{self.name}: is told of table {word.table}: {text}")
+
+    def cut(self, reason: str) -> None:
+        self._script.say(f"{self.name}: cut: {reason}")
 
     def saw_catalog(self, version: int) -> None:
         self.tenant.readers.saw(self, version, self.tenant.catalog_version)
@@ -183,6 +198,14 @@ class Script:
         if kind == "end":
             session.txn, session.snapshot = session.txn + 1, 0
             return "ended"
+        if kind == "locks":
+            found = [each for each in result.locks if each.table]
+            states = sorted(
+                f"{each.pod_id}/{each.txn} {kv.TableMode.Name(each.table_mode).lower()} "
+                f"{each.table}{'' if each.granted else ' waits'}"
+                for each in found
+            )
+            return ", ".join(states) or "nothing"
         if kind == "sequence":
             return f"{result.count} from {result.first}" if result.count else "at its end"
         return str(getattr(result, "previous", "ok"))
@@ -213,8 +236,6 @@ class Script:
     def _lock(self, session: ScriptSession, words: list[str]) -> dict[str, Any]:
         named = [word.split("=", 1) for word in words if "=" in word]
         words = [word for word in words if "=" not in word]
-        marked = [word.removeprefix("marks:") for word in words if word.startswith("marks:")]
-        words = [word for word in words if not word.startswith("marks:")]
         modes = [word for word in words if word in _MODES]
         waits = {"nowait": kv.NOWAIT, "skip": kv.SKIP_LOCKED}
         options = {*_MODES, *waits, "at_snapshot"}
@@ -223,11 +244,37 @@ class Script:
             mode=_MODES[modes[0]] if modes else kv.UPDATE,
             wait=next((waits[word] for word in words if word in waits), kv.WAIT),
             snapshot=session.snapshot if "at_snapshot" in words else 0,
-            marks=_keys([key for name, key in named if name == "mark"]),
-            marks_mode=_MODES[marked[0]] if marked else kv.SHARE,
+            savepoint=next((int(number) for name, number in named if name == "savepoint"), 0),
         )
         versions = [self._labelled(label) for name, label in named if name == "at_version"]
         return {"lock": lock, "catalog_version": versions[0] if versions else 0}
+
+    def _table(self, _session: ScriptSession, words: list[str]) -> dict[str, Any]:
+        named = dict(word.split("=", 1) for word in words if "=" in word)
+        mode = kv.TableMode.ValueType(_TABLE_MODES[words[1]])
+        planned = named.get("planned", "none")
+        lock = kv.LockTables(
+            tables=[kv.TableLock(table=int(words[0]), mode=mode)],
+            wait=kv.NOWAIT if "nowait" in words else kv.WAIT,
+            savepoint=int(named.get("savepoint", 0)),
+            catalog_version=1 if planned == "1" else self._labelled(planned),
+        )
+        return {"lock_tables": lock}
+
+    def _recalled(self, session: ScriptSession, words: list[str]) -> dict[str, Any]:
+        recalled = kv.Recalled(recall=int(words[0]), table=int(words[1]))
+        for word in words[2:]:
+            txn, mode, savepoint = f"{word}:0".split(":")[:3]
+            number = session.txn if txn == "own" else int(txn)
+            value = kv.TableMode.ValueType(_TABLE_MODES[mode])
+            recalled.locks.add(txn=number, mode=value, savepoint=int(savepoint))
+        return {"recalled": recalled}
+
+    def _undo(self, _session: ScriptSession, words: list[str]) -> dict[str, Any]:
+        return {"undo": kv.Undo(savepoint=int(words[0]))}
+
+    def _locks(self, _session: ScriptSession, _words: list[str]) -> dict[str, Any]:
+        return {"locks": kv.ListLocks()}
 
     def _stage(self, _session: ScriptSession, words: list[str]) -> dict[str, Any]:
         return {"stage": kv.Stage(writes=_writes(words))}
@@ -235,17 +282,12 @@ class Script:
     def _commit(self, session: ScriptSession, words: list[str]) -> dict[str, Any]:
         named = [word.split("=", 1) for word in words if "=" in word]
         commit = kv.Commit(
-            writes=_writes(
-                [f"{k}={v}" for k, v in named if k not in ("absent", "guard", "retire")]
-            ),
+            writes=_writes([f"{k}={v}" for k, v in named if k not in ("absent", "retire")]),
             snapshot=session.snapshot if "at_snapshot" in words else 0,
             absent=_keys([value for name, value in named if name == "absent"]),
             changes_catalog="new_catalog" in words,
         )
         for name, value in named:
-            if name == "guard":
-                key, label = value.split("@")
-                commit.guards.add(key=PREFIX + key.encode(), version=self._labelled(label))
             if name == "retire":
                 start, end = value.split("..")
                 commit.retired.add(start=PREFIX + start.encode(), end=PREFIX + end.encode())

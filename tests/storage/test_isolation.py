@@ -68,7 +68,6 @@ FOREIGN: dict[str, dict[str, Any]] = {
     "stage": {"stage": kv.Stage(writes=writes(KEY_A, KEY_B))},
     "commit": {"commit": kv.Commit(writes=writes(KEY_B))},
     "commit system": {"commit": kv.Commit(writes=writes(SYSTEM))},
-    "guard": {"commit": kv.Commit(guards=[kv.Guard(key=KEY_B)])},
     "absent": {"commit": kv.Commit(absent=blocks.pack([KEY_B]))},
     "retired": {"commit": kv.Commit(retired=[kv.Range(start=KEY_A, end=KEY_B)])},
     "increment": {"increment": kv.Increment(key=KEY_B, delta=1)},

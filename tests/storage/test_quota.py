@@ -284,6 +284,12 @@ class _Stream:
     def tell_catalog(self, version: int) -> None:
         raise AssertionError(version)
 
+    def tell_table(self, word: kv.TableWord) -> None:
+        raise AssertionError(word)
+
+    def cut(self, reason: str) -> None:
+        raise AssertionError(reason)
+
     def reply(self, reply: kv.Reply) -> None:
         self.replies.put_nowait(reply)
 

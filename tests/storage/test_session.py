@@ -168,9 +168,8 @@ def test_a_stream_that_does_not_take_a_new_catalog_is_ended(
 def test_a_commit_that_waits_can_be_cancelled_and_has_a_time_limit() -> None:
     async def body(storage: StorageForTest, client: KvClient) -> None:
         async with storage.session(TENANT) as builder:
-            await builder.lock(1, [b"mark"])
-            guard = kv.Guard(key=client.prefix + b"mark")
-            commit = kv.Commit(writes=client.writes({b"k": b"v"}), guards=[guard])
+            await builder.lock(1, [b"k"])
+            commit = kv.Commit(writes=client.writes({b"k": b"v"}))
             waiting = client.send(txn=1, commit=commit)
             await client.get(b"k")
             client.cancel(waiting)

@@ -50,6 +50,12 @@ class DirectSession:
     def tell_catalog(self, version: int) -> None:
         raise AssertionError("nobody keeps the catalog here")
 
+    def tell_table(self, word: kv.TableWord) -> None:
+        raise AssertionError("nobody wants a table here")
+
+    def cut(self, reason: str) -> None:
+        raise AssertionError(reason)
+
     def end(self, reason: str) -> None:
         raise AssertionError(reason)
 

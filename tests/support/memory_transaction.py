@@ -143,16 +143,13 @@ class MemoryTransaction:
     def delete(self, key: bytes) -> None:
         self.writes[key] = None
 
-    def use_shape(self, mark: bytes, *, strength: str = "share") -> None:
+    def hold_tables(self, tables: Sequence[tuple[int, int]]) -> bool:
+        return True
+
+    async def lock_tables(self, tables: Sequence[tuple[int, int]], *, nowait: bool = False) -> None:
         pass
 
-    async def lock_shapes(self) -> None:
-        pass
-
-    def keep_shapes(self) -> None:
-        pass
-
-    async def change_shape(self, mark: bytes, *, strength: str) -> None:
+    def look_anew(self) -> None:
         pass
 
     def retire(self, start: bytes, end: bytes) -> None:

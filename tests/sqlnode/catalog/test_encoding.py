@@ -26,7 +26,6 @@ _TABLE = Table(
         Index(16388, "i", 16389, (IndexColumn(3, descending=True, nulls_first=True),)),
     ),
     options=("fillfactor=90",),
-    version=4,
     tenant=7,
     layouts=((1, 2), (1,), (1, 3)),
     constraints=(Constraint(16390, "c", "c", "price > 0", (3,)),),

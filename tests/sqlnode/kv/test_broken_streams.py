@@ -12,13 +12,16 @@ from dormouse.base.errors import DormouseError
 from dormouse.base.ids import PodId
 from dormouse.base.tasks import spawn
 from dormouse.base.tls import Identity
+from proto import kv_pb2 as kv
 from sqlnode.kv import client as module
 from sqlnode.kv.client import KvClient
+from sqlnode.kv.tables import ACCESS_SHARE, ROW_EXCLUSIVE
 from tests.support.cutter import Cutter, cutting
 from tests.support.kv import storage_running
 from tests.support.tenant import TENANT, tenant_client
 
 _PREFIX = keys.index_prefix(TENANT, 100, 1)
+_TABLE = 1000
 _ONE, _TWO = _PREFIX + b"1", _PREFIX + b"2"
 
 Body = Callable[[KvClient, Cutter, KvClient], Awaitable[None]]
@@ -93,6 +96,79 @@ def test_a_transaction_with_locks_ends_with_the_stream() -> None:
     _with_cutter(body)
 
 
+def test_a_transaction_with_noted_tables_does_not_go_on_without_its_stream() -> None:
+    async def body(client: KvClient, cutter: Cutter, direct: KvClient) -> None:
+        await _get(client, _ONE)
+        writer, reader = client.begin(), client.begin()
+        assert writer.hold_tables([(_TABLE, ROW_EXCLUSIVE)])
+        assert reader.hold_tables([(_TABLE, ACCESS_SHARE)])
+        writer.put(_ONE, b"one")
+        cutter.cut()
+        builder = direct.begin()
+        await builder.lock_tables([(_TABLE, kv.ACCESS_EXCLUSIVE)])
+        assert await _get(client, _ONE) is None
+        for action in (writer.commit(), reader.begin_statement()):
+            with pytest.raises(DormouseError) as error:
+                await action
+            assert error.value.sqlstate == "40001"
+        reader.rollback()
+        late = client.begin()
+        assert not late.hold_tables([(_TABLE, ACCESS_SHARE)])
+        waiting = spawn(late.lock_tables([(_TABLE, ACCESS_SHARE)]), name="late reader")
+        assert await _get(client, _ONE) is None
+        assert not waiting.done()
+        builder.rollback()
+        await waiting
+        late.rollback()
+
+    _with_cutter(body)
+
+
+def test_while_there_is_no_stream_tables_are_waited_for() -> None:
+    async def body(client: KvClient, cutter: Cutter, direct: KvClient) -> None:
+        await _get(client, _ONE)
+        cutter.cut()
+        while client.tables.ready:
+            await _get(direct, _ONE)
+        txn = client.begin()
+        assert not txn.hold_tables([(_TABLE, ROW_EXCLUSIVE)])
+        await txn.lock_tables([(_TABLE, ROW_EXCLUSIVE)])
+        txn.put(_ONE, b"one")
+        await txn.commit()
+        assert await _get(direct, _ONE) == b"one"
+
+    _with_cutter(body)
+
+
+def test_a_commit_in_flight_when_its_stream_breaks_is_there_for_who_builds() -> None:
+    async def body(client: KvClient, cutter: Cutter, direct: KvClient) -> None:
+        await _get(client, _ONE)
+        for number in range(20):
+            key = _PREFIX + b"row %d" % number
+            while not client.tables.ready:
+                await _get(client, _ONE)
+            txn, builder = client.begin(), direct.begin()
+            assert txn.hold_tables([(_TABLE + number, ROW_EXCLUSIVE)])
+            txn.put(key, b"row")
+            committing = spawn(_outcome(txn.commit()), name="commit")
+            await asyncio.sleep(number * 0.0003)
+            cutter.cut()
+            await builder.lock_tables([(_TABLE + number, kv.TABLE_SHARE)])
+            [seen] = await builder.get([key])
+            builder.rollback()
+            assert (await committing == "00000") == (seen is not None)
+
+    _with_cutter(body)
+
+
+async def _outcome(commit: Awaitable[int]) -> str:
+    try:
+        await commit
+    except DormouseError as error:
+        return error.sqlstate
+    return "00000"
+
+
 def test_a_commit_whose_answer_was_lost_is_found_out() -> None:
     async def body(client: KvClient, cutter: Cutter, direct: KvClient) -> None:
         await _get(client, _ONE)
@@ -158,8 +234,4 @@ async def _get_until_refused(client: KvClient) -> None:
 
 async def _put_quietly(client: KvClient) -> str:
     """The SQLSTATE a commit ends with."""
-    try:
-        await _put(client, _ONE, b"one")
-    except DormouseError as error:
-        return error.sqlstate
-    return "00000"
+    return await _outcome(_put(client, _ONE, b"one"))
