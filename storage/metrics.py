@@ -85,6 +85,12 @@ IN_FLIGHT = Gauge(
     "Requests of all streams that wait for something.",
     registry=REGISTRY,
 )
+CHECKPOINTS = Counter(
+    "dormouse_storage_checkpoints_total",
+    "Pieces of SQLite's log copied into its file, by outcome.",
+    ["outcome"],
+    registry=REGISTRY,
+)
 SESSIONS = Gauge("dormouse_storage_sessions", "Open session streams.", registry=REGISTRY)
 COLLECTED = Counter(
     "dormouse_storage_collected_total",

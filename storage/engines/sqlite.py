@@ -1,4 +1,5 @@
-"""The embedded engine: one SQLite file in WAL mode, one writer thread, a few reader threads.
+"""The embedded engine: one SQLite file in WAL mode, one writer thread, a few reader threads, and
+one that copies the log into the file (storage/engines/checkpoints.py).
 
     event loop ──apply──▶ writer connection (thread) ──▶ write-ahead log, fsync at commit
          └──────get, scan──▶ reader connections (threads, query_only) ──▶ page cache, mmap
@@ -51,6 +52,8 @@ from typing import Any, Self, TypeVar
 
 import aiosqlite
 
+from dormouse.base.tasks import cancel, spawn
+from storage.engines.checkpoints import Checkpoints
 from storage.engines.interface import (
     EngineDamaged,
     EngineError,
@@ -92,6 +95,7 @@ _ROWS_NOW_MAX = 32
 _ROWS_AT_FIRST, _ROWS_AT_ONCE = 16, 512
 """Rows fetched before the first look at the size of a page, and between later ones."""
 _SETTLED_BYTES = 1 << 20
+_PAGE_BYTES = 4096
 _CERTAIN = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_CORRUPT}
 """After these a COMMIT has not happened."""
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -107,16 +111,21 @@ class SqliteEngine:
         here: sqlite3.Connection,
         writer: aiosqlite.Connection,
         readers: Sequence[aiosqlite.Connection],
+        copier: aiosqlite.Connection,
     ) -> None:
         self._log = _log_of(path)
         self._lock_fd = lock_fd
         self._here = here
         self._writer = writer
         self._readers = readers
-        self._next_reader = 0
+        self._reading = [0] * len(readers)
+        """Calls that each of them has."""
+        self._copier = copier
         self._writing = asyncio.Lock()
         self._closed = False
         self._lost: asyncio.Future[EngineLost] = asyncio.get_running_loop().create_future()
+        self._checkpoints = Checkpoints(self._copy_beside, self._copy_between)
+        self._copying = spawn(self._checkpoints.run(), name="checkpoints")
 
     @classmethod
     async def open(
@@ -130,7 +139,7 @@ class SqliteEngine:
         connections: list[aiosqlite.Connection] = []
         try:
             await asyncio.to_thread(_settle, _log_of(path))
-            for number in range(readers + 1):
+            for number in range(readers + 2):
                 connect = partial(_connect, path, number > 0, cache_bytes, mmap_bytes)
                 connections.append(await aiosqlite.Connection(connect, iter_chunk_size=64))
             here = _connect(path, True, cache_bytes, mmap_bytes)
@@ -141,11 +150,12 @@ class SqliteEngine:
             if isinstance(error, OSError):
                 raise EngineError(f"{_log_of(path)}: {error.strerror}") from error
             raise _engine_error(error, str(path)) from error
-        return cls(path, lock_fd, here, connections[0], connections[1:])
+        writer, *reading, copier = connections
+        return cls(path, lock_fd, here, writer, reading, copier)
 
     async def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """See `Engine.get`."""
-        return await self._hop(self._reader(), _get, keys)
+        return await self._read(_get, keys)
 
     def get_now(self, keys: Sequence[bytes]) -> list[bytes | None] | None:
         """See `Engine.get_now`."""
@@ -159,7 +169,7 @@ class SqliteEngine:
     async def scan(self, ranges: Sequence[ScanRange]) -> list[Page]:
         """See `Engine.scan`; a few rows are read without crossing, as in `get_now`."""
         found = self._scan_now(ranges)
-        return await self._hop(self._reader(), _scan, ranges) if found is None else found
+        return await self._read(_scan, ranges) if found is None else found
 
     def _scan_now(self, ranges: Sequence[ScanRange]) -> list[Page] | None:
         if (
@@ -181,20 +191,21 @@ class SqliteEngine:
             log_bytes = _size_of(self._log)
             try:
                 if more is None:
-                    await self._hop(self._writer, _apply, batch)
+                    pages = await self._hop(self._writer, _apply, batch)
                 else:
-                    await self._apply_chunks(batch, more)
+                    pages = await self._apply_chunks(batch, more)
             except EngineFull:
                 await self._hop(self._writer, _shorten, self._log, log_bytes)
                 raise
+        self._checkpoints.wrote(pages)
 
     async def measure(self, start: bytes, end: bytes) -> Measure:
         """See `Engine.measure`."""
-        return await self._hop(self._reader(), _measure, start, end)
+        return await self._read(_measure, start, end)
 
     async def backup(self, target: Path) -> None:
         """See `Engine.backup`."""
-        await self._hop(self._reader(), _backup, target)
+        await self._read(_backup, target)
 
     async def lost(self) -> EngineLost:
         """See `Engine.lost`: a commit whose outcome stays open."""
@@ -204,29 +215,43 @@ class SqliteEngine:
         """See `Engine.close`."""
         if self._closed:
             return
+        await cancel(self._copying)
         async with self._writing:
             self._closed = True
             self._here.close()
-            for connection in (*self._readers, self._writer):
+            for connection in (*self._readers, self._copier, self._writer):
                 await connection.close()
             os.close(self._lock_fd)
 
     async def _apply_chunks(
         self, batch: Iterable[Write], more: AsyncIterator[Sequence[Write]]
-    ) -> None:
+    ) -> int:
         await self._hop(self._writer, _begin)
         try:
-            await self._hop(self._writer, _write, batch)
+            pages = await self._hop(self._writer, _write, batch)
             async for chunk in more:
-                await self._hop(self._writer, _write, chunk)
+                pages += await self._hop(self._writer, _write, chunk)
             await self._hop(self._writer, _commit)
         except BaseException:
             await self._hop(self._writer, _rollback)
             raise
+        return pages
 
-    def _reader(self) -> aiosqlite.Connection:
-        self._next_reader = (self._next_reader + 1) % len(self._readers)
-        return self._readers[self._next_reader]
+    async def _copy_beside(self) -> tuple[int, int]:
+        return await self._hop(self._copier, _checkpoint)
+
+    async def _copy_between(self) -> tuple[int, int]:
+        async with self._writing:
+            return await self._hop(self._writer, _checkpoint)
+
+    async def _read(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call on the reader that has the least to do."""
+        reader = min(range(len(self._readers)), key=self._reading.__getitem__)
+        self._reading[reader] += 1
+        try:
+            return await self._hop(self._readers[reader], function, *arguments)
+        finally:
+            self._reading[reader] -= 1
 
     async def _hop(
         self, connection: aiosqlite.Connection, function: Callable[..., T], *arguments: Any
@@ -319,6 +344,8 @@ def _prepare(
     connection.execute(f"PRAGMA cache_size={-(cache_bytes >> 10)}")
     connection.execute(f"PRAGMA mmap_size={mmap_bytes}").fetchall()
     connection.execute("PRAGMA busy_timeout=10000").fetchall()
+    # Checkpoints are made beside the writer (storage/engines/checkpoints.py).
+    connection.execute("PRAGMA wal_autocheckpoint=0").fetchall()
     # The log of a huge transaction is cut back to this by the next checkpoint.
     connection.execute("PRAGMA journal_size_limit=67108864").fetchall()
     # A look at the cells of each page that comes from the disk, too short to be measured.
@@ -378,14 +405,21 @@ def _backup(connection: sqlite3.Connection, target: Path) -> None:
         copy.close()
 
 
-def _apply(connection: sqlite3.Connection, batch: Iterable[Write]) -> None:
+def _checkpoint(connection: sqlite3.Connection) -> tuple[int, int]:
+    """Copy what can be copied without anybody's waiting; see `checkpoints.Copy`."""
+    _, pages, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    return pages, copied
+
+
+def _apply(connection: sqlite3.Connection, batch: Iterable[Write]) -> int:
     _begin(connection)
     try:
-        _write(connection, batch)
+        pages = _write(connection, batch)
         _commit(connection)
     except BaseException:
         _rollback(connection)
         raise
+    return pages
 
 
 def _begin(connection: sqlite3.Connection) -> None:
@@ -414,7 +448,8 @@ def _shorten(_writer: sqlite3.Connection, log: Path, size: int) -> None:
         os.truncate(log, size)
 
 
-def _write(connection: sqlite3.Connection, batch: Iterable[Write]) -> None:
+def _write(connection: sqlite3.Connection, batch: Iterable[Write]) -> int:
+    """How many pages of the log they take at most, about: rows may lie far from each other."""
     last = dict(batch)
     puts = [write for write in last.items() if write[1] is not None]
     for statement, some in _pieces(puts, _PUTS):
@@ -423,6 +458,7 @@ def _write(connection: sqlite3.Connection, batch: Iterable[Write]) -> None:
         deletes = [key for key, value in last.items() if value is None]
         for statement, keys in _pieces(deletes, _DELETES):
             connection.execute(statement, keys)
+    return len(last) + sum([len(value) for _, value in puts if value]) // _PAGE_BYTES
 
 
 def _pieces(items: Sequence[T], statements: dict[int, str]) -> Iterator[tuple[str, Sequence[T]]]:

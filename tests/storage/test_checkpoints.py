@@ -1,0 +1,121 @@
+"""Checkpoints beside the writer: when there is one, and that the log stays short."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import uvloop
+
+from dormouse.base.tasks import cancel, spawn
+from storage.engines import checkpoints
+from storage.engines.checkpoints import LOG_PAGES_MAX, PAGES, REST_PAGES_MAX, Checkpoints
+from storage.engines.interface import EngineError, ScanRange
+from storage.engines.sqlite import SqliteEngine
+
+
+@pytest.fixture(autouse=True)
+def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoints, "PAUSE_SECONDS", 0.0)
+
+
+class Pages:
+    """A log, and what was copied of it."""
+
+    def __init__(self) -> None:
+        self.log: list[tuple[int, int] | EngineError] = []
+        self.calls: list[str] = []
+        self.checkpoints = Checkpoints(self.copy("beside"), self.copy("between"))
+
+    def copy(self, name: str) -> Callable[[], Awaitable[tuple[int, int]]]:
+        async def call() -> tuple[int, int]:
+            self.calls.append(name)
+            found = self.log.pop(0)
+            if isinstance(found, EngineError):
+                raise found
+            return found
+
+        return call
+
+    async def settle(self) -> None:
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+
+def running(body: Callable[[Pages], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        pages = Pages()
+        task = spawn(pages.checkpoints.run(), name="checkpoints")
+        try:
+            await body(pages)
+        finally:
+            await cancel(task)
+
+    uvloop.run(whole())
+
+
+def test_there_is_one_as_soon_as_enough_is_written_and_not_before() -> None:
+    async def body(pages: Pages) -> None:
+        pages.log = [(10, 10)]
+        pages.checkpoints.wrote(PAGES - 1)
+        await pages.settle()
+        assert pages.calls == []
+        pages.checkpoints.wrote(1)
+        await pages.settle()
+        assert pages.calls == ["beside"]
+        assert repr(pages.checkpoints) == "<Checkpoints 0 pages>"
+
+    running(body)
+
+
+def test_the_writer_waits_only_for_a_short_rest_of_a_long_log() -> None:
+    async def body(pages: Pages) -> None:
+        long, rest = LOG_PAGES_MAX, REST_PAGES_MAX
+        for found, then in (
+            ((long - 1, long - 1), []),
+            ((long, long - rest - 1), []),
+            ((long, long - rest), [(long, long)]),
+        ):
+            pages.log, pages.calls = [found, *then], []
+            pages.checkpoints.wrote(PAGES)
+            await pages.settle()
+            assert pages.calls == ["beside", *(["between"] if then else [])]
+
+    running(body)
+
+
+def test_one_that_fails_is_tried_again_with_the_next() -> None:
+    async def body(pages: Pages) -> None:
+        pages.log = [EngineError("disk"), (1, 1)]
+        for _ in range(2):
+            pages.checkpoints.wrote(PAGES)
+            await pages.settle()
+        assert pages.calls == ["beside", "beside"]
+
+    running(body)
+
+
+def test_the_log_stays_short_while_it_is_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "LOG_PAGES_MAX", 256)
+    file = tmp_path / "storage.sqlite"
+    log = file.with_name(file.name + "-wal")
+    batches, rows = 300, 50
+
+    async def body() -> None:
+        engine = await SqliteEngine.open(file)
+        longest = 0
+        for number in range(batches):
+            batch = [(b"%04d-%04d" % (row, number), b"x" * 3000) for row in range(rows)]
+            await engine.apply(batch)
+            longest = max(longest, log.stat().st_size)
+        written = batches * rows * 3000
+        assert longest < written / 3
+        await engine.close()
+        engine = await SqliteEngine.open(file)
+        [page] = await engine.scan([ScanRange(b"0", b"1", 1 << 30, 1 << 40)])
+        assert len(page.rows) == batches * rows
+        await engine.close()
+
+    uvloop.run(body())
