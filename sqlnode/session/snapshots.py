@@ -59,6 +59,24 @@ class SnapshotName:
         flags, (time, lot, number) = int(match[2]), (int(match[each], 16) for each in (1, 3, 4))
         return cls(time, bool(flags & 1), bool(flags & 2), lot, number)
 
+    def refuse_serializable(self, *, is_read_only: bool, is_deferrable: bool) -> None:
+        """Raises SqlError 0A000 where a serializable transaction may not begin with it."""
+        refused = None
+        if not self.is_serializable:
+            refused = (
+                "a serializable transaction cannot import a snapshot from a non-serializable"
+                " transaction"
+            )
+        elif self.is_read_only and not is_read_only:
+            refused = (
+                "a non-read-only serializable transaction cannot import a snapshot from a"
+                " read-only transaction"
+            )
+        elif is_read_only and is_deferrable:
+            refused = "a snapshot-importing transaction must not be READ ONLY DEFERRABLE"
+        if refused is not None:
+            raise SqlError("0A000", refused)
+
 
 def invalid(text: str) -> SqlError:
     """Nobody exports a snapshot of this name."""

@@ -21,10 +21,12 @@ from sqlnode.kv.advisory import AdvisoryLocks
 from sqlnode.kv.api import Isolation
 from sqlnode.kv.errors import CatalogStale
 from sqlnode.kv.transaction import KvTransaction
+from sqlnode.session import modes
 from sqlnode.session.asof import as_of_ns, catalog_of_past
 from sqlnode.session.context import SessionContext
 from sqlnode.session.guc_values import AS_OF
 from sqlnode.session.interrupts import SessionInterrupts
+from sqlnode.session.modes import Mode
 from sqlnode.session.notifications import Mark, Notifications
 from sqlnode.session.settings import Settings, SettingsMark
 from sqlnode.session.snapshots import Exports, SnapshotName, catalog_at, invalid
@@ -39,16 +41,6 @@ STALE_RETRIES_MAX = 5
 SAVEPOINTS_MAX = 10_000
 """Open savepoints of one transaction; one more is refused with 54000."""
 
-_ISOLATIONS = {
-    "read uncommitted": Isolation.READ_COMMITTED,
-    "read committed": Isolation.READ_COMMITTED,
-    "repeatable read": Isolation.REPEATABLE_READ,
-    "serializable": Isolation.SERIALIZABLE,
-}
-_SET_ISOLATION = "SET TRANSACTION ISOLATION LEVEL"
-_SET_DEFERRABLE = "SET TRANSACTION [NOT] DEFERRABLE"
-_SET_READ_WRITE = "cannot set transaction read-write mode"
-
 Warn = Callable[[str, str], None]
 """(SQLSTATE, message) of a WARNING to the client."""
 
@@ -60,15 +52,6 @@ class Block(Enum):
     IMPLICIT = "implicit"
     OPEN = "open"
     FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class Mode:
-    """What BEGIN and its relatives may say; None leaves it to the defaults."""
-
-    isolation: str | None = None
-    read_only: bool | None = None
-    deferrable: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,7 +100,7 @@ class Transactions:
         self._kv_read_only = False
         self._as_of = ""
         self._lock_timeout_ms = 0
-        self._chained = Mode()
+        self._chained = modes.DEFAULTS
         """What the transaction has from the one before it (AND CHAIN)."""
         self.block = Block.NONE
         settings.check_mode = self._check_mode
@@ -250,7 +233,7 @@ class Transactions:
     def _read_facts(self) -> None:
         settings = self._settings
         self._facts_of = settings.generation
-        self._kv_isolation = _ISOLATIONS[self.isolation]
+        self._kv_isolation = modes.ISOLATIONS[self.isolation]
         self._kv_read_only = self.read_only
         self._as_of = settings[AS_OF]
         if self._as_of and self._kv_isolation is Isolation.READ_COMMITTED:
@@ -340,29 +323,10 @@ class Transactions:
 
     def _check_mode(self, name: str, value: str) -> None:
         """Raises 25001 where the transaction can no longer get this mode."""
-        is_inner, refused = bool(self._savepoints), None
-        match name:
-            case "transaction_isolation" if value != self.isolation:
-                if self.has_queried:
-                    refused = "SET TRANSACTION ISOLATION LEVEL must be called before any query"
-                elif is_inner:
-                    refused = (
-                        "SET TRANSACTION ISOLATION LEVEL must not be called in a subtransaction"
-                    )
-            case "transaction_read_only" if value == "off" and self.read_only:
-                if is_inner:
-                    refused = (
-                        "cannot set transaction read-write mode inside a read-only transaction"
-                    )
-                elif self.has_queried:
-                    refused = "transaction read-write mode must be set before any query"
-            case "transaction_deferrable":
-                if is_inner:
-                    refused = f"{_SET_DEFERRABLE} cannot be called within a subtransaction"
-                elif self.has_queried:
-                    refused = f"{_SET_DEFERRABLE} must be called before any query"
-        if refused is not None:
-            raise SqlError("25001", refused)
+        if value != self._settings[name] or name == "transaction_deferrable":
+            modes.refuse_late(
+                name, value, is_inner=bool(self._savepoints), has_queried=self.has_queried
+            )
 
     async def commit(self, *, chain: bool) -> str:
         """COMMIT, END: the command tag. Raises what the commit raises; then all is rolled back."""
@@ -420,35 +384,18 @@ class Transactions:
         """SET TRANSACTION SNAPSHOT. Raises 25001, 0A000, 22023."""
         if self.has_queried or self._savepoints:
             raise SqlError("25001", "SET TRANSACTION SNAPSHOT must be called before any query")
-        if _ISOLATIONS[self.isolation] is Isolation.READ_COMMITTED:
-            raise SqlError(
-                "0A000",
-                "a snapshot-importing transaction must have isolation level SERIALIZABLE or"
-                " REPEATABLE READ",
-            )
+        modes.refuse_to_import(self.isolation)
+        if self._settings[AS_OF]:
+            raise SqlError("0A000", f"a transaction with {AS_OF} cannot import a snapshot")
         name = SnapshotName.read(text)
         if self.isolation == "serializable":
-            self._refuse_serializable(name)
+            is_deferrable = self._settings["transaction_deferrable"] == "on"
+            name.refuse_serializable(is_read_only=self.read_only, is_deferrable=is_deferrable)
         self.start()
         try:
             await self._import(name)
         except SqlError as error:
             raise invalid(text) if error.sqlstate == "22023" else error from None
-
-    def _refuse_serializable(self, name: SnapshotName) -> None:
-        """Raises 0A000 where a serializable transaction may not begin with the snapshot."""
-        what = None
-        if not name.is_serializable:
-            what = "a serializable transaction cannot import a snapshot from a non-serializable"
-        elif name.is_read_only and not self.read_only:
-            what = (
-                "a non-read-only serializable transaction cannot import a snapshot from a read-only"
-            )
-        if what is not None:
-            raise SqlError("0A000", f"{what} transaction")
-        if self.read_only and self._settings["transaction_deferrable"] == "on":
-            text = "a snapshot-importing transaction must not be READ ONLY DEFERRABLE"
-            raise SqlError("0A000", text)
 
     async def _import(self, name: SnapshotName) -> None:
         """Begin with an exported snapshot, and with the catalog of then. Raises SqlError."""
@@ -556,7 +503,7 @@ class Transactions:
         else:
             self._undo_catalog(None)
         self._frozen = None
-        self._chained = Mode()
+        self._chained = modes.DEFAULTS
         self._kv = None
         self.block = Block.NONE
         self._context.refresh()

@@ -10,9 +10,10 @@ from sqlnode.errors import SqlError, unsupported
 from sqlnode.execute.api import Batch, Execution, ResultColumn, Row
 from sqlnode.kv.errors import CatalogStale
 from sqlnode.parse import RawStatement
+from sqlnode.session.modes import Mode
 from sqlnode.session.pipeline import Planned
 from sqlnode.session.portal import Portal
-from sqlnode.session.transactions import STALE_RETRIES_MAX, Mode
+from sqlnode.session.transactions import STALE_RETRIES_MAX
 from sqlnode.tree import Utility
 
 if TYPE_CHECKING:

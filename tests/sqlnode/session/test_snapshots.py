@@ -169,3 +169,21 @@ def test_there_is_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
             await a.execute("SELECT pg_export_snapshot()")
 
     two_pods(tmp_path, body)
+
+
+def test_a_time_in_the_past_is_exported_and_never_mixed_with_an_import(tmp_path: Path) -> None:
+    async def body(_: StorageForTest, __: PodForTest, a: Connection, b: Connection) -> None:
+        now = await value(a, "SELECT clock_timestamp()")
+        await a.execute("UPDATE t SET n = 0 WHERE id = 1")
+        await a.execute(f"SET dormouse.as_of = '{now}'")
+        name = await export(a)
+        assert await value(a, "SELECT n FROM t WHERE id = 1") == 1
+        await begin_with(b, name)
+        assert await value(b, "SELECT n FROM t WHERE id = 1") == 1
+        await b.execute("ROLLBACK")
+        await b.execute(f"SET dormouse.as_of = '{now}'")
+        with pytest.raises(errors.FeatureNotSupported, match="as_of cannot import"):
+            await begin_with(b, name)
+        await b.execute("ROLLBACK")
+
+    two_pods(tmp_path, body)
