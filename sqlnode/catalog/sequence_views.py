@@ -1,6 +1,6 @@
 """Rows about sequences: pg_sequence, pg_sequences, information_schema.sequences.
 
-pg_sequences says where each one stands, which storage is asked for, one by one.
+pg_sequences says where each one stands, which storage is asked for.
 """
 
 from collections.abc import Iterator, Mapping
@@ -32,8 +32,11 @@ def _sequences(catalog: "Catalog", execution: "Execution") -> Iterator[Fact]:
 
 
 def _standing(catalog: "Catalog", execution: "Execution") -> Iterator[Fact]:
-    for sequence in user_sequences(catalog):
-        last, _, called = wait(execution.functions.sequences.look(sequence.oid))
+    shown = user_sequences(catalog)
+    if not shown:
+        return
+    looks = wait(execution.functions.sequences.look_at([each.oid for each in shown]))
+    for sequence, (last, _, called) in zip(shown, looks, strict=True):
         yield {
             "schemaname": sequence.schema,
             "sequencename": sequence.name,

@@ -20,6 +20,7 @@ sequence that another one has dropped or restarted.
 
 from __future__ import annotations  # the client makes transactions, which know sessions
 
+import asyncio
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -30,7 +31,7 @@ from sqlnode.errors import SqlError
 from sqlnode.kv.errors import CatalogStale, KvRefused, StreamLost, connection_lost, sql_error
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from sqlnode.catalog.catalog import Catalog
     from sqlnode.catalog.descriptors import NumberSequence
@@ -41,6 +42,7 @@ AHEAD_MAX = 1024
 BLOCK_MAX = 1 << 16
 """Numbers in one question: what storage gives at most."""
 _STALE_RETRIES_MAX = 5
+_LOOKS_AT_ONCE = 100
 
 
 @dataclass(slots=True)
@@ -150,6 +152,14 @@ class SessionSequences:
         """last_value, log_cnt and is_called of a sequence, as SELECT shows them."""
         reply, _ = await self._ask(oid, _look)
         return reply.last_value, reply.log_count, reply.is_called
+
+    async def look_at(self, oids: Sequence[int]) -> list[tuple[int, int, bool]]:
+        """Likewise of many, some at a time."""
+        found: list[tuple[int, int, bool]] = []
+        for start in range(0, len(oids), _LOOKS_AT_ONCE):
+            some = oids[start : start + _LOOKS_AT_ONCE]
+            found += await asyncio.gather(*[self.look(oid) for oid in some])
+        return found
 
     async def new_generation(self) -> int:
         """A name for a sequence's state that was never used, not even in a transaction that was
