@@ -35,7 +35,7 @@ def _standing(catalog: "Catalog", execution: "Execution") -> Iterator[Fact]:
     shown = user_sequences(catalog)
     if not shown:
         return
-    looks = wait(execution.functions.sequences.look_at([each.oid for each in shown]))
+    looks = wait(execution.functions.sequences.look_at(shown))
     for sequence, (last, _, called) in zip(shown, looks, strict=True):
         yield {
             "schemaname": sequence.schema,

@@ -72,8 +72,9 @@ def waits(table: Table) -> bool:
 
 def rows(catalog: "Catalog", table: Table, execution: "Execution") -> list[tuple[Value, ...]]:
     """The rows of a system table, one value per live column."""
-    if is_sequence(table):
-        return [wait(execution.functions.sequences.look(table.oid))]
+    sequence = catalog.sequence_by_oid(table.oid)
+    if sequence is not None:
+        return [wait(execution.functions.sequences.look(sequence))]
     maker = _MAKERS.get((table.schema, table.name))
     if maker is not None:
         return _filled(table, maker(catalog, execution))

@@ -65,7 +65,7 @@ async def altered(change: Change, old: NumberSequence, options: Options) -> Numb
     """A sequence with other options. Raises SqlError 22023."""
     last = old.first
     if "restart" not in options and not _BOUNDS.isdisjoint(options.given):
-        last, _, _ = await change.execution.functions.sequences.look(old.oid)
+        last, _, _ = await change.execution.functions.sequences.look(old)
     new, anew = sequence_options.changed(old, options, last)
     return await restarted(change, new) if anew else new
 

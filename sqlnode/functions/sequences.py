@@ -44,7 +44,8 @@ def setval_called(context: FunctionContext, oid: int, value: int, is_called: boo
 @FAMILY.function("pg_sequence_last_value", needs_context=True, waits=True)
 def last_value(context: FunctionContext, oid: int) -> int | None:
     """What was given last, NULL where none was."""
-    value, _, is_called = wait(context.sequences.look(oid))
+    sequences = context.sequences
+    value, _, is_called = wait(sequences.look(sequences.named(oid)))
     return int(value) if is_called else None
 
 

@@ -148,17 +148,21 @@ class SessionSequences:
         if is_called:
             held.last = value
 
-    async def look(self, oid: int) -> tuple[int, int, bool]:
-        """last_value, log_cnt and is_called of a sequence, as SELECT shows them."""
-        reply, _ = await self._ask(oid, _look)
+    async def look(self, sequence: NumberSequence) -> tuple[int, int, bool]:
+        """last_value, log_cnt and is_called of a sequence, as SELECT shows them. One that a
+        snapshot still sees, and that is gone, is shown as it was in the end."""
+        if self._catalog().sequence_by_oid(sequence.oid) is None:
+            reply = await self._send(_look(sequence), sequence, version=0)
+        else:
+            reply, _ = await self._ask(sequence.oid, _look)
         return reply.last_value, reply.log_count, reply.is_called
 
-    async def look_at(self, oids: Sequence[int]) -> list[tuple[int, int, bool]]:
+    async def look_at(self, sequences: Sequence[NumberSequence]) -> list[tuple[int, int, bool]]:
         """Likewise of many, some at a time."""
         found: list[tuple[int, int, bool]] = []
-        for start in range(0, len(oids), _LOOKS_AT_ONCE):
-            some = oids[start : start + _LOOKS_AT_ONCE]
-            found += await asyncio.gather(*[self.look(oid) for oid in some])
+        for start in range(0, len(sequences), _LOOKS_AT_ONCE):
+            some = sequences[start : start + _LOOKS_AT_ONCE]
+            found += await asyncio.gather(*[self.look(each) for each in some])
         return found
 
     async def new_generation(self) -> int:
@@ -280,12 +284,17 @@ class SessionSequences:
         self, oid: int, question: Callable[[NumberSequence], kv.Sequence]
     ) -> tuple[kv.SequenceReply, NumberSequence]:
         sequence = self.named(oid)
-        asked = question(sequence)
+        version = self._catalog().version
+        return await self._send(question(sequence), sequence, version=version), sequence
+
+    async def _send(
+        self, asked: kv.Sequence, sequence: NumberSequence, *, version: int
+    ) -> kv.SequenceReply:
         asked.key = self._key(sequence)
-        request = kv.Request(sequence=asked, catalog_version=self._catalog().version)
+        request = kv.Request(sequence=asked, catalog_version=version)
         try:
             # Where the stream breaks, numbers may have been given to nobody: gaps, no duplicates.
-            return (await self._client.call(request, retry=True)).sequence, sequence
+            return (await self._client.call(request, retry=True)).sequence
         except KvRefused as refused:
             raise sql_error(refused) from refused
         except StreamLost as lost:
