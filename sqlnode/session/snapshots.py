@@ -105,8 +105,16 @@ class Exports:
         await holder.look(time, exports=lot)
         return str(SnapshotName(time, is_serializable, is_read_only, lot, len(self._holders)))
 
+    async def close(self) -> None:
+        """Nobody can import them any more once this returns. Raises SqlError 40001 where storage is
+        lost."""
+        if self._holders:
+            self.end()
+            # What is sent later on the same stream is answered later.
+            await self._client.current_catalog_version()
+
     def end(self) -> None:
-        """The transaction is over, and nobody can import them any more."""
+        """The transaction is over: soon nobody can import them any more."""
         for holder in self._holders:
             holder.rollback()
         self._holders.clear()

@@ -464,6 +464,7 @@ class Transactions:
         kv = self._kv
         try:
             self._advisory.check()
+            await self._exports.close()
             await self._notifications.prepare()
             if kv is None:
                 self._end(committed=True)

@@ -10,6 +10,7 @@ import uvloop
 from psycopg import errors
 
 from dormouse.base.ids import TenantId
+from dormouse.base.tasks import spawn
 from sqlnode.session import snapshots
 from sqlnode.session.snapshots import SnapshotName
 from tests.support.kv import StorageForTest, storage_running
@@ -79,6 +80,28 @@ def test_a_name_is_good_as_long_as_its_transaction(tmp_path: Path) -> None:
                 await asyncio.sleep(0.01)
         await value(a, "SELECT count(*) FROM t")  # the end was sent before, on the same stream
         await refused(b, name)
+
+    two_pods(tmp_path, body)
+
+
+def test_who_commits_is_answered_when_nobody_can_import_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def body(_: StorageForTest, first: PodForTest, a: Connection, b: Connection) -> None:
+        ask, asked, may = first.tenant.kv.current_catalog_version, asyncio.Event(), asyncio.Event()
+
+        async def held_up() -> int:
+            asked.set()
+            await may.wait()
+            return await ask()
+
+        monkeypatch.setattr(first.tenant.kv, "current_catalog_version", held_up)
+        exporting = spawn(value(a, "SELECT pg_export_snapshot()"), name="export")
+        async with asyncio.timeout(20):
+            await asked.wait()
+        assert not exporting.done()
+        may.set()
+        await refused(b, str(await exporting))
 
     two_pods(tmp_path, body)
 
