@@ -489,11 +489,15 @@ class Backend:
             statement = self._statement(message.name)
             if statement.resumed is not None:
                 await plan_resumed(session, statement)
+            if statement.columns is not None:
+                session.transactions.refuse_failed()  # rows can be described no more
             send(replies.parameter_description(statement.param_types))
             columns, formats = statement.columns, (0,) * len(statement.columns or ())
         else:
             portal = self._portal(message.name)
             columns, formats = portal.columns, portal.formats
+            if columns is not None:
+                session.transactions.refuse_failed()
         if columns is None:
             send(replies.NO_DATA)
         else:
