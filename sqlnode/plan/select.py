@@ -20,7 +20,7 @@ from sqlnode.plan.nodes import Node
 from sqlnode.plan.rewrite import rewritten
 from sqlnode.plan.scans import Leaves
 from sqlnode.plan.subplans import PlanQuery, plan_sublinks
-from sqlnode.plan.walk import children, conjunction, has_sublink, returns_set
+from sqlnode.plan.walk import children, conjunction, has_sublink, is_volatile, returns_set
 
 _PROJECTING = (
     nodes.Result,
@@ -55,11 +55,12 @@ class BlockPlanner:
         self._joins = JoinPlanner(leaves)
 
     def expr(self, expr: Any) -> Any:
-        """The expression with its sub-selects planned; equal ones share one plan."""
+        """The expression with its sub-selects planned; equal ones share one plan, unless what they
+        call answers otherwise each time."""
         if expr is None or not has_sublink(expr):
             return expr
         for known, planned in self._known:
-            if known == expr:
+            if known is expr or (known == expr and not is_volatile(expr)):
                 return planned
         planned = plan_sublinks(expr, self._statement, self._scope, self._plan_query)
         self._known.append((expr, planned))

@@ -174,6 +174,6 @@ EXCLUDED = {
     "pg_ts_template_is_visible", "pg_blocking_pids", "pg_safe_snapshot_blocking_pids",
     "pg_is_other_temp_schema", "pg_char_to_encoding", "pg_encoding_to_char", "pg_type_is_visible",
     "pg_get_function_arguments", "pg_get_function_identity_arguments", "pg_get_function_result",
-    "pg_encoding_max_length", "random", "pg_sleep", "like_escape", "similar_escape",
+    "pg_encoding_max_length", "random", "like_escape", "similar_escape",
     "similar_to_escape", "timeofday", "pg_lsn", "pg_size_bytes", "convert_from", "convert_to",
 }  # fmt: skip
