@@ -489,3 +489,68 @@ def test_a_history_that_takes_long_to_walk_is_walked_seldom() -> None:
         await twin.shard.close()
 
     asyncio.run(body())
+
+
+def test_what_is_not_due_is_not_touched_and_tenants_of_one_group_are_told_apart() -> None:
+    async def body() -> None:
+        twin = Twin()
+        await twin.start()
+        await asyncio.gather(*[twin._call(commit=_put(b"%d" % n, b"1")) for n in range(5)])
+        await asyncio.gather(*[twin._call(commit=_put(b"%d" % n, b"2")) for n in range(5)])
+        twin.clock.advance(WINDOW_SECONDS - 1)
+        assert await twin.shard.collector.collect() == (0, 0)
+        assert await twin.shard.collector.collect() == (0, 0)
+        twin.clock.advance(2)
+        _, removed = await twin.shard.collector.collect()
+        assert removed == 5
+        assert await _left(twin.engine) == []
+        await twin.shard.close()
+
+    asyncio.run(body())
+
+
+def _put(key: bytes, value: bytes) -> kv.Commit:
+    return kv.Commit(
+        writes=kv.Writes(keys=blocks.pack([PREFIX + key]), values=blocks.pack([value]))
+    )
+
+
+def test_a_time_before_the_window_is_refused_though_its_history_is_still_there() -> None:
+    async def body() -> None:
+        twin = Twin()
+        await twin.start()
+        await twin.commit({b"a": b"1"})
+        twin.clock.advance(1)
+        await twin.commit({b"a": b"2"})
+        asked = twin.clock.wall_ns()
+        get = kv.Get(keys=blocks.pack([PREFIX + b"a"]), snapshot=asked, as_of=True)
+        twin.clock.advance(WINDOW_SECONDS - 1)
+        await twin.commit({b"a": b"3"})
+        assert blocks.unpack((await twin.session.call(get=get)).get.values) == [b"2"]
+        twin.clock.advance(2)
+        assert _expired(await twin.session.call(get=get))
+        await twin.shard.close()
+
+    asyncio.run(body())
+
+
+def test_a_page_of_removals_that_is_cut_loses_nothing_and_gives_nothing_twice() -> None:
+    async def body(removed_rows: int) -> None:
+        twin = Twin()
+        await twin.start()
+        names = [b"%d" % number for number in range(8)]
+        await twin.commit(dict.fromkeys(names, b"1"))
+        for name in (b"2", b"3", b"3", b"5"):  # so that a key has more removals than one
+            await twin.commit({name: None})
+            await twin.commit({name: b"2"})
+        await twin.commit({b"7": b"3"})
+        for name in names[1:-1]:
+            await twin.commit({name: None})
+        await twin.commit({b"4": b"4", b"9": b"4"})
+        await twin.restart()  # what was removed of late is in memory no more
+        with mock.patch.object(versions, "_REMOVED_ROWS", removed_rows):
+            await twin.check()
+        await twin.shard.close()
+
+    for removed_rows in range(1, 8):
+        asyncio.run(body(removed_rows))
