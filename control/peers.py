@@ -30,6 +30,11 @@ _RENEW_SECONDS = 120.0
 _DROP_SECONDS = 60.0
 _SIZES_SECONDS = 10.0
 _QUOTAS_SECONDS = 5.0
+_HEALTH_SECONDS = 1.0
+_WRITES_FAIL = {
+    "full": "the disk of storage is full: nothing can be written until there is room",
+    "io": "the disk of storage takes no writes: see the log of storage",
+}
 T = TypeVar("T")
 
 _IMPORT_SECONDS = 120.0
@@ -168,6 +173,15 @@ class Peers:
         except grpc.aio.AioRpcError as error:
             raise Unavailable("storage does not answer") from error
         return {each.tenant_id: each.bytes for each in reply.sizes}
+
+    async def storage_warnings(self) -> list[str]:
+        """A sentence for people where storage cannot do its work; one that is away says nothing."""
+        try:
+            reply = await self._storage.Health(kv_pb2.HealthRequest(), timeout=_HEALTH_SECONDS)
+        except grpc.aio.AioRpcError:
+            return []
+        failing = reply.writes_failing
+        return [_WRITES_FAIL.get(failing, _WRITES_FAIL["io"])] if failing else []
 
     async def set_quotas(
         self, quotas: Mapping[TenantId, Quota], *, default: Quota, only_these: bool

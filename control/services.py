@@ -85,6 +85,7 @@ class Services:
     sealing: Sealing
     steward: Steward
     revoking: Revoking
+    peers: Peers
 
     @classmethod
     def over(
@@ -103,6 +104,7 @@ class Services:
         deletion = _deletion(stores, peers, watchers, settings)
         return cls(
             stores=stores,
+            peers=peers,
             owner_news=owner_news,
             quotas=quotas,
             sealing=Sealing(stores.database),
@@ -144,19 +146,23 @@ class Services:
                 quotas=quotas,
                 connections_max=settings.tenant_connections_max,
             ),
-            upkeep=Upkeep(
-                keys=stores.keys,
-                journal=stores.journal,
-                operations=stores.operations,
-                idempotency=stores.idempotency,
-                events=stores.events,
-                webhooks=stores.webhooks,
-                deliveries=stores.deliveries,
-                clock=clock,
-                audit_days=settings.audit_days,
-                event_days=settings.event_days,
-            ),
+            upkeep=_upkeep(stores, settings, clock),
         )
+
+
+def _upkeep(stores: Stores, settings: ControlSettings, clock: Clock) -> Upkeep:
+    return Upkeep(
+        keys=stores.keys,
+        journal=stores.journal,
+        operations=stores.operations,
+        idempotency=stores.idempotency,
+        events=stores.events,
+        webhooks=stores.webhooks,
+        deliveries=stores.deliveries,
+        clock=clock,
+        audit_days=settings.audit_days,
+        event_days=settings.event_days,
+    )
 
 
 def _deletion(

@@ -1937,6 +1937,41 @@ class TenantStatsReply(_message.Message):
 Global___TenantStatsReply: _TypeAlias = TenantStatsReply  # noqa: Y015
 
 @_typing.final
+class HealthRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HealthRequest: _TypeAlias = HealthRequest  # noqa: Y015
+
+@_typing.final
+class HealthReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WRITES_FAILING_FIELD_NUMBER: _builtins.int
+    writes_failing: _builtins.str
+    """Why the last durable write failed: `full`, `io`; empty where it did not."""
+    def __init__(
+        self,
+        *,
+        writes_failing: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["writes_failing", b"writes_failing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HealthReply: _TypeAlias = HealthReply  # noqa: Y015
+
+@_typing.final
 class TenantSizesRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

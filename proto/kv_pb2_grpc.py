@@ -122,6 +122,11 @@ class StorageAdminStub:
                 request_serializer=proto_dot_kv__pb2.TenantSizesRequest.SerializeToString,
                 response_deserializer=proto_dot_kv__pb2.TenantSizesReply.FromString,
                 _registered_method=True)
+        self.Health = channel.unary_unary(
+                '/dormouse.kv.v1.StorageAdmin/Health',
+                request_serializer=proto_dot_kv__pb2.HealthRequest.SerializeToString,
+                response_deserializer=proto_dot_kv__pb2.HealthReply.FromString,
+                _registered_method=True)
         self.SetQuotas = channel.unary_unary(
                 '/dormouse.kv.v1.StorageAdmin/SetQuotas',
                 request_serializer=proto_dot_kv__pb2.SetQuotasRequest.SerializeToString,
@@ -168,6 +173,13 @@ class StorageAdminServicer:
     def TenantSizes(self, request, context):
         """What tenants store, by id. Costs no walk: the numbers may be a minute old, and a tenant that was
         not measured since storage started is left out.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Health(self, request, context):
+        """Whether the engine does its work.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -230,6 +242,11 @@ def add_StorageAdminServicer_to_server(servicer, server):
                     servicer.TenantSizes,
                     request_deserializer=proto_dot_kv__pb2.TenantSizesRequest.FromString,
                     response_serializer=proto_dot_kv__pb2.TenantSizesReply.SerializeToString,
+            ),
+            'Health': grpc.unary_unary_rpc_method_handler(
+                    servicer.Health,
+                    request_deserializer=proto_dot_kv__pb2.HealthRequest.FromString,
+                    response_serializer=proto_dot_kv__pb2.HealthReply.SerializeToString,
             ),
             'SetQuotas': grpc.unary_unary_rpc_method_handler(
                     servicer.SetQuotas,
@@ -338,6 +355,33 @@ class StorageAdmin:
             '/dormouse.kv.v1.StorageAdmin/TenantSizes',
             proto_dot_kv__pb2.TenantSizesRequest.SerializeToString,
             proto_dot_kv__pb2.TenantSizesReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Health(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dormouse.kv.v1.StorageAdmin/Health',
+            proto_dot_kv__pb2.HealthRequest.SerializeToString,
+            proto_dot_kv__pb2.HealthReply.FromString,
             options,
             channel_credentials,
             insecure,

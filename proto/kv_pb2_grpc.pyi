@@ -71,6 +71,8 @@ class StorageAdminStub:
     """What tenants store, by id. Costs no walk: the numbers may be a minute old, and a tenant that was
     not measured since storage started is left out.
     """
+    Health: _grpc.UnaryUnaryMultiCallable[_kv_pb2.HealthRequest, _kv_pb2.HealthReply]
+    """Whether the engine does its work."""
     SetQuotas: _grpc.UnaryUnaryMultiCallable[_kv_pb2.SetQuotasRequest, _kv_pb2.SetQuotasReply]
     """How much tenants may store. Durable, and in force for every commit after the answer."""
     Export: _grpc.UnaryStreamMultiCallable[_kv_pb2.ExportRequest, _kv_pb2.ExportPage]
@@ -100,6 +102,8 @@ class StorageAdminAsyncStub(StorageAdminStub):
     """What tenants store, by id. Costs no walk: the numbers may be a minute old, and a tenant that was
     not measured since storage started is left out.
     """
+    Health: _aio.UnaryUnaryMultiCallable[_kv_pb2.HealthRequest, _kv_pb2.HealthReply]  # type: ignore[assignment]
+    """Whether the engine does its work."""
     SetQuotas: _aio.UnaryUnaryMultiCallable[_kv_pb2.SetQuotasRequest, _kv_pb2.SetQuotasReply]  # type: ignore[assignment]
     """How much tenants may store. Durable, and in force for every commit after the answer."""
     Export: _aio.UnaryStreamMultiCallable[_kv_pb2.ExportRequest, _kv_pb2.ExportPage]  # type: ignore[assignment]
@@ -144,6 +148,14 @@ class StorageAdminServicer(metaclass=_abc_1.ABCMeta):
         """What tenants store, by id. Costs no walk: the numbers may be a minute old, and a tenant that was
         not measured since storage started is left out.
         """
+
+    @_abc_1.abstractmethod
+    def Health(
+        self,
+        request: _kv_pb2.HealthRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_kv_pb2.HealthReply, _abc.Awaitable[_kv_pb2.HealthReply]]:
+        """Whether the engine does its work."""
 
     @_abc_1.abstractmethod
     def SetQuotas(

@@ -203,7 +203,10 @@ class Committer:
             else:
                 self._fail(group, error)
         else:
-            self._failures.wrote()
+            # A commit has a record at least. Of other writes the disk may see nothing: SQLite
+            # leaves a page alone that holds a value already, or does not hold what is to go.
+            if any(submission.time for submission in group):
+                self._failures.wrote()
             parts = [(submission.share, submission.size) for submission in group]
             self._admission.applied(parts, time.perf_counter() - started)
             for submission in group:

@@ -27,7 +27,7 @@ class Failures:
         self._logged: dict[str, float] = {}
         self._unlogged: dict[str, int] = {}
         self.writes = ""
-        """Why writes fail (`EngineError.kind`), if the last one did."""
+        """Why writes fail (`EngineError.kind`), if one has since the last commit."""
 
     def __repr__(self) -> str:
         return f"<Failures writes={self.writes!r} logged={list(self._logged)}>"
@@ -53,7 +53,7 @@ class Failures:
             self._set_writes(error.kind)
 
     def wrote(self) -> None:
-        """A write is durable."""
+        """A commit is durable."""
         if self.writes:
             if self._may_log("well"):
                 _log.warning("writes go through again", extra={"kind": self.writes})

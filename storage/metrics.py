@@ -32,7 +32,7 @@ ENGINE_ERRORS = Counter(
 )
 WRITES_FAILING = Gauge(
     "dormouse_storage_writes_failing",
-    "1 from a durable write that failed for this reason to the next one that does not.",
+    "1 from a durable write that failed for this reason to the next commit that is durable.",
     ["kind"],
     registry=REGISTRY,
 )

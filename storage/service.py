@@ -29,6 +29,7 @@ ACCESS = {
     "/dormouse.kv.v1.Kv/Session": Access(any_tenant=True),
     "/dormouse.kv.v1.StorageAdmin/DropTenant": Access(roles=frozenset({Role.CONTROL})),
     "/dormouse.kv.v1.StorageAdmin/TenantStats": Access(roles=frozenset({Role.CONTROL})),
+    "/dormouse.kv.v1.StorageAdmin/Health": Access(roles=frozenset({Role.CONTROL})),
     "/dormouse.kv.v1.StorageAdmin/TenantSizes": Access(roles=frozenset({Role.CONTROL})),
     "/dormouse.kv.v1.StorageAdmin/SetQuotas": Access(roles=frozenset({Role.CONTROL})),
     "/dormouse.kv.v1.StorageAdmin/Export": Access(roles=frozenset({Role.CONTROL})),
@@ -111,6 +112,13 @@ class AdminService(_Admin):
             reply.locks = sum(map(self._shard.locks.count, tenant.transactions.values()))
             reply.oldest_held = min(tenant.pins.values(), default=0)
         return reply
+
+    async def Health(  # noqa: N802
+        self, _request: kv.HealthRequest, context: Any
+    ) -> kv.HealthReply:
+        """Say whether writes fail just now."""
+        self._handshakes.called(context.peer())
+        return kv.HealthReply(writes_failing=self._shard.failures.writes)
 
     async def TenantSizes(  # noqa: N802
         self, request: kv.TenantSizesRequest, context: Any

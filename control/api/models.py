@@ -347,7 +347,8 @@ class StatusView(BaseModel):
     roles: dict[str, RoleView]
     tenants: TenantTotals
     warnings: list[str] = Field(
-        default_factory=list, description="For people: certificates that end and are not renewed."
+        default_factory=list,
+        description="For people: certificates that end and are not renewed, a full disk.",
     )
 
 

@@ -151,7 +151,8 @@ def _add_status_route(router: APIRouter, services: Services, status_file: Status
         counts = await services.stores.registry.counts()
         totals = TenantTotals(registered=counts.registered, ever=counts.ever)
         view = status_file.view(totals)
-        return view.model_copy(update={"warnings": services.steward.warnings()})
+        warnings = services.steward.warnings() + await services.peers.storage_warnings()
+        return view.model_copy(update={"warnings": warnings})
 
 
 def _signups(settings: ControlSettings) -> Buckets | None:

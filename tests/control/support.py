@@ -72,6 +72,9 @@ class FakePeers(Peers):
             return dict.fromkeys(tenants, UNKNOWN)
         return {tenant: self.known.get(tenant, ASLEEP) for tenant in tenants}
 
+    async def storage_warnings(self) -> list[str]:
+        return []
+
     async def awake(self) -> Awake:
         if self.away:
             raise Unavailable("away")

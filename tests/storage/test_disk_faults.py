@@ -26,7 +26,7 @@ from proto import kv_pb2_grpc
 from storage.config import StorageSettings
 from storage.layout import STAGED_SPAN
 from tests.support.certificates import Authority
-from tests.support.diskfaults import BadDisk, damage
+from tests.support.diskfaults import BadDisk, damage, pages_with
 from tests.support.kv import STORAGE, KvClient, KvError
 from tests.support.storageprocess import Child
 
@@ -402,11 +402,6 @@ def test_a_commit_that_no_index_could_be_made_for_is_there(rig: Rig) -> None:
     rig.end()
 
 
-def page_of(file: Path, text: bytes) -> int:
-    """Where the page with this text begins."""
-    return file.read_bytes().index(text) // 4096 * 4096
-
-
 @asynccontextmanager
 async def two_tenants(rig: Rig) -> AsyncIterator[tuple[KvClient, KvClient]]:
     storage = rig.child.storage(rig.authority)
@@ -453,7 +448,7 @@ def test_damage_is_one_tenants_and_never_passed_on(rig: Rig) -> None:
         assert rig.metric('dormouse_storage_engine_errors_total{kind="damaged"}') > 2
 
     def damaged() -> AbstractContextManager[None]:
-        return damage(rig.file, page_of(rig.file, b"shop0150"), 8)
+        return damage(rig.file, *pages_with(rig.file, b"shop0150"))
 
     uvloop.run(fill())
     rig.end()
@@ -490,7 +485,7 @@ async def drop(rig: Rig, tenant: TenantId) -> int:
 
 def test_a_file_that_is_no_database_is_refused(rig: Rig) -> None:
     rig.end()
-    with damage(rig.file, 0, 16):
+    with damage(rig.file, 0):
         code, log = rig.start().ended()
     assert code == 1
     assert "EngineDamaged" in log

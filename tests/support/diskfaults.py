@@ -44,6 +44,8 @@ _KINDS = ("write", "sync", "read")
 _ROOM = struct.Struct("=qi20s")
 _ROOM_AT = _ORDER.size * len(_KINDS)
 _SIZE = _ROOM_AT + _ROOM.size
+_DAMAGED_BYTES = 8
+_PAGE_BYTES = 4096
 
 
 def build(folder: Path) -> Path:
@@ -110,18 +112,26 @@ class BadDisk:
 
 
 @contextmanager
-def damage(path: Path, at: int, count: int = 1) -> Iterator[None]:
-    """Invert `count` bytes of a file from `at` on, and at the end once more."""
+def damage(path: Path, *places: int) -> Iterator[None]:
+    """Invert eight bytes of a file at each place, and at the end once more."""
 
     def invert() -> None:
         with path.open("r+b") as file:
-            file.seek(at)
-            wrong = bytes(each ^ 0xFF for each in file.read(count))
-            file.seek(at)
-            file.write(wrong)
+            for place in places:
+                file.seek(place)
+                wrong = bytes(each ^ 0xFF for each in file.read(_DAMAGED_BYTES))
+                file.seek(place)
+                file.write(wrong)
 
     invert()
     try:
         yield
     finally:
         invert()
+
+
+def pages_with(path: Path, text: bytes) -> list[int]:
+    """Where those pages of an SQLite file begin that hold a text."""
+    content = path.read_bytes()
+    starts = range(0, len(content), _PAGE_BYTES)
+    return [start for start in starts if text in content[start : start + _PAGE_BYTES]]
