@@ -78,8 +78,8 @@ _PAGE_BYTES = 256 << 10
 _REMOVED_AT_ONCE = 500
 """Keys that one durable write removes."""
 _REST_SECONDS_MAX = 0.1
-_PIECES_AT_ONCE = 16
-"""Staged pieces of up to a few MiB: their removal takes as much of the log again."""
+_PIECES_AT_ONCE = 1000
+"""Parts of staged pieces, 8 KiB each: their removal takes as much of the log again."""
 _PAUSES_MAX = 60
 """A pass comes at the latest after this many pauses."""
 

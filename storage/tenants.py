@@ -65,6 +65,8 @@ class Prepared:
     """The transaction may write all keys: it held them or has them now."""
     clear: bool = False
     """All keys are locked, and none has any version, current or superseded."""
+    parts: range = range(0)
+    """The rows of the engine it lies in."""
     growth: int = 0
     """Bytes that a clear piece adds to what its tenant stores, where that is limited."""
 
@@ -112,6 +114,7 @@ class Transaction:
         """Tables that it has locked here, or wants to."""
         self.staged_bytes = 0
         self.pieces = 0
+        """Rows of the engine with what is staged: the next one's number."""
         self.prepared: list[Prepared] = []
         """What is known of each staged piece before the commit."""
         self.waits: set[Wait] = set()

@@ -1,6 +1,7 @@
 """The stream: many requests in flight, bounds, waiting, cancelling, catalog versions."""
 
 import asyncio
+import os
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -270,3 +271,21 @@ def test_blocks_of_a_scan_can_leave_out_what_is_not_wanted() -> None:
         assert values.resume == start + b"a\0"
 
     running(body)
+
+
+@pytest.mark.parametrize("engine", ["memory", "sqlite"])
+def test_large_pieces_come_back_whole_and_the_last_write_wins(engine: str) -> None:
+    async def body(_storage: StorageForTest, client: KvClient) -> None:
+        names = [b"%02d" % n for n in range(20)]
+        old = {name: os.urandom(7_000) for name in names}
+        new = {name: os.urandom(9_000) for name in names[5:]}
+        await client.put({names[0]: b"before"})
+        await client.stage(1, {**old})
+        await client.stage(1, {b"small": b"x"})
+        await client.stage(1, {**new, names[1]: None})
+        await client.commit(1, {})
+        expected = {**old, **new, b"small": b"x"}
+        del expected[names[1]]
+        assert dict(await client.scan(b"0", b"t")) == expected
+
+    running(body, engine)
