@@ -19,6 +19,7 @@ from storage.engines.interface import ScanRange
 from storage.engines.memory import MemoryEngine
 from storage.engines.sqlite import SqliteEngine
 from storage.exports import Exports, TransferRefused
+from storage.imports import Imports
 from storage.layout import (
     ENDED_SPAN,
     FORMAT,
@@ -554,3 +555,21 @@ def test_a_page_of_removals_that_is_cut_loses_nothing_and_gives_nothing_twice() 
 
     for removed_rows in range(1, 8):
         asyncio.run(body(removed_rows))
+
+
+def test_a_tenant_that_has_but_a_past_takes_no_import() -> None:
+    async def body() -> None:
+        twin = Twin()
+        await twin.start()
+        await twin.commit({b"a": b"1"})
+        await twin.commit({b"a": None})
+        twin.shard.leave(twin.shard.tenants.open(TENANT), twin.session)
+        imports = Imports(twin.shard)
+        with pytest.raises(TransferRefused, match="the tenant has rows"):
+            await imports.begin(TENANT)
+        twin.clock.advance(WINDOW_SECONDS + 1)
+        await twin.shard.collector.collect()
+        await imports.begin(TENANT)
+        await twin.shard.close()
+
+    asyncio.run(body())
