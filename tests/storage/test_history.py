@@ -573,3 +573,24 @@ def test_a_tenant_that_has_but_a_past_takes_no_import() -> None:
         await twin.shard.close()
 
     asyncio.run(body())
+
+
+def test_a_tenant_that_is_dropped_leaves_nothing_of_its_past() -> None:
+    async def body() -> None:
+        twin = Twin()
+        await twin.start()
+        await twin.set_window(20)
+        await twin.commit({b"a": b"1", b"b": b"1"})
+        await twin.pin(1)
+        await twin.commit({b"a": None, b"b": b"2"})
+        twin.clock.advance(21)
+        await twin.shard.collector.collect()
+        await twin.end(1)
+        twin.shard.leave(twin.shard.tenants.open(TENANT), twin.session)
+        await twin.shard.drop(TENANT)
+        [page] = await twin.engine.scan([ScanRange(b"\0", b"\xff", 1000, 1 << 20)])
+        assert {key[:1] for key, _ in page.rows} <= {b"m", b"y"}
+        assert twin.shard.windows.of(TENANT) == WINDOW_SECONDS * 10**9
+        await twin.shard.close()
+
+    asyncio.run(body())
