@@ -160,7 +160,11 @@ def test_into_a_pipe_it_prints_each_time_and_outlives_an_outage(flags: list[str]
     with FakeApi().running() as api:
         api.answers["GET /v1/live"] = live(_SHOP)
         with subprocess.Popen(
-            _command(api, *flags), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            # Who is started in a shell's background ignores it, and so would its children.
+            ["env", "--default-signal=INT", *_command(api, *flags)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         ) as process:
             assert process.stdout is not None
             assert process.stderr is not None

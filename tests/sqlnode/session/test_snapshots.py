@@ -57,6 +57,16 @@ async def begin_with(connection: Connection, name: str, level: str = "REPEATABLE
     await connection.execute(f"SET TRANSACTION SNAPSHOT '{name}'")
 
 
+async def imported(connection: Connection, name: str) -> bool:
+    try:
+        await begin_with(connection, name)
+    except errors.InvalidParameterValue:
+        return False
+    finally:
+        await connection.execute("ROLLBACK")
+    return True
+
+
 async def refused(connection: Connection, name: str) -> None:
     with pytest.raises(errors.InvalidParameterValue, match="invalid snapshot identifier"):
         await begin_with(connection, name)
@@ -68,6 +78,9 @@ def test_a_name_is_good_as_long_as_its_transaction(tmp_path: Path) -> None:
         name = await export(a)
         with pytest.raises(errors.DivisionByZero):
             await a.execute("SELECT 1/0")
+        async with asyncio.timeout(20):
+            while await imported(b, name):  # storage hears of it a moment later
+                pass
         await refused(b, name)
         await a.execute("ROLLBACK")
         gone = await connected(first)

@@ -45,6 +45,7 @@ def test_a_statement_that_writes_is_stopped_where_it_is(text: str) -> None:
         replies = await client.until()
         assert kinds(replies) == "EZ"
         assert error(replies).sqlstate == "53400"
+        await pod.told(free())
         assert await client.rows("SELECT count(*) FROM t") == [("3000",)]
 
     with_limits(body)
