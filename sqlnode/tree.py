@@ -401,11 +401,13 @@ class SubquerySource:
 
 @dataclass(frozen=True, slots=True)
 class FunctionSource:
-    """A function in FROM; `ordinality` adds a bigint column."""
+    """A function in FROM; `ordinality` adds a bigint column. `listed`: it stood in the select list,
+    and came here for it returns a set."""
 
     call: Expr
     lateral: bool = False
     ordinality: bool = False
+    listed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ def moved_to_from(state: State, call: tree.Call) -> tree.Expr:
     lateral = any(level == 0 for _, level in references(call))
     name = call.function.name
     columns = (tree.OutputColumn(name, call.type, call.typmod),)
-    entry = tree.RangeEntry(name, tree.FunctionSource(call, lateral), columns)
+    entry = tree.RangeEntry(name, tree.FunctionSource(call, lateral, listed=True), columns)
     number = state.add_entry(entry)
     state.set_returning.append(number)
     return tree.Var(number, 0, call.type, call.typmod, location=call.location)

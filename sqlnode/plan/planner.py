@@ -1,6 +1,7 @@
 """The planner's entry: a typed query in, a physical plan out.
 
-    Query ─fold constants→ ─per query: rules (plan/rewrite.py)→ Block ─→ joins, then what is above
+    Query ─whole rows, EXISTS, constants→ ─per query: rules (plan/rewrite.py)→ Block ─→ joins, then
+    what is above
 
 Nested queries are planned where they are met, each with the scope of WITH queries around it.
 """
@@ -17,6 +18,7 @@ from sqlnode.plan.modify import plan_delete, plan_insert, plan_update
 from sqlnode.plan.nodes import Node, Plan
 from sqlnode.plan.rewrite import fold_query
 from sqlnode.plan.rules.expand_rows import expand_rows
+from sqlnode.plan.rules.simplify_exists import simplify_exists
 from sqlnode.plan.select import BlockPlanner, ordered, plan_select, sort_keys
 from sqlnode.plan.walk import rewrite_query
 
@@ -43,7 +45,7 @@ def plan(query: tree.Query, *, catalog: "Catalog", optimize: bool = True) -> Pla
     statement = Statement(optimize=optimize)
     planner = _Planner(statement)
     try:
-        query = expand_rows(query)
+        query = simplify_exists(expand_rows(query))
         root = planner.plan_query(fold_query(query) if optimize else query, Scope())
     except RecursionError:
         raise too_deep() from None

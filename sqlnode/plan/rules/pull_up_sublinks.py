@@ -53,14 +53,9 @@ def _pull(block: Block, condition: Any) -> Block | None:
 
 
 def _exists(block: Block, link: tree.SubLink, kind: Kind) -> Block | None:
-    query = link.query
-    limit = query.limit
-    if isinstance(limit, tree.Const) and limit.value and query.offset is None:
-        query = replace(query, limit=None)  # EXISTS wants one row at most anyhow
-    query = replace(query, order_by=(), targets=())
-    if not is_simple(query):
+    if not is_simple(link.query):
         return None
-    return _joined(block, block_of(query), kind, ())
+    return _joined(block, block_of(link.query), kind, ())
 
 
 def _any(block: Block, link: tree.SubLink) -> Block | None:
