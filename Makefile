@@ -6,6 +6,8 @@ DATA ?= .dormouse
 SQL_PORT ?= 5433
 API_PORT ?= 8080
 PYTEST_ARGS ?=
+# A worker that dies ends the run: xdist's replacement of it may wait without end.
+PYTEST_PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile --max-worker-restart 0
 
 .PHONY: up test soak check fmt bench proto install install-dev system clean
 
@@ -13,7 +15,7 @@ up: $(VENV)/.installed
 	$(BIN)/dormouse up --data $(DATA) --sql-port $(SQL_PORT) --api-port $(API_PORT) --demo
 
 test: check system
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(PYTEST_PARALLEL) $(PYTEST_ARGS)
 
 # Three isolation levels under a hundred kill -9, and streams and disks that fail; some five
 # minutes. SOAK_ARGS, such as --seed 7 --kills 34.
