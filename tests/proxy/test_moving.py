@@ -411,7 +411,7 @@ def test_a_pod_that_dies_when_it_takes_a_session_up_is_replaced(tmp_path: Path, 
             assert await connection.ask("a") == "1:a"
             setup.plane.sleeping[17] = [three]
             drain(setup, one, two)
-            await until(lambda: len(three.sessions) + len(two.sessions) == 1 and not one.sessions)
+            await until(lambda: two.resumed + three.resumed == 2)
             assert await connection.ask("b") == "2:b"
         three.stop()
 
