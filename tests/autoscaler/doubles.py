@@ -204,6 +204,8 @@ class FakeRuntime:
         self.generation = 1
         self.stamps_may_end = asyncio.Event()
         self.stamps_may_end.set()
+        self.starts_may_end = asyncio.Event()
+        self.starts_may_end.set()
         self.ended: list[asyncio.Task[None]] = []
         self._starting: list[asyncio.Task[None]] = []
         self._events: asyncio.Queue[RuntimeEvent] = asyncio.Queue()
@@ -213,11 +215,13 @@ class FakeRuntime:
         self._starting.append(spawn(self._start(ticket), name="fake-fork"))
 
     async def close(self) -> None:
+        self.starts_may_end.set()
         await asyncio.gather(*self._starting)
         await asyncio.gather(*self.ended, *(pod.stop() for pod in self.pods.values()))
 
     async def _start(self, ticket: int) -> None:
         pod = FakePod(self, self.faults.pop(0) if self.faults else set())
+        await self.starts_may_end.wait()
         await pod.start()
         self.pods[pod.key] = pod
         self.tell(Started(ticket, pod.key, pod.address, pod.generation))

@@ -118,6 +118,7 @@ def test_a_pod_that_stays_unstamped_is_warm_again_under_its_new_key() -> None:
         runtime.faults = [{"no storage"}, {"no storage"}]
         async with autoscaler(runtime) as harness:
             before = set(runtime.pods)
+            runtime.starts_may_end.clear()
             await harness.stub().Wake(wake(9))
             assert runtime.killed == []
             assert {pod.key for pod in runtime.stamped(9)} <= before
