@@ -62,7 +62,6 @@ DEFAULT_WINDOW = b"mwindow"
 
 STAGED_SPAN = (b"s", b"t")
 HISTORY_SPAN = (b"h", b"i")
-ENDED_SPAN = (b"e", b"f")
 HELD_SPAN = (b"w", b"x")
 RETIRED_SPAN = (b"r", b"s")
 FENCE_SPAN = (b"f", b"g")
@@ -181,11 +180,6 @@ def time_of(value: bytes) -> int:
 def staged_key(tenant: TenantId, pod: PodId, txn: int, piece: int) -> bytes:
     """Where a staged piece of a transaction lies."""
     return _STAGED.pack(b"s", tenant, pod, txn, piece)
-
-
-def staged_span(tenant: TenantId, pod: PodId, txn: int) -> Span:
-    """All staged pieces of a transaction."""
-    return _STAGED.pack(b"s", tenant, pod, txn, 0), _STAGED.pack(b"s", tenant, pod, txn, TIME_MAX)
 
 
 def record_key(tenant: TenantId, pod: PodId, txn: int) -> bytes:

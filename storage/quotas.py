@@ -26,6 +26,7 @@ from storage.layout import DEFAULT_QUOTA, QUOTA_SPAN, TIME, quota_key, tenant_of
 from storage.metrics import QUOTA_REFUSED
 from storage.refusals import Refusal
 from storage.sizes import Sizes
+from storage.unwritten import Unwritten
 
 GIVING_BACK_BYTES = 64 << 10
 """What a commit that gives up ranges may add: rows of the catalog."""
@@ -38,7 +39,7 @@ class Quotas:
 
     def __init__(self, engine: Engine, committer: Committer, sizes: Sizes) -> None:
         self._engine = engine
-        self._committer = committer
+        self._unwritten = Unwritten(committer)
         self._sizes = sizes
         self._own: dict[TenantId, int] = {}
         self._default = 0
@@ -88,12 +89,12 @@ class Quotas:
         self._own = wanted
         for tenant in limited_anew:
             self._sizes.needed(tenant, anew=True)
-        if writes:
-            await self._committer.write(writes)
+        await self._unwritten.write(writes)
 
     def forget(self, tenant: TenantId) -> None:
         """The tenant is gone, its quota with it."""
         self._own.pop(tenant, None)
+        self._unwritten.forget(quota_key(tenant))
 
     def opened(self, tenant: TenantId) -> None:
         """A tenant has opened a session: what it uses is soon to be known."""

@@ -30,6 +30,7 @@ TAKEN_MAX = 1 << 16
 """Numbers in one answer."""
 _SEQUENCES_MAX = 50_000
 _STATE = struct.Struct("<q?")
+_NUMBERS = range(-(2**63), 2**63)
 
 Done = Callable[[EngineError | None], None]
 """Called once what was done is durable, or with why it is not."""
@@ -101,10 +102,11 @@ def _steps(value: int, end: int, increment: int) -> int:
 
 def returned(state: State, following: int, last: int, increment: int) -> State:
     """The state after the numbers from `following` to `last` were not needed; the same where they
-    are not the newest."""
+    are not the newest, or none can come before them."""
+    before = following - increment
     if not state.called or state.last != last or (last - following) * increment < 0:
         return state
-    return State(following - increment, called=True, covered=state.covered)
+    return State(before, called=True, covered=state.covered) if before in _NUMBERS else state
 
 
 def log_count(state: State, increment: int) -> int:

@@ -23,6 +23,7 @@ from storage.clock import TICKS_PER_SECOND
 from storage.committer import Committer
 from storage.engines.interface import Engine, ScanRange, Write
 from storage.layout import DEFAULT_WINDOW, WINDOW_SPAN, tenant_of, window_key
+from storage.unwritten import Unwritten
 
 _KEPT = struct.Struct("<qQ")
 _PAGE_ROWS = 1000
@@ -45,10 +46,12 @@ class Windows:
         self, engine: Engine, committer: Committer, *, least_seconds: float, default_seconds: int
     ) -> None:
         self._engine = engine
-        self._committer = committer
+        self._unwritten = Unwritten(committer)
         self._least = int(least_seconds * TICKS_PER_SECOND)
         self._own: dict[TenantId, _Kept] = {}
         self._default = _Kept(default_seconds, 0)
+        self._shorter: dict[TenantId, int] = {}
+        """Whose window is shorter, but not yet on the disk, and what it was."""
 
     def __repr__(self) -> str:
         return f"<Windows own={len(self._own)} default={self._default.seconds}>"
@@ -69,7 +72,8 @@ class Windows:
 
     def of(self, tenant: TenantId) -> int:
         """How long what a commit supersedes now is kept; ticks."""
-        return max(self._kept(tenant).seconds * TICKS_PER_SECOND, self._least)
+        seconds = max(self._kept(tenant).seconds, self._shorter.get(tenant, 0))
+        return max(seconds * TICKS_PER_SECOND, self._least)
 
     def floor(self, tenant: TenantId, now: int, visible: int) -> int:
         """The oldest snapshot that the window keeps when the clock says `now`."""
@@ -83,8 +87,9 @@ class Windows:
         default: int | None,
         floor: Callable[[TenantId], int],
     ) -> list[TenantId]:
-        """See proto/kv.proto, SetQuotas: seconds, None for the default. In force at once, durable
-        on return; the tenants whose window has become shorter.
+        """See proto/kv.proto, SetQuotas: seconds, None for the default. A longer window is in
+        force at once, one of a tenant that is shorter when it is durable, which all are on return;
+        the tenants whose window has become shorter.
 
         `floor`: of a tenant, by the windows that were in force. Raises EngineError.
         """
@@ -95,30 +100,35 @@ class Windows:
             self._default = _Kept(default, since)
             writes.append((DEFAULT_WINDOW, _packed(self._default)))
         wanted = dict.fromkeys(self._own if only_these else (), None) | dict(windows)
-        shorter = []
         for tenant, seconds in wanted.items():
-            own, before = self._own.get(tenant), self.of(tenant)
+            own, before = self._own.get(tenant), self._kept(tenant).seconds
             if seconds == (None if own is None or own.seconds == _INHERITED else own.seconds):
                 continue
             at = floor(tenant)
             changed = _Kept(_INHERITED if seconds is None else seconds, at)
             self._own[tenant] = changed
-            if self.of(tenant) < before:
-                shorter.append(tenant)
+            if self._kept(tenant).seconds < before:
+                self._shorter[tenant] = max(before, self._shorter.get(tenant, 0))
             writes.append((window_key(tenant), _packed(changed)))
-        if writes:
-            await self._committer.write(writes)
-        return shorter
+        shorter = dict(self._shorter)
+        await self._unwritten.write(writes)
+        for tenant, before in shorter.items():
+            if self._shorter.get(tenant) == before:
+                del self._shorter[tenant]
+        return list(shorter)
 
     def begin(self, tenant: TenantId, time: int) -> Write:
         """The tenant has no past before `time`; what is to be written of it."""
         own = self._own.get(tenant, _Kept(_INHERITED, 0))
         self._own[tenant] = kept = _Kept(own.seconds, time)
+        self._unwritten.forget(window_key(tenant))
         return window_key(tenant), _packed(kept)
 
     def forget(self, tenant: TenantId) -> None:
         """The tenant is gone, and what was written of it."""
         self._own.pop(tenant, None)
+        self._shorter.pop(tenant, None)
+        self._unwritten.forget(window_key(tenant))
 
     def _kept(self, tenant: TenantId) -> _Kept:
         own = self._own.get(tenant)

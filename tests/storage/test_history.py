@@ -21,12 +21,13 @@ from storage.engines.sqlite import SqliteEngine
 from storage.exports import Exports, TransferRefused
 from storage.imports import Imports
 from storage.layout import (
-    ENDED_SPAN,
     FORMAT,
     HELD_SPAN,
     HISTORY_SPAN,
     HORIZON,
     TIME,
+    TIME_MAX,
+    due_lists,
     history_key,
     removed_range,
     retired_span,
@@ -169,7 +170,8 @@ async def _play(steps: list[tuple[str, Any]]) -> None:
 
 
 async def _left(engine: MemoryEngine) -> list[bytes]:
-    spans = [HISTORY_SPAN, ENDED_SPAN, HELD_SPAN, removed_range(PREFIX, PREFIX + b"\xff" * 9)]
+    removed = removed_range(PREFIX, PREFIX + b"\xff" * 9)
+    spans = [HISTORY_SPAN, due_lists(TIME_MAX - 1), HELD_SPAN, removed]
     pages = await engine.scan([ScanRange(*span, 1000, 1 << 20) for span in spans])
     return [key for page in pages for key, _ in page.rows]
 

@@ -16,11 +16,11 @@ from dormouse.base.ids import TenantId
 from proto import kv_pb2 as kv
 from storage.config import StorageSettings
 from storage.engines.interface import EngineError
-from storage.engines.memory import MemoryEngine
 from storage.sequences import LOG_AHEAD, Block, Shape, State, log_count, returned, take
 from storage.shard import Shard
 from tests.storage.test_transfer import A, B, exported, running
 from tests.support.certificates import Authority
+from tests.support.failingengine import FailingEngine
 from tests.support.kv import STORAGE, KvClient, KvError, StorageForTest, storage_running
 from tests.support.storageprocess import Child
 
@@ -136,15 +136,11 @@ def test_over_the_wire(tmp_path: Path) -> None:
     uvloop.run(run())
 
 
-class FailingEngine(MemoryEngine):
-    """One whose writes fail while it is told so."""
-
-    failing = False
-
-    async def apply(self, writes: Any, more: Any = None) -> None:
-        if self.failing:
-            raise EngineError("no")
-        await super().apply(writes, more)
+def test_numbers_that_nothing_can_come_before_are_not_taken_back() -> None:
+    for at, increment in ((INT8_MIN, 1), (INT8_MAX, -1)):
+        state = State(at, called=True, covered=at)
+        assert returned(state, at, at, increment) is state
+        assert returned(state, at, at, -increment).last == at + increment
 
 
 def test_a_write_that_fails_gives_nothing_and_takes_nothing() -> None:
