@@ -6,9 +6,6 @@ An account is a number, as in control/rollups.py: a tenant's id, or an organisat
 from dataclasses import dataclass
 from enum import StrEnum
 
-from control.actor import OrganisationId
-from control.rollups import of_organisation
-from dormouse.base.ids import TenantId
 from dormouse.base.units import MICRO
 
 PERCENTS = (50, 75, 90, 100)
@@ -54,11 +51,6 @@ class Limit:
 
 
 NO_LIMIT = Limit()
-
-
-def account_of(tenant: TenantId | None, organisation: OrganisationId) -> int:
-    """The account of a tenant, or of the organisation where there is none."""
-    return tenant if tenant is not None else of_organisation(organisation)
 
 
 def scope_of(account: int) -> Scope:

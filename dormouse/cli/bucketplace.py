@@ -27,6 +27,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
@@ -177,7 +178,7 @@ class Bucket:
         for at in range(0, len(paths), _LISTED_AT_ONCE):
             some = paths[at : at + _LISTED_AT_ONCE]
             with suppress(FileNotFoundError):
-                self._asked(lambda some=some: obstore.delete(self._store, some))  # type: ignore[misc]
+                self._asked(partial(obstore.delete, self._store, some))
 
     @property
     def part_bytes(self) -> int:

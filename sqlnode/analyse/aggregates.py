@@ -18,7 +18,7 @@ from sqlnode.analyse.locations import expr_location, position
 from sqlnode.analyse.sorting import sort_direction
 from sqlnode.analyse.state import ExprKind, Node, State
 from sqlnode.analyse.walk import children, references
-from sqlnode.errors import SqlError, unsupported
+from sqlnode.errors import SqlError
 from sqlnode.functions import registry as functions
 from sqlnode.functions.base import Function
 
@@ -211,8 +211,3 @@ class _GroupingChecker:
                 "or be used in an aggregate function"
             )
         raise SqlError("42803", message, position=position(var.location))
-
-
-def refuse_grouping_sets(node: Node) -> None:
-    """GROUPING SETS, CUBE and ROLLUP."""
-    raise unsupported("GROUPING SETS", position=position(node.location))

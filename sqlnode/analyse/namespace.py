@@ -4,7 +4,7 @@ A `NamespaceItem` is one name in FROM: a range table entry or a join. Its column
 expressions, so that a join's alias and USING columns need no Var of their own.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlnode import tree
@@ -182,8 +182,3 @@ def whole_row(item: NamespaceItem, levels: int, location: int) -> tree.Expr:
         return tree.Var(item.entry, tree.WHOLE_ROW, oids.RECORD, -1, levels, location)
     fields = tuple(placed(expr, levels, location) for expr in item.exprs)
     return tree.RowExpr(fields, tuple(item.names), location=location)
-
-
-def restricted(item: NamespaceItem, *, lateral_ok: bool) -> NamespaceItem:
-    """An item as the right side of a join sees it: for LATERAL references only."""
-    return replace(item, lateral_only=True, lateral_ok=lateral_ok)

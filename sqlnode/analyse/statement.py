@@ -90,21 +90,3 @@ def analyse_query(
         raise
     except RecursionError as error:
         raise too_deep() from error
-
-
-def analyse_expression(
-    sql: str,
-    *,
-    catalog: "Catalog",
-    search_path: Sequence[str],
-    context: FunctionContext,
-    column: str,
-    type_oid: int,
-    typmod: int = -1,
-) -> tree.Expr:
-    """A DEFAULT's text as an expression of its column's type; raises SqlError 42804 and others."""
-    statement = Statement(catalog, search_path, ParamTypes((), allowed=False), context)
-    try:
-        return defaults.of_text(statement, sql, name=column, type_oid=type_oid, typmod=typmod)
-    except RecursionError as error:
-        raise too_deep() from error

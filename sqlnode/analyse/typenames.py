@@ -1,6 +1,5 @@
 """Type names of the grammar to (OID, typmod)."""
 
-from sqlnode import tree
 from sqlnode.analyse.locations import position
 from sqlnode.analyse.state import Node
 from sqlnode.errors import SqlError, unsupported
@@ -76,8 +75,3 @@ def _modifier(node: Node, at: int | None) -> str:
         return str(node.column_ref.fields[0].string.sval)
     message = "type modifiers must be simple constants or identifiers"
     raise SqlError("42601", message, position=at)
-
-
-def of_expr(expr: tree.Expr) -> str:
-    """The SQL name of an expression's type, for messages."""
-    return types.format_type(expr.type)

@@ -63,7 +63,6 @@ _STRENGTHS = {
     "no_key_update": kv.NO_KEY_UPDATE,
     "update": kv.UPDATE,
 }
-_NO_KEYS = blocks.pack([])
 _WAITS = {"wait": kv.WAIT, "nowait": kv.NOWAIT, "skip_locked": kv.SKIP_LOCKED}
 
 
@@ -444,8 +443,8 @@ class KvTransaction:
         """Make the writes durable and end; the commit time, 0 where there was nothing to write.
 
         Raises SqlError 40001 (a lost stream), 40P01, 55P03, 57014 (see `give_up`), 53100, 54000,
-        58030, 08007. Cancelling the awaiting task does not stop a
-        commit that was sent; its outcome is then not reported.
+        58030, 08007. Cancelling the awaiting task does not stop a commit that was sent; its outcome
+        is then not reported.
         """
         if not self.has_writes and not self.notifications:
             self.rollback()
