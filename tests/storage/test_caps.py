@@ -140,6 +140,7 @@ def test_requests_in_flight_on_all_streams() -> None:
         second = await waiting(two, 1)
         assert value("requests_in_flight") == 2
         third = two.send(txn=2, lock=kv.Lock(keys=two.keys([b"k"]), mode=kv.UPDATE))
+        await until("requests_in_flight", 3)
         assert await refused(one.get(b"k")) == "BUSY"
         assert await refused(two.get(b"k")) == "BUSY"
         await other.put({b"k": b"v"})
