@@ -196,10 +196,12 @@ class Committer:
             self._lost = True
         except EngineError as error:
             self._failures.write_failed(error)
-            if len(group) == 1:
-                self._fail(group, error, share=group[0].share)
-            elif isinstance(error, EngineDamaged):
+            if isinstance(error, EngineDamaged) and len(group) > 1:
                 self._again_singly(group)
+            elif isinstance(error, EngineDamaged) and group[0].share is None:
+                self._leave(group[0], error)  # nobody has relied on what the system removes
+            elif len(group) == 1:
+                self._fail(group, error, share=group[0].share)
             else:
                 self._fail(group, error)
         else:

@@ -28,58 +28,51 @@ longer is told that its snapshot is too old.
 
 Every step is one small page and one batch in the group commit, and after each the collector rests
 for as long as the step took: reads and commits of tenants have at least half of the engine.
-A pass that finds nothing to do makes the next one come later.
+A pass that finds nothing to do makes the next one come later. Damage is one tenant's affair, who
+is left alone then (storage/damage.py).
 """
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
 
 from dormouse.base import blocks
 from dormouse.base.ids import TenantId
 from dormouse.base.keys import tenant_span
 from storage.cache import VersionCache
 from storage.clock import TICKS_PER_SECOND, HybridClock
-from storage.committer import Committer, Submission
+from storage.committer import Committer
 from storage.counters import Counters
-from storage.engines.interface import Engine, EngineError, Page, Row, ScanRange, Write
+from storage.damage import Damaged
+from storage.engines.interface import Engine, EngineDamaged, EngineError, Row
+from storage.failures import Failures
 from storage.layout import (
     HELD_SPAN,
     HORIZON,
-    RECORD_AGE_SPAN,
     TIME,
     Span,
     counter_key,
     due_lists,
     due_span,
     ended_at,
-    fence_key,
     held_key,
     held_time,
     is_retired,
     next_tenant,
-    record_age_time,
     split_ended,
-    split_record_list,
-    staged_key,
     tenant_of,
     tenant_spans,
 )
-from storage.metrics import COLLECTED, COLLECTION_LAG, COLLECTION_SECONDS, OLDEST_PIN
+from storage.leftovers import Leftovers
+from storage.metrics import COLLECTION_LAG, COLLECTION_SECONDS, OLDEST_PIN
+from storage.remover import Remover, now, rest
 from storage.sequences import Sequences
-from storage.tenants import Tenants, Transaction
+from storage.tenants import Tenants
 from storage.windows import Windows
 
 _log = logging.getLogger(__name__)
-_PAGE_ROWS = 250
-_PAGE_BYTES = 256 << 10
-_REMOVED_AT_ONCE = 500
-"""Keys that one durable write removes."""
-_REST_SECONDS_MAX = 0.1
-_PIECES_AT_ONCE = 1000
-"""Parts of staged pieces, 8 KiB each: their removal takes as much of the log again."""
+_WALKED = 250
+"""A pass over more lists has done some work."""
 _PAUSES_MAX = 60
 """A pass comes at the latest after this many pauses."""
 
@@ -96,6 +89,7 @@ class Collector:
         tenants: Tenants,
         clock: HybridClock,
         windows: Windows,
+        failures: Failures,
         *,
         visible: Callable[[], int],
         horizon: int,
@@ -109,16 +103,17 @@ class Collector:
         self._tenants = tenants
         self._clock = clock
         self._visible = visible
-        self._undropped: deque[bytes] = deque()
-        """Staged pieces that are still there, for the disk was full when they were to go."""
         self._windows = windows
         self._hold = int(hold_seconds * TICKS_PER_SECOND)
         self._record_seconds = record_seconds
         self.horizon = horizon
         """The time of the last pass."""
         self._shorter: dict[TenantId, None] = {}
-        self._unwritten: list[Write] = []
-        """The pass's horizon, until it is durable."""
+        self._damaged = Damaged(failures)
+        self._unfiled: set[TenantId] = set()
+        """Of those that are left alone: whose lists cannot be put aside either."""
+        self._remover = Remover(engine, committer, self._damaged)
+        self.leftovers = Leftovers(committer, tenants, self._remover)
 
     async def run(self, pause_seconds: float) -> None:
         """Collect for ever, with pauses between the passes."""
@@ -132,20 +127,24 @@ class Collector:
                 _log.exception("garbage collection failed and will be tried again")
                 walked, removed = 1, 0
             idle = self._visible() == before and not removed
-            wasteful = walked > _PAGE_ROWS and removed * 4 < walked
+            wasteful = walked > _WALKED and removed * 4 < walked
             pauses = min(pauses * 2, _PAUSES_MAX) if idle or wasteful else 1
 
     async def collect(self) -> tuple[int, int]:
         """One pass over what is due; lists walked, and rows of history removed."""
-        began = _time()
+        began = now()
         # Neither a clock that jumps back nor a longer window brings back what is gone.
         self.horizon = max(self.horizon, self._clock.now())
-        self._unwritten = [(HORIZON, TIME.pack(self.horizon))]
-        await self._drop_undropped()
-        await self._collect_records(self._clock.ago(self._record_seconds))
-        swept = await self._sweep()
-        walked, removed = await self._collect_history()
-        COLLECTION_SECONDS.set(_time() - began)
+        self._remover.first = [(HORIZON, TIME.pack(self.horizon))]
+        self._damaged.begin(self.horizon)
+        self._unfiled = {tenant for tenant in self._unfiled if tenant in self._damaged}
+        try:
+            await self.leftovers.collect(self._clock.ago(self._record_seconds))
+            swept = await self._sweep()
+            walked, removed = await self._collect_history()
+        finally:
+            self._damaged.ended()
+        COLLECTION_SECONDS.set(now() - began)
         OLDEST_PIN.set(self._tenants.oldest_pin(self._visible()) / TICKS_PER_SECOND)
         return walked, removed + swept
 
@@ -174,28 +173,6 @@ class Collector:
         pass."""
         self._shorter.update(dict.fromkeys(tenants))
 
-    def drop_staged(self, transaction: Transaction) -> None:
-        """Remove the staged pieces of a transaction that ended, in the background."""
-        tenant, pod, number = transaction.tenant.id, transaction.pod, transaction.number
-        keys = [staged_key(tenant, pod, number, piece) for piece in range(transaction.pieces)]
-        transaction.pieces = 0
-
-        def done(error: EngineError | None) -> None:
-            if error is not None:
-                self._undropped.extend(keys)
-
-        try:
-            self._committer.submit(Submission([(key, None) for key in keys], done))
-        except EngineError as error:
-            done(error)
-
-    async def _drop_undropped(self) -> None:
-        while self._undropped:
-            some = list(islice(self._undropped, _PIECES_AT_ONCE))
-            await self._committer.write([(key, None) for key in some])
-            for _ in some:
-                self._undropped.popleft()
-
     async def drop_tenant(self, tenant: TenantId) -> None:
         """Remove everything of a tenant."""
         for span in tenant_spans(tenant):
@@ -212,22 +189,22 @@ class Collector:
         limits: dict[TenantId, int] = {}
         start, end = due_lists(self.horizon)
         while True:
-            began = _time()
-            page = await self._page(start, end)
+            began = now()
+            page = await self._remover.page_past_damage(start, end)
             going: list[Row] = []
-            held: list[Write] = []
-            for key, value in page.rows:
-                _, tenant, time, number = split_ended(key)
+            held: list[Row] = []
+            for row in page.rows:
+                _, tenant, time, _ = split_ended(row[0])
                 if tenant not in limits:
                     limits[tenant] = self._limit_of(tenant)
-                if time <= limits[tenant]:
+                if time <= limits[tenant] and tenant not in self._damaged:
                     self._let_go(tenant, time)
-                    going.append((key, value))
+                    going.append(row)
                 else:
-                    held += [(held_key(tenant, time, number), value), (key, None)]
-            removed += await self._remove_lists(going)
-            if held:
-                await self._committer.write(held)
+                    held.append(row)
+            removed += await self._remove_due(going)
+            held += [row for row in going if _lists_tenant(row) in self._damaged]
+            await self._put_aside(held)
             walked += len(page.rows)
             if page.exhausted:
                 COLLECTION_LAG.set(0)
@@ -235,81 +212,114 @@ class Collector:
             last = page.rows[-1][0]
             COLLECTION_LAG.set((self.horizon - split_ended(last)[0]) / TICKS_PER_SECOND)
             start = last + b"\0"
-            await _rest(began)
+            await rest(began)
+
+    async def _remove_due(self, lists: Sequence[Row]) -> int:
+        """Remove what due lists name, and then the lists; how many keys were named. What is of
+        tenants with damaged data stays."""
+        try:
+            return await self._remove_lists(lists)
+        except EngineDamaged:
+            removed = await self._remover.of_each(lists, _lists_tenant, self._remove_named)
+        gone = [key for key, value in lists if _lists_tenant((key, value)) not in self._damaged]
+        await self._remover.replace_shared([(key, None) for key in gone])
+        return removed
+
+    async def _put_aside(self, lists: Sequence[Row]) -> None:
+        """File lists by tenant, where they are not met again in every pass."""
+        lists = [row for row in lists if _lists_tenant(row) not in self._unfiled]
+        filed: set[bytes] = set()
+
+        async def file(some: Sequence[Row]) -> int:
+            await self._committer.write([(_held(key), value) for key, value in some])
+            filed.update(key for key, _ in some)
+            return len(some)
+
+        await self._remover.of_each(lists, _lists_tenant, file)
+        self._unfiled |= {_lists_tenant(row) for row in lists if row[0] not in filed}
+        await self._remover.replace_shared([(key, None) for key in filed])
 
     async def _collect_held(self) -> tuple[int, int]:
         """What was put aside and is not held any more. A tenant costs one small read."""
         walked = removed = 0
         start, end = HELD_SPAN
         while True:
-            [found] = await self._engine.scan([ScanRange(start, end, 1, 1)])
+            found = await self._remover.page_past_damage(start, end, 1)
             if not found.rows:
                 return walked, removed
             first = found.rows[0][0]
             tenant = tenant_of(first)
-            low, high = due_span(first, self._limit_of(tenant))
-            while True:
-                began = _time()
-                page = await self._page(low, high)
-                walked += max(len(page.rows), 1)
-                if page.rows:
-                    self._let_go(tenant, held_time(page.rows[-1][0]))
-                removed += await self._remove_lists(page.rows)
-                await _rest(began)
-                if page.exhausted:
-                    break
-                low = page.rows[-1][0] + b"\0"
+            if tenant not in self._damaged:
+                with self._damaged.sparing(tenant):
+                    lists, rows = await self._collect_held_of(tenant, first)
+                    walked, removed = walked + lists, removed + rows
             start = next_tenant(first)
 
-    async def _remove_lists(self, rows: list[Row]) -> int:
-        """Remove what each list names, and then the list; how many keys were named."""
-        dead: list[Write] = []
-        for key, value in rows:
+    async def _collect_held_of(self, tenant: TenantId, first: bytes) -> tuple[int, int]:
+        walked = removed = 0
+        low, high = due_span(first, self._limit_of(tenant))
+        while True:
+            began = now()
+            page = await self._remover.page(low, high)
+            walked += max(len(page.rows), 1)
+            if page.rows:
+                self._let_go(tenant, held_time(page.rows[-1][0]))
+            removed += await self._remove_lists(page.rows)
+            await rest(began)
+            if page.exhausted:
+                return walked, removed
+            low = page.rows[-1][0] + b"\0"
+
+    async def _remove_lists(self, lists: Sequence[Row]) -> int:
+        """Remove what each list names, and then the lists; how many keys were named."""
+        dead = await self._loose_keys(lists)
+        await self._remover.remove([*dead, *(key for key, _ in lists)], "history")
+        return len(dead)
+
+    async def _remove_named(self, lists: Sequence[Row]) -> int:
+        dead = await self._loose_keys(lists)
+        await self._remover.remove(dead, "history")
+        return len(dead)
+
+    async def _loose_keys(self, lists: Sequence[Row]) -> list[bytes]:
+        """The keys that lists name, but for retired ranges, which are dropped."""
+        dead: list[bytes] = []
+        for _, value in lists:
             for each in blocks.unpack_present(value):
                 if is_retired(each):
                     await self._drop_retired(each)
                 else:
-                    dead.append((each, None))
-            dead.append((key, None))
-        await self._remove_all(dead)
-        return len(dead) - len(rows)
-
-    async def _remove_all(self, dead: list[Write]) -> None:
-        for at in range(0, len(dead), _REMOVED_AT_ONCE):
-            began = _time()
-            await self._remove(dead[at : at + _REMOVED_AT_ONCE], "history")
-            if at + _REMOVED_AT_ONCE < len(dead):
-                await _rest(began)
+                    dead.append(each)
+        return dead
 
     async def _sweep(self) -> int:
         """Walk the history of tenants whose window has become shorter; rows removed."""
         removed = 0
-        for tenant in list(self._shorter):
-            floor = self.floor_of(tenant)
-            for span in tenant_spans(tenant, b"hdr"):
-                removed += await self._sweep_span(span, floor)
-            self._shorter.pop(tenant, None)
+        for tenant in [each for each in self._shorter if each not in self._damaged]:
+            with self._damaged.sparing(tenant):
+                floor = self.floor_of(tenant)
+                for span in tenant_spans(tenant, b"hdr"):
+                    removed += await self._sweep_span(span, floor)
+                self._shorter.pop(tenant, None)
         return removed
 
     async def _sweep_span(self, span: Span, floor: int) -> int:
         removed = 0
         start, end = span
         while True:
-            began = _time()
-            page = await self._page(start, end)
-            dead: list[Write] = [
-                (key, None) for key, value in page.rows if ended_at(key, value) <= floor
-            ]
+            began = now()
+            page = await self._remover.page(start, end)
+            dead = [key for key, value in page.rows if ended_at(key, value) <= floor]
             if is_retired(start):
-                for key, _ in dead:
+                for key in dead:
                     await self._drop_retired(key)
             else:
-                await self._remove_all(dead)
+                await self._remover.remove(dead, "history")
             removed += len(dead)
             if page.exhausted:
                 return removed
             start = page.rows[-1][0] + b"\0"
-            await _rest(began)
+            await rest(began)
 
     async def _drop_retired(self, key: bytes) -> None:
         [value] = await self._engine.get([key])
@@ -319,50 +329,25 @@ class Collector:
         await self._drop_span((low, high), "retired")
         await self._drop_span((counter_key(low), counter_key(high)), "retired")
         self._forget_numbers(low, high)
-        await self._remove([(key, None)], "ranges")
-
-    async def _collect_records(self, before: int) -> None:
-        start, end = RECORD_AGE_SPAN
-        while True:
-            began = _time()
-            page = await self._page(start, end)
-            old = [row for row in page.rows if record_age_time(row[0]) < before]
-            dead: list[Write] = [(record, None) for _, v in old for record in split_record_list(v)]
-            await self._remove(dead + [(key, None) for key, _ in old], "records")
-            if page.exhausted or len(old) < len(page.rows):
-                break
-            await _rest(began)
-        for tenant, fences in list(self._tenants.fences.items()):
-            stale = [name for name, since in fences.items() if since < before]
-            await self._remove([(fence_key(tenant, *name), None) for name in stale], "fences")
-            for name in stale:
-                del fences[name]
+        await self._remover.remove([key], "ranges")
 
     async def _drop_span(self, span: Span, kind: str) -> None:
         while True:
-            began = _time()
-            page = await self._page(*span)
-            await self._remove([(key, None) for key, _ in page.rows], kind)
-            self._cache.forget([key for key, _ in page.rows])
+            began = now()
+            page = await self._remover.page(*span)
+            keys = [key for key, _ in page.rows]
+            await self._remover.remove(keys, kind)
+            self._cache.forget(keys)
             if page.exhausted:
                 return
-            await _rest(began)
-
-    async def _remove(self, dead: Sequence[Write], kind: str) -> None:
-        if dead:
-            await self._committer.write([*self._unwritten, *dead])
-            self._unwritten = []
-            COLLECTED.labels(kind).inc(len(dead))
-
-    async def _page(self, start: bytes, end: bytes) -> Page:
-        [page] = await self._engine.scan([ScanRange(start, end, _PAGE_ROWS, _PAGE_BYTES)])
-        return page
+            await rest(began)
 
 
-async def _rest(began: float) -> None:
-    """Leave the engine to others for as long as the step since `began` has had it."""
-    await asyncio.sleep(min(_time() - began, _REST_SECONDS_MAX))
+def _held(key: bytes) -> bytes:
+    """Where a due list is put aside."""
+    _, tenant, time, number = split_ended(key)
+    return held_key(tenant, time, number)
 
 
-def _time() -> float:
-    return asyncio.get_running_loop().time()
+def _lists_tenant(row: Row) -> TenantId:
+    return split_ended(row[0])[1]

@@ -119,6 +119,11 @@ COLLECTION_LAG = Gauge(
     "that is due is gone.",
     registry=REGISTRY,
 )
+COLLECTION_DAMAGED = Gauge(
+    "dormouse_storage_collection_damaged_tenants",
+    "Tenants of which nothing is collected for a while, for something of theirs is damaged.",
+    registry=REGISTRY,
+)
 CLOCK_AHEAD = Gauge(
     "dormouse_storage_clock_ahead_seconds",
     "How far commit times are ahead of the wall clock, which has jumped back.",

@@ -124,6 +124,7 @@ class Shard:
             self.tenants,
             self.clock,
             self.windows,
+            self.failures,
             visible=lambda: self.versions.visible,
             horizon=horizon,
             hold_seconds=retention.hold_seconds,
@@ -250,7 +251,7 @@ class Shard:
             tenant.tables.done(table, transaction, changed=changed_catalog)
         self.locks.release(transaction)
         if transaction.pieces:
-            self.collector.drop_staged(transaction)
+            self.collector.leftovers.drop_staged(transaction)
         if not tenant.sessions:
             self.tenants.forget_if_idle(tenant)
 

@@ -24,7 +24,7 @@ from dormouse.base.tls import Identity, Role
 from proto import kv_pb2 as kv
 from proto import kv_pb2_grpc
 from storage.config import StorageSettings
-from storage.layout import STAGED_SPAN
+from storage.layout import STAGED_SPAN, tenant_spans
 from tests.support.certificates import Authority
 from tests.support.diskfaults import BadDisk, damage, pages_with
 from tests.support.kv import STORAGE, KvClient, KvError
@@ -461,6 +461,42 @@ def test_damage_is_one_tenants_and_never_passed_on(rig: Rig) -> None:
         rig.start()
         uvloop.run(read())
         rig.end()
+
+
+def test_damaged_history_of_a_tenant_keeps_nothing_of_the_others(rig: Rig) -> None:
+    rows: Writes = {b"k%04d" % number: b"shop%04d" % number * 50 for number in range(300)}
+
+    async def fill() -> None:
+        async with two_tenants(rig) as (shop, bank):
+            for client in (bank, shop):
+                await client.put(rows if client is shop else dict.fromkeys(rows, b"bank" * 100))
+                await client.pin(5)  # so that it waits for the next process
+                await client.put(dict.fromkeys(rows, b""))
+            rig.child.end(signal.SIGKILL)
+
+    def sql(statement: str, *values: bytes) -> int:
+        with sqlite3.connect(rig.file) as file:
+            [(first, *_)] = file.execute(statement, values)
+        file.close()
+        return int(first)
+
+    def kept(tenant: TenantId) -> int:
+        [span] = tenant_spans(tenant, b"h")
+        return sql("SELECT count(*) FROM kv WHERE k >= ? AND k < ?", *span)
+
+    uvloop.run(fill())
+    assert sql("PRAGMA wal_checkpoint(TRUNCATE)") == 0
+    assert kept(SHOP) == kept(BANK) == 300
+    with damage(rig.file, *pages_with(rig.file, b"shop0150")):
+        rig.start()
+        uvloop.run(until(lambda: kept(BANK) == 0))
+        uvloop.run(until(lambda: rig.metric("dormouse_storage_collection_damaged_tenants") == 1))
+        log = rig.end()
+    assert log.count("a tenant with damaged data is not collected for a while") == 1
+    assert kept(SHOP) > 0
+    rig.start()
+    uvloop.run(until(lambda: kept(SHOP) == 0))
+    rig.end()
 
 
 @asynccontextmanager
