@@ -142,7 +142,7 @@ class Client:
     async def open(self) -> Self:
         self._call = self._stub.Session(wait_for_ready=True)
         pod = os.getpid() << 20 | next(_pods)
-        hello = kv.Hello(protocol_version=1, tenant_id=self._tenant, pod_id=pod)
+        hello = kv.Hello(protocol_version=kv.PROTOCOL_VERSION, tenant_id=self._tenant, pod_id=pod)
         await self._call.write(kv.ClientFrame(hello=hello))
         await self._call.read()
         self._tasks = [spawn(self._read(), name="read"), spawn(self._write(), name="write")]

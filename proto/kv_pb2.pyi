@@ -27,6 +27,26 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Protocol:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ProtocolEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Protocol.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PROTOCOL_UNSPECIFIED: _Protocol.ValueType  # 0
+    PROTOCOL_VERSION: _Protocol.ValueType  # 2
+    """Pods answer recalls of tables: what one of before reads and writes holds no table lock."""
+
+class Protocol(_Protocol, metaclass=_ProtocolEnumTypeWrapper):
+    """What both sides must speak. Raised where one of before could do harm; a stream of another version
+    is refused when it opens (FAILED_PRECONDITION).
+    """
+
+PROTOCOL_UNSPECIFIED: Protocol.ValueType  # 0
+PROTOCOL_VERSION: Protocol.ValueType  # 2
+"""Pods answer recalls of tables: what one of before reads and writes holds no table lock."""
+Global___Protocol: _TypeAlias = Protocol  # noqa: Y015
+
 class _LockMode:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -245,7 +265,7 @@ class Hello(_message.Message):
     POD_ID_FIELD_NUMBER: _builtins.int
     CHANNELS_FIELD_NUMBER: _builtins.int
     protocol_version: _builtins.int
-    """1"""
+    """PROTOCOL_VERSION"""
     tenant_id: _builtins.int
     """must equal the certificate's"""
     pod_id: _builtins.int

@@ -35,7 +35,6 @@ from storage.shard import Shard
 from storage.tenants import Tenant
 from storage.waiting import InFlight
 
-PROTOCOL_VERSION = 1
 _OUTBOX_MAX = 4096
 _QUEUED_MAX = 128
 """Requests that may wait for their turn before the stream is not read any further; a frame's worth
@@ -180,21 +179,22 @@ class SessionStream:
         if not isinstance(frame, kv.ClientFrame) or not frame.HasField("hello"):
             await self._abort("no_hello", grpc.StatusCode.INVALID_ARGUMENT)
             raise asyncio.CancelledError
-        if frame.hello.protocol_version != PROTOCOL_VERSION:
-            await self._abort("version", grpc.StatusCode.FAILED_PRECONDITION)
+        if (spoken := frame.hello.protocol_version) != kv.PROTOCOL_VERSION:
+            text = f"the pod speaks version {spoken}, storage {kv.PROTOCOL_VERSION}"
+            await self._abort("version", grpc.StatusCode.FAILED_PRECONDITION, text)
         if frame.ByteSize() > self._shard.limits.frame_bytes_max:
             await self._abort("frame", grpc.StatusCode.RESOURCE_EXHAUSTED)
         return frame
 
-    async def _abort(self, reason: str, code: grpc.StatusCode) -> None:
+    async def _abort(self, reason: str, code: grpc.StatusCode, text: str = "") -> None:
         REFUSED.labels(reason).inc()
-        _log.warning("session refused", extra={"reason": reason})
-        await self._context.abort(code, f"session refused: {reason}")
+        _log.warning("session refused", extra={"reason": reason, "detail": text})
+        await self._context.abort(code, f"session refused: {text or reason}")
 
     def _hello(self, tenant: Tenant) -> kv.HelloReply:
         limits = self._shard.limits
         return kv.HelloReply(
-            protocol_version=PROTOCOL_VERSION,
+            protocol_version=kv.PROTOCOL_VERSION,
             catalog_version=tenant.catalog_version,
             frame_bytes_max=limits.frame_bytes_max,
             txn_bytes_max=limits.txn_bytes_max,

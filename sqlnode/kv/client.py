@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from dormouse.base.ids import PodId, TenantId
     from sqlnode.kv.advisory import AdvisoryLocks
 
-PROTOCOL_VERSION = 1
 COUNTERS_TABLE_ID = 2
 """The table id under which a tenant's counters are; one index id for each."""
 ROW_ID_COUNTER = 1
@@ -306,7 +305,7 @@ class KvClient:
             await tasks.cancel(writer)
 
     def _hello(self, hello: kv.HelloReply) -> None:
-        if hello.protocol_version != PROTOCOL_VERSION:
+        if hello.protocol_version != kv.PROTOCOL_VERSION:
             raise _StreamEnded(f"storage speaks version {hello.protocol_version}")
         self._greeted = True
         self.greeted.set()
@@ -321,7 +320,7 @@ class KvClient:
     async def _write(self, stream: Any) -> None:
         loop = asyncio.get_running_loop()
         hello = kv.Hello(
-            protocol_version=PROTOCOL_VERSION,
+            protocol_version=kv.PROTOCOL_VERSION,
             tenant_id=self.tenant,
             pod_id=self.pod,
             channels=self.channels.names,

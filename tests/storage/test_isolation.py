@@ -4,6 +4,7 @@ import asyncio
 import tempfile
 import urllib.request
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -128,23 +129,22 @@ def test_malformed_requests_are_refused_and_the_stream_goes_on() -> None:
 
 
 async def session_code(stub: Any, hello: kv.Hello) -> grpc.StatusCode:
-    """How storage ends the session. A write that meets the refusal on its way is INTERNAL here, on
+    """How storage ends the session."""
+    return (await session_end(stub, hello))[0]
+
+
+async def session_end(stub: Any, hello: kv.Hello) -> tuple[grpc.StatusCode, str]:
+    """Likewise, with what it says. A write that meets the refusal on its way is INTERNAL here, on
     the client's side alone; then the session is asked for again."""
     for _ in range(10):
-        code = await first_code(stub, hello)
+        call = stub.Session()
+        with suppress(grpc.aio.AioRpcError):
+            await call.write(kv.ClientFrame(hello=hello))
+            await call.read()
+        code = grpc.StatusCode(await call.code())
         if code != grpc.StatusCode.INTERNAL:
-            return code
+            return code, await call.details() or ""
     raise AssertionError("no refusal in ten sessions")
-
-
-async def first_code(stub: Any, hello: kv.Hello) -> grpc.StatusCode:
-    call = stub.Session()
-    try:
-        await call.write(kv.ClientFrame(hello=hello))
-        await call.read()
-    except grpc.aio.AioRpcError as error:
-        return error.code()
-    return grpc.StatusCode(await call.code())
 
 
 def test_a_hello_must_name_the_tenant_of_the_certificate() -> None:
@@ -154,11 +154,29 @@ def test_a_hello_must_name_the_tenant_of_the_certificate() -> None:
         async with make_channel(storage.address, credentials, STORAGE) as channel:
             stub = kv_pb2_grpc.KvStub(channel)
             before = await counted(storage, line)
-            code = await session_code(stub, kv.Hello(protocol_version=1, tenant_id=B))
+            code = await session_code(
+                stub, kv.Hello(protocol_version=kv.PROTOCOL_VERSION, tenant_id=B)
+            )
             assert code == grpc.StatusCode.PERMISSION_DENIED
             assert await counted(storage, line) == before + 1
-            code = await session_code(stub, kv.Hello(protocol_version=2, tenant_id=A))
-            assert code == grpc.StatusCode.FAILED_PRECONDITION
+
+    running(body)
+
+
+@pytest.mark.parametrize("version", [0, 1, kv.PROTOCOL_VERSION + 1])
+def test_a_pod_of_another_protocol_is_refused_and_told_why(version: int) -> None:
+    """One of before answers no recall: what it does is under no lock of a table."""
+
+    async def body(storage: StorageForTest) -> None:
+        line = 'dormouse_storage_refused_total{reason="version"}'
+        before = await counted(storage, line)
+        credentials = storage.authority.credentials(Identity(tenant=A))
+        async with make_channel(storage.address, credentials, STORAGE) as channel:
+            hello = kv.Hello(protocol_version=version, tenant_id=A)
+            code, why = await session_end(kv_pb2_grpc.KvStub(channel), hello)
+        assert code == grpc.StatusCode.FAILED_PRECONDITION
+        assert f"speaks version {version}, storage {kv.PROTOCOL_VERSION}" in why
+        assert await counted(storage, line) > before
 
     running(body)
 
@@ -168,7 +186,7 @@ def test_roles_open_no_session(role: Role) -> None:
     async def body(storage: StorageForTest) -> None:
         credentials = storage.authority.credentials(Identity(role=role))
         async with make_channel(storage.address, credentials, STORAGE) as channel:
-            hello = kv.Hello(protocol_version=1, tenant_id=A)
+            hello = kv.Hello(protocol_version=kv.PROTOCOL_VERSION, tenant_id=A)
             code = await session_code(kv_pb2_grpc.KvStub(channel), hello)
             assert code == grpc.StatusCode.PERMISSION_DENIED
         line = 'dormouse_rpc_refused_total{method="/dormouse.kv.v1.Kv/Session",reason="role"}'
@@ -203,7 +221,7 @@ def test_strangers_get_no_connection_and_are_counted() -> None:
             storage.authority.pem, stranger.key, stranger.certificate
         )
         options = [("grpc.ssl_target_name_override", STORAGE.server_name)]
-        hello = kv.Hello(protocol_version=1, tenant_id=A)
+        hello = kv.Hello(protocol_version=kv.PROTOCOL_VERSION, tenant_id=A)
         for credentials in (nobody, foreign):
             async with grpc.aio.secure_channel(storage.address, credentials, options) as channel:
                 code = await session_code(kv_pb2_grpc.KvStub(channel), hello)

@@ -69,7 +69,9 @@ class KvClient:
 
     async def open(self) -> Self:
         self._call = self._stub.Session(wait_for_ready=True)
-        hello = kv.Hello(protocol_version=1, tenant_id=self.tenant, pod_id=self.pod)
+        hello = kv.Hello(
+            protocol_version=kv.PROTOCOL_VERSION, tenant_id=self.tenant, pod_id=self.pod
+        )
         await self._call.write(kv.ClientFrame(hello=hello))
         frame = await self._call.read()
         if not isinstance(frame, kv.ServerFrame):
