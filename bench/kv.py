@@ -15,19 +15,17 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
 
 import uvloop
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from bench.kvstream import KvStream
 from control.authority import Authority
-from dormouse.base import blocks, config
+from dormouse.base import config
 from dormouse.base.clock import SystemClock
 from dormouse.base.ids import TenantId
-from dormouse.base.keys import tenant_prefix
 from dormouse.base.rpc import make_channel
-from dormouse.base.tasks import cancel, spawn
 from dormouse.base.tls import Credentials, Identity, Role
 from proto import kv_pb2 as kv
 from proto import kv_pb2_grpc
@@ -35,10 +33,6 @@ from storage.config import Limits, StorageSettings
 
 _END_SECONDS = 20
 _pods = itertools.count(1)
-
-
-class Refused(Exception):
-    """Storage answered a request with an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +55,8 @@ class Tenant:
         )
         storage = Identity(role=Role.STORAGE)
         async with make_channel(self.address, credentials, storage) as channel:
-            client = await Client(kv_pb2_grpc.KvStub(channel), TenantId(self.number)).open()
+            pod = os.getpid() << 20 | next(_pods)
+            client = await Client(kv_pb2_grpc.KvStub(channel), TenantId(self.number), pod).open()
             try:
                 yield client
             finally:
@@ -125,77 +120,27 @@ def storage_process(folder: Path, *, fair: bool = True) -> Iterator[Storage]:
         process.wait(_END_SECONDS)
 
 
-class Client:
-    """A session stream. Requests of one turn of the event loop travel in one frame."""
-
-    def __init__(self, stub: Any, tenant: TenantId) -> None:
-        self.prefix = tenant_prefix(tenant)
-        self._tenant = tenant
-        self._stub = stub
-        self._call: Any = None
-        self._numbers = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[kv.Reply]] = {}
-        self._outbox: list[kv.Request] = []
-        self._ready = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
-
-    async def open(self) -> Self:
-        self._call = self._stub.Session(wait_for_ready=True)
-        pod = os.getpid() << 20 | next(_pods)
-        hello = kv.Hello(protocol_version=kv.PROTOCOL_VERSION, tenant_id=self._tenant, pod_id=pod)
-        await self._call.write(kv.ClientFrame(hello=hello))
-        await self._call.read()
-        self._tasks = [spawn(self._read(), name="read"), spawn(self._write(), name="write")]
-        return self
-
-    async def close(self) -> None:
-        self._call.cancel()
-        await cancel(*self._tasks)
-
-    async def ask(self, *, txn: int = 0, **op: Any) -> kv.Reply:
-        """One request, such as `get=kv.Get(…)`. Raises Refused."""
-        request = kv.Request(id=next(self._numbers), txn=txn, **op)
-        future: asyncio.Future[kv.Reply] = asyncio.get_running_loop().create_future()
-        self._waiting[request.id] = future
-        self._outbox.append(request)
-        self._ready.set()
-        reply = await future
-        if reply.HasField("error"):
-            raise Refused(reply.error.message)
-        return reply
+class Client(KvStream):
+    """A stream that asks for what is measured."""
 
     async def get(self, keys: Sequence[bytes]) -> None:
         """Read keys."""
-        await self.ask(get=kv.Get(keys=blocks.pack([self.prefix + key for key in keys])))
+        await self.send(get=kv.Get(keys=self.keys(keys)))
 
     async def put(self, rows: Mapping[bytes, bytes]) -> None:
         """Commit rows."""
-        keys = blocks.pack([self.prefix + key for key in rows])
-        writes = kv.Writes(keys=keys, values=blocks.pack(list(rows.values())))
-        await self.ask(txn=next(self._numbers), commit=kv.Commit(writes=writes))
+        await self.send(txn=next(self._ids), commit=kv.Commit(writes=self.writes(rows)))
 
     async def scan(self, start: bytes, end: bytes, *, rows: int = 0) -> int:
         """Read a range, all of it or its first rows; bytes of keys and values."""
         low, high, size = self.prefix + start, self.prefix + end, 0
         while True:
             scan = kv.Scan(start=low, end=high, rows_max=rows, strip=len(self.prefix))
-            page = (await self.ask(scan=scan)).scan
+            page = await self.send(scan=scan)
             size += len(page.keys) + len(page.values)
             if rows or not page.resume:
                 return size
             low = page.resume
-
-    async def _read(self) -> None:
-        while isinstance(frame := await self._call.read(), kv.ServerFrame):
-            for reply in frame.replies:
-                self._waiting.pop(reply.id).set_result(reply)
-
-    async def _write(self) -> None:
-        while True:
-            await self._ready.wait()
-            self._ready.clear()
-            requests, self._outbox = self._outbox, []
-            await self._call.write(kv.ClientFrame(requests=requests))
 
 
 NOISES = ("commits", "reads", "scans")

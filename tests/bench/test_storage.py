@@ -7,7 +7,8 @@ import pytest
 import uvloop
 
 from bench import storage
-from bench.kv import NOISES, Refused, noise, storage_process
+from bench.kv import NOISES, noise, storage_process
+from bench.kvstream import KvError
 from proto import kv_pb2 as kv
 
 
@@ -30,7 +31,7 @@ def test_a_refusal_is_no_figure(tmp_path: Path) -> None:
                 with noise(running.tenant(2), "commits"):
                     await client.put({b"a": b"1"})
                     assert await client.scan(b"a", b"b") > 0
-                    with pytest.raises(Refused):
-                        await client.ask(get=kv.Get(keys=b"no block"))
+                    with pytest.raises(KvError):
+                        await client.send(get=kv.Get(keys=b"no block"))
 
     uvloop.run(body())

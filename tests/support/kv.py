@@ -10,17 +10,17 @@ Keys are given without the tenant's prefix; the client puts it in front.
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
+from bench.kvstream import KvError as KvError
+from bench.kvstream import KvStream
 from dormouse.base import blocks
 from dormouse.base.ids import TenantId
-from dormouse.base.keys import tenant_prefix
 from dormouse.base.rpc import make_channel
-from dormouse.base.tasks import cancel, spawn
 from dormouse.base.tls import Identity, Role
 from proto import kv_pb2 as kv
 from proto import kv_pb2_grpc
@@ -32,32 +32,12 @@ STORAGE = Identity(role=Role.STORAGE)
 _pods = itertools.count(1)
 
 
-class KvError(Exception):
-    """An error reply."""
-
-    def __init__(self, error: kv.Error) -> None:
-        super().__init__(f"{kv.Error.Code.Name(error.code)}: {error.message}")
-        self.error = error
-        self.name = kv.Error.Code.Name(error.code)
-
-
-class KvClient:
-    """One session stream. Requests of the same loop iteration travel in one frame."""
+class KvClient(KvStream):
+    """One session stream with what the tests ask for."""
 
     def __init__(self, stub: Any, tenant: TenantId, pod: int) -> None:
-        self.tenant = tenant
-        self.pod = pod
-        self.prefix = tenant_prefix(tenant)
-        self.hello = kv.HelloReply()
-        self._stub = stub
-        self._call: Any = None
-        self._ids = itertools.count(1)
+        super().__init__(stub, tenant, pod)
         self._txns = itertools.count(1_000_000)  # far from what tests number by hand
-        self._waiting: dict[int, asyncio.Future[kv.Reply]] = {}
-        self._outbox: list[kv.Request] = []
-        self._reader: asyncio.Task[None] | None = None
-        self._writer: asyncio.Task[None] | None = None
-        self._ready = asyncio.Event()
         self._seen = 0
         self.told: list[int] = []
         """Catalog versions storage has told of."""
@@ -67,44 +47,9 @@ class KvClient:
         self.reading.set()
         """Cleared, nothing more is taken from the stream."""
 
-    async def open(self) -> Self:
-        self._call = self._stub.Session(wait_for_ready=True)
-        hello = kv.Hello(
-            protocol_version=kv.PROTOCOL_VERSION, tenant_id=self.tenant, pod_id=self.pod
-        )
-        await self._call.write(kv.ClientFrame(hello=hello))
-        frame = await self._call.read()
-        if not isinstance(frame, kv.ServerFrame):
-            raise ConnectionError(await self._call.details())
-        self.hello = frame.hello
-        self._reader = spawn(self._read(), name="test kv reader")
-        self._writer = spawn(self._write(), name="test kv writer")
-        return self
-
-    async def close(self) -> None:
-        self._call.cancel()
-        await cancel(self._reader, self._writer)
-
     def txn(self) -> int:
         """A fresh transaction number."""
         return next(self._txns)
-
-    def send(
-        self, *, txn: int = 0, session: int = 0, catalog_version: int = 0, **op: Any
-    ) -> "asyncio.Future[Any]":
-        """Send one request, e.g. `get=kv.Get(...)`; resolves to the operation's own reply."""
-        request = kv.Request(
-            id=next(self._ids), txn=txn, session=session, catalog_version=catalog_version, **op
-        )
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        future.request_id = request.id  # type: ignore[attr-defined]
-        if self._reader is not None and self._reader.done():
-            future.set_exception(ConnectionError("the stream ended"))
-            return future
-        self._waiting[request.id] = future
-        self._outbox.append(request)
-        self._ready.set()
-        return future
 
     def saw_catalog(self, version: int) -> None:
         """Keep the catalog from now on, or have a newer version of it."""
@@ -116,12 +61,6 @@ class KvClient:
         request_id = future.request_id  # type: ignore[attr-defined]
         self._outbox.append(kv.Request(id=next(self._ids), cancel=kv.Cancel(request_id=request_id)))
         self._ready.set()
-
-    def keys(self, keys: Iterable[bytes]) -> bytes:
-        return blocks.pack([self.prefix + key for key in keys])
-
-    def writes(self, writes: Mapping[bytes, bytes | None]) -> kv.Writes:
-        return kv.Writes(keys=self.keys(writes), values=blocks.pack(list(writes.values())))
 
     async def get(
         self, *keys: bytes, snapshot: int = 0, txn: int = 0, pin: bool = False
@@ -240,38 +179,16 @@ class KvClient:
         getattr(sequence, "return").MergeFrom(kv.Sequence.Return(**back))
         await self.send(sequence=sequence)
 
-    async def _write(self) -> None:
-        while True:
-            await self._ready.wait()
-            self._ready.clear()
-            requests, self._outbox = self._outbox, []
-            seen, self._seen = self._seen, 0
-            await self._call.write(kv.ClientFrame(requests=requests, catalog_seen=seen))
+    def next_frame(self) -> kv.ClientFrame:
+        frame = super().next_frame()
+        frame.catalog_seen, self._seen = self._seen, 0
+        return frame
 
-    async def _read(self) -> None:
-        try:
-            while isinstance(frame := await self._call.read(), kv.ServerFrame):
-                await self.reading.wait()
-                self.heard += [(each.channel, each.payload) for each in frame.notifications]
-                if frame.catalog_version:
-                    self.told.append(frame.catalog_version)
-                for reply in frame.replies:
-                    self._answer(reply)
-        finally:
-            for future in self._waiting.values():
-                if not future.done():
-                    future.set_exception(ConnectionError("the stream ended"))
-                    future.exception()
-
-    def _answer(self, reply: kv.Reply) -> None:
-        future = self._waiting.pop(reply.id)
-        result = reply.WhichOneof("result")
-        if future.done():
-            return
-        if result == "error":
-            future.set_exception(KvError(reply.error))
-        else:
-            future.set_result(getattr(reply, result or "error"))
+    async def took(self, frame: kv.ServerFrame) -> None:
+        await self.reading.wait()
+        self.heard += [(each.channel, each.payload) for each in frame.notifications]
+        if frame.catalog_version:
+            self.told.append(frame.catalog_version)
 
 
 @dataclass(frozen=True, slots=True)
