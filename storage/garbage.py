@@ -34,7 +34,7 @@ is left alone then (storage/damage.py).
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from dormouse.base import blocks
 from dormouse.base.ids import TenantId
@@ -54,7 +54,6 @@ from storage.layout import (
     counter_key,
     due_lists,
     due_span,
-    ended_at,
     held_key,
     held_time,
     is_retired,
@@ -67,6 +66,7 @@ from storage.leftovers import Leftovers
 from storage.metrics import COLLECTION_LAG, COLLECTION_SECONDS, OLDEST_PIN
 from storage.remover import Remover, now, rest
 from storage.sequences import Sequences
+from storage.sweeps import Sweeps
 from storage.tenants import Tenants
 from storage.windows import Windows
 
@@ -108,12 +108,12 @@ class Collector:
         self._record_seconds = record_seconds
         self.horizon = horizon
         """The time of the last pass."""
-        self._shorter: dict[TenantId, None] = {}
         self._damaged = Damaged(failures)
         self._unfiled: set[TenantId] = set()
         """Of those that are left alone: whose lists cannot be put aside either."""
         self._remover = Remover(engine, committer, self._damaged)
         self.leftovers = Leftovers(committer, tenants, self._remover)
+        self.sweeps = Sweeps(self._remover, windows, self.floor_of, self._drop_retired)
 
     async def run(self, pause_seconds: float) -> None:
         """Collect for ever, with pauses between the passes."""
@@ -126,7 +126,7 @@ class Collector:
             except EngineError:
                 _log.exception("garbage collection failed and will be tried again")
                 walked, removed = 1, 0
-            idle = self._visible() == before and not removed
+            idle = self._visible() == before and not removed and not self.sweeps.behind()
             wasteful = walked > _WALKED and removed * 4 < walked
             pauses = min(pauses * 2, _PAUSES_MAX) if idle or wasteful else 1
 
@@ -140,7 +140,7 @@ class Collector:
         self._unfiled = {tenant for tenant in self._unfiled if tenant in self._damaged}
         try:
             await self.leftovers.collect(self._clock.ago(self._record_seconds))
-            swept = await self._sweep()
+            swept = await self.sweeps.go_on()
             walked, removed = await self._collect_history()
         finally:
             self._damaged.ended()
@@ -167,11 +167,6 @@ class Collector:
         if live is not None and live.floor < time:
             live.floor = time
             _log.warning("a reader has held history for too long", extra={"tenant": int(tenant)})
-
-    def shortened(self, tenants: Iterable[TenantId]) -> None:
-        """The windows of these are shorter now: what they no longer keep goes with the next
-        pass."""
-        self._shorter.update(dict.fromkeys(tenants))
 
     async def drop_tenant(self, tenant: TenantId) -> None:
         """Remove everything of a tenant."""
@@ -291,35 +286,6 @@ class Collector:
                 else:
                     dead.append(each)
         return dead
-
-    async def _sweep(self) -> int:
-        """Walk the history of tenants whose window has become shorter; rows removed."""
-        removed = 0
-        for tenant in [each for each in self._shorter if each not in self._damaged]:
-            with self._damaged.sparing(tenant):
-                floor = self.floor_of(tenant)
-                for span in tenant_spans(tenant, b"hdr"):
-                    removed += await self._sweep_span(span, floor)
-                self._shorter.pop(tenant, None)
-        return removed
-
-    async def _sweep_span(self, span: Span, floor: int) -> int:
-        removed = 0
-        start, end = span
-        while True:
-            began = now()
-            page = await self._remover.page(start, end)
-            dead = [key for key, value in page.rows if ended_at(key, value) <= floor]
-            if is_retired(start):
-                for key in dead:
-                    await self._drop_retired(key)
-            else:
-                await self._remover.remove(dead, "history")
-            removed += len(dead)
-            if page.exhausted:
-                return removed
-            start = page.rows[-1][0] + b"\0"
-            await rest(began)
 
     async def _drop_retired(self, key: bytes) -> None:
         [value] = await self._engine.get([key])

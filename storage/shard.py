@@ -177,10 +177,10 @@ class Shard:
         def floor(tenant: TenantId) -> int:
             return self.windows.floor(tenant, self.clock.now(), self.versions.visible)
 
-        shorter = await self.windows.change(
+        shorter, default_shorter = await self.windows.change(
             windows, only_these=only_these, default=default, floor=floor
         )
-        self.collector.shortened(shorter)
+        self.collector.sweeps.shortened(shorter, default=default_shorter)
 
     async def close(self) -> None:
         """Make durable what is on its way, then stop."""

@@ -52,6 +52,8 @@ class Windows:
         self._default = _Kept(default_seconds, 0)
         self._shorter: dict[TenantId, int] = {}
         """Whose window is shorter, but not yet on the disk, and what it was."""
+        self._default_before = 0
+        """What the default was, while a shorter one is not yet on the disk."""
 
     def __repr__(self) -> str:
         return f"<Windows own={len(self._own)} default={self._default.seconds}>"
@@ -72,8 +74,12 @@ class Windows:
 
     def of(self, tenant: TenantId) -> int:
         """How long what a commit supersedes now is kept; ticks."""
-        seconds = max(self._kept(tenant).seconds, self._shorter.get(tenant, 0))
-        return max(seconds * TICKS_PER_SECOND, self._least)
+        return max(self._in_force(tenant) * TICKS_PER_SECOND, self._least)
+
+    def inherits(self, tenant: TenantId) -> bool:
+        """Whether the default is the tenant's window."""
+        own = self._own.get(tenant)
+        return own is None or own.seconds == _INHERITED
 
     def floor(self, tenant: TenantId, now: int, visible: int) -> int:
         """The oldest snapshot that the window keeps when the clock says `now`."""
@@ -86,36 +92,44 @@ class Windows:
         only_these: bool,
         default: int | None,
         floor: Callable[[TenantId], int],
-    ) -> list[TenantId]:
+    ) -> tuple[list[TenantId], bool]:
         """See proto/kv.proto, SetQuotas: seconds, None for the default. A longer window is in
-        force at once, one of a tenant that is shorter when it is durable, which all are on return;
-        the tenants whose window has become shorter.
+        force at once, a shorter one when it is durable, which all are on return; the tenants
+        whose window has become shorter, and whether the default has.
 
         `floor`: of a tenant, by the windows that were in force. Raises EngineError.
         """
-        writes: list[Write] = []
-        if default is not None and default != self._default.seconds:
-            longer = default > self._default.seconds
-            since = floor(TenantId(0)) if longer else self._default.since
-            self._default = _Kept(default, since)
-            writes.append((DEFAULT_WINDOW, _packed(self._default)))
         wanted = dict.fromkeys(self._own if only_these else (), None) | dict(windows)
+        before = {tenant: self._in_force(tenant) for tenant in wanted}
+        writes = self._change_default(default, floor)
         for tenant, seconds in wanted.items():
-            own, before = self._own.get(tenant), self._kept(tenant).seconds
+            own = self._own.get(tenant)
             if seconds == (None if own is None or own.seconds == _INHERITED else own.seconds):
                 continue
             at = floor(tenant)
             changed = _Kept(_INHERITED if seconds is None else seconds, at)
             self._own[tenant] = changed
-            if self._kept(tenant).seconds < before:
-                self._shorter[tenant] = max(before, self._shorter.get(tenant, 0))
+            if self._kept(tenant).seconds < before[tenant]:
+                self._shorter[tenant] = before[tenant]
             writes.append((window_key(tenant), _packed(changed)))
-        shorter = dict(self._shorter)
+        shorter, default_before = dict(self._shorter), self._default_before
         await self._unwritten.write(writes)
-        for tenant, before in shorter.items():
-            if self._shorter.get(tenant) == before:
+        for tenant, seconds in shorter.items():
+            if self._shorter.get(tenant) == seconds:
                 del self._shorter[tenant]
-        return list(shorter)
+        if self._default_before == default_before:
+            self._default_before = 0
+        return list(shorter), default_before > 0
+
+    def _change_default(self, seconds: int | None, floor: Callable[[TenantId], int]) -> list[Write]:
+        before = self._default
+        if seconds is None or seconds == before.seconds:
+            return []
+        since = floor(TenantId(0)) if seconds > before.seconds else before.since
+        if seconds < before.seconds:
+            self._default_before = max(self._default_before, before.seconds)
+        self._default = _Kept(seconds, since)
+        return [(DEFAULT_WINDOW, _packed(self._default))]
 
     def begin(self, tenant: TenantId, time: int) -> Write:
         """The tenant has no past before `time`; what is to be written of it."""
@@ -129,6 +143,11 @@ class Windows:
         self._own.pop(tenant, None)
         self._shorter.pop(tenant, None)
         self._unwritten.forget(window_key(tenant))
+
+    def _in_force(self, tenant: TenantId) -> int:
+        """Seconds; the longer of two windows while the shorter one is not durable."""
+        before = self._default_before if self.inherits(tenant) else 0
+        return max(self._kept(tenant).seconds, self._shorter.get(tenant, 0), before)
 
     def _kept(self, tenant: TenantId) -> _Kept:
         own = self._own.get(tenant)

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from dormouse.base import blocks
 from dormouse.base.clock import ManualClock
-from dormouse.base.ids import TenantId
 from dormouse.base.metrics import REGISTRY
 from proto import kv_pb2 as kv
 from storage import removals, versions
@@ -39,7 +38,7 @@ from tests.storage.test_versions import PREFIX, TENANT, Database, DirectSession,
 
 WINDOW_SECONDS = 10
 _YEAR = 365 * 86_400
-_RETENTION = Retention(
+RETENTION = Retention(
     window_seconds=WINDOW_SECONDS, hold_seconds=200, collect_seconds=3600, measure_seconds=3600
 )
 actions = st.lists(
@@ -68,7 +67,7 @@ class Twin:
         self._txn = 100
 
     async def start(self) -> None:
-        self.shard = await Shard.open(self.engine, clock=self.clock, retention=_RETENTION)
+        self.shard = await Shard.open(self.engine, clock=self.clock, retention=RETENTION)
         self.session = DirectSession(self.shard)
         await self.session.open()
         self.past = self.past or [(self.shard.versions.visible, {})]
@@ -82,6 +81,12 @@ class Twin:
         changed = {**self.past[-1][1], **writes}
         now = {key: value for key, value in changed.items() if value is not None}
         self.past.append((reply.commit.commit_time, now))
+
+    async def retire(self, start: bytes, end: bytes) -> None:
+        """Give up a range in which there is nothing."""
+        gone = kv.Range(start=PREFIX + start, end=PREFIX + end)
+        reply = await self._call(commit=kv.Commit(retired=[gone]))
+        self.past.append((reply.commit.commit_time, self.past[-1][1]))
 
     async def end(self, name: int) -> None:
         if name in self.pins:
@@ -111,7 +116,7 @@ class Twin:
         """Whatever is in the window or pinned is read as it was, and the rest so or not at all."""
         oldest, newest = self.oldest, self.shard.versions.visible
         ends = [time for time, _ in self.past[1:]] + [newest + 1]
-        long_ago = self.shard.clock.now() - (self.window + _RETENTION.hold_seconds) * 10**9
+        long_ago = self.shard.clock.now() - (self.window + RETENTION.hold_seconds) * 10**9
         pinned = {snapshot for _, snapshot in self.pins.values()}
         for (time, database), end in zip(self.past, ends, strict=True):
             held = time in pinned and end > long_ago
@@ -356,7 +361,7 @@ def test_a_reader_that_holds_history_for_too_long_is_told() -> None:
         pages = Exports(twin.shard).pages(TENANT)
         assert (await anext(pages)).snapshot > snapshot
         await twin.commit({b"a": b"3"})
-        twin.clock.advance(WINDOW_SECONDS + _RETENTION.hold_seconds - 1)
+        twin.clock.advance(WINDOW_SECONDS + RETENTION.hold_seconds - 1)
         await twin.shard.collector.collect()
         reply = await twin.session.call(txn, get=get)
         assert blocks.unpack(reply.get.values) == [b"1"]
@@ -392,47 +397,6 @@ def test_a_range_that_was_given_up_is_there_for_the_window_and_then_gone() -> No
         span = retired_span(TENANT)
         assert (await twin.engine.measure(*span)).keys == 0
         await twin.shard.close()
-
-    asyncio.run(body())
-
-
-def test_a_window_that_is_made_shorter_lets_go_at_once() -> None:
-    async def body() -> None:
-        twin = Twin()
-        await twin.start()
-        await twin.commit({b"a": b"1", b"b": b"1"})
-        await twin.commit({b"a": b"2", b"b": None})
-        twin.clock.advance(5)
-        await twin.shard.collector.collect()
-        everything = [HISTORY_SPAN, removed_range(PREFIX, PREFIX + b"\xff" * 9)]
-        assert [(await twin.engine.measure(*span)).keys for span in everything] == [2, 1]
-        await twin.set_window(3)
-        await twin.shard.collector.collect()
-        assert [(await twin.engine.measure(*span)).keys for span in everything] == [0, 0]
-        await twin.restart()
-        assert twin.shard.windows.of(TENANT) == 3 * 10**9
-        await twin.check()
-        await twin.shard.close()
-
-    asyncio.run(body())
-
-
-def test_windows_are_each_tenants_own() -> None:
-    async def body() -> None:
-        engine, clock = MemoryEngine(), ManualClock()
-        shard = await Shard.open(engine, clock=clock, retention=_RETENTION)
-        one, two = TenantId(7), TenantId(8)
-        await shard.set_windows({one: 0, two: 100}, only_these=False, default=50)
-        await shard.set_windows({}, only_these=False, default=None)
-        await shard.close()
-        shard = await Shard.open(engine, clock=clock, retention=_RETENTION)
-        assert [shard.windows.of(each) // 10**9 for each in (one, two, TENANT)] == [0, 100, 50]
-        now, visible = shard.clock.now() + 200 * 10**9, 2**62
-        floors = [shard.windows.floor(each, now, visible) for each in (one, two, TENANT)]
-        assert [(now - floor) // 10**9 for floor in floors] == [0, 100, 50]
-        await shard.set_windows({two: 100}, only_these=True, default=None)
-        assert shard.windows.of(one) == 50 * 10**9
-        await shard.close()
 
     asyncio.run(body())
 

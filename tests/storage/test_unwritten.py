@@ -112,6 +112,28 @@ def test_a_shorter_window_counts_when_it_is_durable() -> None:
     _running(body)
 
 
+def test_a_shorter_default_counts_when_it_is_durable() -> None:
+    async def body(engine: FailingEngine, shard: Shard) -> None:
+        async def told(seconds: int | None, windows: Mapping[TenantId, int | None]) -> None:
+            await shard.set_windows(windows, only_these=False, default=seconds)
+
+        await told(100, {TWO: 7})
+        engine.failing = True
+        await _fails(told(50, {}))
+        assert shard.windows.of(ONE) == 100 * SECOND
+        assert shard.windows.of(TWO) == 7 * SECOND
+        await _fails(told(40, {ONE: 20}))
+        assert shard.windows.of(ONE) == 100 * SECOND
+        engine.failing = False
+        await told(40, {})
+        assert [shard.windows.of(each) for each in (ONE, TWO)] == [20 * SECOND, 7 * SECOND]
+        await told(None, {ONE: None})
+        assert shard.windows.of(ONE) == 40 * SECOND
+        assert (await _after_a_crash(engine)).windows.of(ONE) == 40 * SECOND
+
+    _running(body)
+
+
 def test_a_restored_tenants_beginning_is_not_overwritten() -> None:
     async def body(engine: FailingEngine, shard: Shard) -> None:
         engine.failing = True
