@@ -33,6 +33,13 @@ What is on its way to the disk is one queue in the order of commit times, so it 
 long. While several tenants are about, each may have there what the disk writes in WRITE_SECONDS, or
 one commit; its next requests wait, and with them its stream is not read any further.
 
+What is durable comes to its place on the disk later (storage/engines/checkpoints.py), and an fsync
+waits behind that as it waits behind another commit. So while it is copied it counts as on its way
+once more, and the time it takes as had by those whose bytes it is:
+
+    noisy   ─commit── ──copy──   idle   ─commit── ──copy──   idle     hardly ever the two at once
+    quiet       ─commit─    ─commit─  ─commit─                        waits for one, not for both
+
 A request waits here at most as long as the others' slices take and PAUSE_SECONDS_MAX; nothing that
 waits here holds anything that another one waits for except row locks of the same tenant, which do
 not wait here.
@@ -45,7 +52,7 @@ from typing import TypeVar
 
 from proto import kv_pb2 as kv
 from storage.metrics import ADMISSION_WAITING, CONTENDED_TURNS, HELD_BACK
-from storage.shares import Handle, Share, Work
+from storage.shares import PAUSE_SECONDS_MAX, Handle, Share, Work
 
 T = TypeVar("T")
 
@@ -98,6 +105,11 @@ class Admission:
         self._waiting: dict[Share, None] = {}
         self._reading = 0
         self._read_waiting: dict[Share, None] = {}
+        self._logged: dict[Share | None, int] | None = None
+        """Bytes that the engine has yet to copy, of nobody's what was written by one alone; None:
+        it has not said that it copies any."""
+        self._copying: dict[Share | None, int] = {}
+        self._copy_timer: asyncio.TimerHandle | None = None
         self._base = 0.0
         """What who was served last had before; where newcomers begin."""
         self._turn_due = False
@@ -179,7 +191,44 @@ class Admission:
         if size >= WRITE_BYTES_MIN:
             rate = size / max(seconds, 1e-6)
             self._bytes_per_second += _SMOOTHING * (rate - self._bytes_per_second)
+        self._charge(parts, seconds)
+        if self._logged is not None:
+            contended = self.contended
+            for share, part in parts:
+                owner = share if contended else None
+                self._logged[owner] = self._logged.get(owner, 0) + part
+
+    def copying(self) -> None:
+        """See `storage.engines.interface.Upkeep`: those whose bytes these are wait for it, but not
+        for long."""
+        self._copying, self._logged = self._logged or {}, {}
+        if self.contended:
+            for share, part in self._copying.items():
+                if share is not None:
+                    share.copying = part
+            self._copy_timer = self._later(PAUSE_SECONDS_MAX, self._go_on)
+
+    def copied(self, seconds: float) -> None:
+        """See `storage.engines.interface.Upkeep`: and it is charged to them."""
+        self._go_on()
+        parts, self._copying = self._copying, {}
+        self._charge([*parts.items()], seconds)
+
+    def _go_on(self) -> None:
+        """Nobody waits for what is copied any more."""
+        if self._copy_timer is not None:
+            self._copy_timer.cancel()
+            self._copy_timer = None
+            for share in self._copying:
+                if share is not None:
+                    share.copying = 0
+            if self._waiting:
+                self._call_turn()
+
+    def _charge(self, parts: Sequence[tuple[Share | None, int]], seconds: float) -> None:
+        """The disk was busy for so long with these tenants' bytes."""
         now = self._clock()
+        size = sum(part for _, part in parts)
         if now < self._together_until:
             for share, part in parts:
                 if share is not None and part:
@@ -223,7 +272,7 @@ class Admission:
         bound = self._write_bound(now)
         able = [share for share in self._waiting if share.writing < bound]
         if now < self._together_until:
-            able = self._paid(able, now)
+            able = self._paid([share for share in able if share.copying < bound], now)
         return min(able, key=_served, default=None)
 
     def _write_bound(self, now: float) -> int:

@@ -98,6 +98,7 @@ class Shard:
         self.admission = Admission(
             readers=readers, group_bytes_max=limits.group_bytes_max, fair=limits.fair
         )
+        engine.tell(self.admission)
         self.failures = Failures(clock)
         self.committer = Committer(
             engine,

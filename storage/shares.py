@@ -38,7 +38,16 @@ FACTOR_MAX = 8.0
 class Share:
     """Made with the tenant's live state. Times are in seconds, of a clock that goes forward."""
 
-    __slots__ = ("held_at", "paid_until", "queue", "reading", "reads", "served", "writing")
+    __slots__ = (
+        "copying",
+        "held_at",
+        "paid_until",
+        "queue",
+        "reading",
+        "reads",
+        "served",
+        "writing",
+    )
 
     def __init__(self) -> None:
         self.served = 0.0
@@ -53,6 +62,8 @@ class Share:
         """Reads of the engine that go on."""
         self.writing = 0
         """Bytes on their way to the disk."""
+        self.copying = 0
+        """Bytes that are on the disk, and on their way to their place there just now."""
 
     def __repr__(self) -> str:
         return (

@@ -89,6 +89,18 @@ class Measure:
     bytes: int
 
 
+class Upkeep(Protocol):
+    """Hears when batches of earlier make work on the disk once more, beside those of now."""
+
+    def copying(self) -> None:
+        """What was written since this was said last is copied to its place."""
+        ...
+
+    def copied(self, seconds: float) -> None:
+        """That has ended, well or not, and took so long."""
+        ...
+
+
 class Engine(Protocol):
     """See the module. Every method may raise EngineError."""
 
@@ -124,6 +136,10 @@ class Engine(Protocol):
 
     async def backup(self, target: Path) -> None:
         """Write a consistent copy that the same engine can open to `target`, while in use."""
+        ...
+
+    def tell(self, upkeep: Upkeep) -> None:
+        """Let `upkeep` hear from now on; an engine that has no such work says nothing."""
         ...
 
     async def lost(self) -> EngineLost:

@@ -8,7 +8,16 @@ from bisect import bisect_left, insort
 from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 
-from storage.engines.interface import EngineError, EngineLost, Measure, Page, Row, ScanRange, Write
+from storage.engines.interface import (
+    EngineError,
+    EngineLost,
+    Measure,
+    Page,
+    Row,
+    ScanRange,
+    Upkeep,
+    Write,
+)
 
 
 class MemoryEngine:
@@ -56,6 +65,9 @@ class MemoryEngine:
         """See `Engine.backup`."""
         self._check()
         await asyncio.to_thread(target.write_bytes, pickle.dumps(self._values))
+
+    def tell(self, upkeep: Upkeep) -> None:
+        """See `Engine.tell`."""
 
     async def lost(self) -> EngineLost:
         """See `Engine.lost`."""

@@ -38,6 +38,7 @@ from storage.engines.interface import (
     Page,
     Row,
     ScanRange,
+    Upkeep,
     Write,
 )
 
@@ -138,6 +139,9 @@ class SlateEngine:
                 start = None if page.exhausted else page.rows[-1][0] + b"\0"
         finally:
             await copy.close()
+
+    def tell(self, upkeep: Upkeep) -> None:
+        """See `Engine.tell`. Compactions are the object store's work, not this machine's disk."""
 
     async def lost(self) -> EngineLost:
         """See `Engine.lost`. A takeover is noticed also while nobody asks for anything."""

@@ -45,6 +45,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -64,6 +65,7 @@ from storage.engines.interface import (
     Page,
     Row,
     ScanRange,
+    Upkeep,
     Write,
 )
 
@@ -95,6 +97,8 @@ _ROWS_NOW_MAX = 32
 _ROWS_AT_FIRST, _ROWS_AT_ONCE = 16, 512
 """Rows fetched before the first look at the size of a page, and between later ones."""
 _SETTLED_BYTES = 1 << 20
+_REST_SECONDS = 0.01
+"""How long a piece of the log waits for the batch that is being written."""
 _PAGE_BYTES = 4096
 _CERTAIN = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_CORRUPT}
 """After these a COMMIT has not happened."""
@@ -124,7 +128,7 @@ class SqliteEngine:
         self._writing = asyncio.Lock()
         self._closed = False
         self._lost: asyncio.Future[EngineLost] = asyncio.get_running_loop().create_future()
-        self._checkpoints = Checkpoints(self._copy_beside, self._copy_between)
+        self._checkpoints = Checkpoints(self._copy_beside, self._copy_between, self._rest)
         self._copying = spawn(self._checkpoints.run(), name="checkpoints")
 
     @classmethod
@@ -207,6 +211,10 @@ class SqliteEngine:
         """See `Engine.backup`."""
         await self._read(_backup, target)
 
+    def tell(self, upkeep: Upkeep) -> None:
+        """See `Engine.tell`: the log is copied."""
+        self._checkpoints.upkeep = upkeep
+
     async def lost(self) -> EngineLost:
         """See `Engine.lost`: a commit whose outcome stays open."""
         return await asyncio.shield(self._lost)
@@ -236,6 +244,12 @@ class SqliteEngine:
             await self._hop(self._writer, _rollback)
             raise
         return pages
+
+    async def _rest(self) -> None:
+        # It is a fair lock: behind the batch that is being written, and before the next.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_REST_SECONDS), self._writing:
+                pass
 
     async def _copy_beside(self) -> tuple[int, int]:
         return await self._hop(self._copier, _checkpoint)

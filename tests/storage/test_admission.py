@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -352,6 +353,83 @@ def test_who_fills_the_way_to_the_disk_is_passed_over_until_it_is_written() -> N
         assert not noisy.queue
 
     uvloop.run(body())
+
+
+def test_who_filled_the_log_waits_while_it_is_copied_and_pays_for_it() -> None:
+    async def body() -> None:
+        node = Node()
+        node.ask("quiet", 1)
+        node.ask("noisy", 1)
+        await node.settle()
+        noisy, quiet, admission = node.shares["noisy"], node.shares["quiet"], node.admission
+        size = admission.write_bytes_max
+        admission.copying()
+        admission.copied(0.001)
+        parts = [(noisy, size), (quiet, size // 100), (None, size)]
+        admission.applied(parts, 0.00201)
+        admission.copying()
+        node.ask("noisy", 5)
+        node.ask("quiet", 5)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert (len(noisy.queue), len(quiet.queue)) == (5, 0)
+        before = noisy.served
+        admission.copied(CREDIT_SECONDS)
+        assert noisy.served - before == pytest.approx(CREDIT_SECONDS / 2.01, rel=0.01)
+        await node.settle()
+        # Nobody waits for long: what is copied may be as large as the log.
+        admission.applied(parts, 0.00201)
+        admission.copying()
+        node.ask("noisy", 5)
+        began = node.now
+        await node.settle()
+        assert node.now - began == pytest.approx(PAUSE_SECONDS_MAX, rel=0.1)
+        admission.copied(0.0)
+        # What was copied once is not copied again.
+        admission.copying()
+        node.ask("noisy", 5)
+        await node.settle()
+        admission.copied(0.0)
+        # Alone nobody waits or pays for it, nor later for what it wrote alone.
+        admission.applied(parts, 0.00201)
+        node.now += TOGETHER_SECONDS
+        admission.copying()
+        node.ask("noisy", 5)
+        assert not noisy.queue
+        admission.applied(parts, 0.00201)
+        before = noisy.served
+        admission.copied(1.0)
+        assert noisy.served == before
+        node.ask("quiet", 1)
+        admission.copying()
+        node.ask("noisy", 5)
+        await node.settle()
+        before = noisy.served
+        admission.copied(1.0)
+        assert noisy.served == before
+
+    uvloop.run(body())
+
+
+def test_of_an_engine_that_copies_nothing_nothing_is_noted() -> None:
+    node, share, other = Node(), Share(), Share()
+
+    def ignore(_request: kv.Request) -> None:
+        """Nothing is counted."""
+
+    for asking in (other, share):
+        node.admission.admit(asking, ignore, [])
+    held = sys.getrefcount(share)
+    node.admission.applied([(share, 1000)], 0.001)
+    assert sys.getrefcount(share) == held
+    # Nor of one that does, for longer than until it has.
+    for _ in range(2):
+        node.admission.copying()
+        node.admission.applied([(share, 1000)], 0.001)
+        node.admission.copied(1.0)
+    node.admission.copying()
+    node.admission.copied(1.0)
+    assert sys.getrefcount(share) == held
 
 
 def test_the_way_to_the_disk_is_as_long_as_what_the_disk_does_in_time() -> None:

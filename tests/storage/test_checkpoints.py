@@ -25,7 +25,9 @@ class Pages:
     def __init__(self) -> None:
         self.log: list[tuple[int, int] | EngineError] = []
         self.calls: list[str] = []
-        self.checkpoints = Checkpoints(self.copy("beside"), self.copy("between"))
+        self.writing: asyncio.Event | None = None
+        """Set when the writer rests; None: it always does."""
+        self.checkpoints = Checkpoints(self.copy("beside"), self.copy("between"), self.rest)
 
     def copy(self, name: str) -> Callable[[], Awaitable[tuple[int, int]]]:
         async def call() -> tuple[int, int]:
@@ -36,6 +38,18 @@ class Pages:
             return found
 
         return call
+
+    def copying(self) -> None:
+        self.calls.append("copying")
+
+    def copied(self, seconds: float) -> None:
+        assert seconds > 0
+        self.calls.append("copied")
+
+    async def rest(self) -> None:
+        if self.writing is not None:
+            self.calls.append("resting")
+            await self.writing.wait()
 
     async def settle(self) -> None:
         for _ in range(10):
@@ -93,6 +107,61 @@ def test_one_that_fails_is_tried_again_with_the_next() -> None:
         assert pages.calls == ["beside", "beside"]
 
     running(body)
+
+
+def test_who_wants_to_hears_of_every_piece_and_of_its_end() -> None:
+    async def body(pages: Pages) -> None:
+        pages.checkpoints.upkeep = pages
+        pages.log = [(LOG_PAGES_MAX, LOG_PAGES_MAX), (1, 1), EngineError("disk")]
+        for _ in range(2):
+            pages.checkpoints.wrote(PAGES)
+            await pages.settle()
+        first, second = ["copying", "beside", "between", "copied"], ["copying", "beside", "copied"]
+        assert pages.calls == [*first, *second]
+
+    running(body)
+
+
+def test_a_piece_is_told_at_once_and_copied_when_the_writer_rests() -> None:
+    async def body(pages: Pages) -> None:
+        pages.checkpoints.upkeep = pages
+        pages.log, pages.writing = [(1, 1)], asyncio.Event()
+        pages.checkpoints.wrote(PAGES)
+        await pages.settle()
+        assert pages.calls == ["copying", "resting"]
+        pages.writing.set()
+        await pages.settle()
+        assert pages.calls == ["copying", "resting", "beside", "copied"]
+
+    running(body)
+
+
+def test_pieces_are_copied_though_the_writer_never_rests(tmp_path: Path) -> None:
+    async def body() -> None:
+        engine = await SqliteEngine.open(tmp_path / "storage.sqlite")
+        told: list[str] = []
+
+        class Told:
+            def copying(self) -> None:
+                told.append("copying")
+
+            def copied(self, seconds: float) -> None:
+                told.append("copied")
+
+        engine.tell(Told())
+        batch = [(b"%04d" % row, b"x" * 3000) for row in range(PAGES)]
+
+        async def write() -> None:
+            while told.count("copied") < 3:
+                await engine.apply(batch)
+
+        async with asyncio.timeout(60):
+            # There is always another one that waits.
+            await asyncio.gather(*[write() for _ in range(3)])
+        assert told[:4] == ["copying", "copied", "copying", "copied"]
+        await engine.close()
+
+    uvloop.run(body())
 
 
 def test_the_log_stays_short_while_it_is_written_to(
