@@ -114,6 +114,12 @@ async def closed(storage: StorageForTest, tenant: TenantId) -> None:
             pass
 
 
+async def left(admin: Any, tenant: TenantId) -> None:
+    """Wait until storage has seen the tenant's last session end."""
+    while (await admin.TenantStats(kv.TenantStatsRequest(tenant_id=tenant))).sessions:
+        await asyncio.sleep(0.005)
+
+
 async def drained(call: Any) -> None:
     while isinstance(await call.read(), kv.ExportPage):
         pass
@@ -177,6 +183,8 @@ def test_nothing_is_usable_before_the_end() -> None:
         async with storage.session(B) as client:
             assert await client.get(b"a") == [None]  # and storage remembers that
             await refused(begin(admin, B), "in use")
+        await left(admin, A)
+        await left(admin, B)
         await refused(begin(admin, A), "rows")
         await refused(send(admin, B, pages[1]), "not being imported")
         await begin(admin, B)
@@ -205,6 +213,7 @@ def test_a_broken_import_can_be_dropped_and_begun_anew() -> None:
         await admin.DropTenant(kv.DropTenantRequest(tenant_id=B))
         async with storage.session(B) as client:
             assert await client.get(b"a") == [None]
+        await left(admin, B)
         await begin(admin, B)
         await finish(admin, B, [kv.ExportPage()])
 
