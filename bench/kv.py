@@ -144,12 +144,15 @@ class Client(KvStream):
 
 
 NOISES = ("commits", "reads", "scans")
+LITTLE = "little"
+"""No noise: a read now and then, of somebody whom noise has to give way to."""
 _STREAMS, _EACH, _NOISY_ROWS = 4, 16, 20_000
+_PAUSE_SECONDS = 0.02
 
 
 @contextmanager
 def noise(tenant: Tenant, kind: str) -> Iterator[None]:
-    """A process that keeps 64 requests of one kind (NOISES) on their way.
+    """A process that keeps 64 requests of one kind (NOISES) on their way, or is LITTLE.
 
     It gives way to the others on this machine: its pods would be on another one, and what is looked
     for is how storage shares itself out, not how the kernel shares two cores.
@@ -188,6 +191,11 @@ async def _make_noise(kind: str, tenant: Tenant) -> None:
             else:
                 await client.scan(b"n", b"o")
 
+    async def now_and_then(client: Client) -> None:
+        while True:
+            await client.get(some(1))
+            await asyncio.sleep(_PAUSE_SECONDS)
+
     async def stream() -> None:
         async with tenant.session() as client:
             await asyncio.gather(*[go_on(client) for _ in range(_EACH)])
@@ -198,7 +206,11 @@ async def _make_noise(kind: str, tenant: Tenant) -> None:
             await client.put(dict.fromkeys(rows[at : at + 1000], b"z" * 200))
     sys.stdout.write("ready\n")
     sys.stdout.flush()
-    await asyncio.gather(*[stream() for _ in range(_STREAMS)])
+    if kind == LITTLE:
+        async with tenant.session() as client:
+            await now_and_then(client)
+    else:
+        await asyncio.gather(*[stream() for _ in range(_STREAMS)])
 
 
 if __name__ == "__main__":

@@ -1,5 +1,8 @@
 """Storage by itself: commits, point reads and scans over the wire beside the bare engine, and what
 a quiet tenant notices of a noisy one, with and without the queues that are fair.
+
+All of it shares one machine. So there is a floor: what the quiet tenant notices of the same noise
+made at *another* storage process, where it has a quiet tenant of its own to give way to.
 """
 
 import argparse
@@ -13,7 +16,7 @@ from typing import Any
 
 import uvloop
 
-from bench.kv import NOISES, Client, Tenant, noise, storage_process
+from bench.kv import LITTLE, NOISES, Client, Tenant, noise, storage_process
 from bench.stats import percentile, table
 from storage.engines.interface import ScanRange
 from storage.engines.sqlite import SqliteEngine
@@ -23,6 +26,8 @@ _VALUE = b"x" * 100
 _ALL = 1 << 40
 _QUIET_PAUSE_SECONDS = 0.005
 Work = Callable[[], Awaitable[object]]
+Times = dict[str, list[float]]
+"""Of each kind of request."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -30,21 +35,28 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--each-for", type=float, default=5.0, metavar="SECONDS", help="(default: 5)"
     )
+    parser.add_argument(
+        "--quiet-for",
+        type=float,
+        default=20.0,
+        metavar="SECONDS",
+        help="for a p99 of the quiet tenant: 50 requests of each kind a second (default: 20)",
+    )
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Measure."""
     with tempfile.TemporaryDirectory(prefix="dormouse-bench-") as name:
         # One event loop for all: gRPC's poller belongs to the first it sees.
-        return uvloop.run(_measure(Path(name), float(options.each_for)))
+        return uvloop.run(_measure(Path(name), float(options.each_for), float(options.quiet_for)))
 
 
-async def _measure(folder: Path, seconds: float) -> dict[str, Any]:
+async def _measure(folder: Path, seconds: float, quiet_seconds: float) -> dict[str, Any]:
     bare = await _bare(folder / "bare.sqlite", seconds)
     with storage_process(folder / "wire") as storage:
         wire = await _wire(storage.tenant(1), seconds)
     neighbours = {
-        kind: await _neighbours(folder / kind, fair=kind == "fair", seconds=seconds)
+        kind: await _neighbours(folder / kind, fair=kind == "fair", seconds=quiet_seconds)
         for kind in ("fair", "as they come")
     }
     _print(bare, wire, neighbours)
@@ -119,26 +131,36 @@ async def _figures(commit: Work, read: Work, scan: Work, seconds: float) -> dict
 
 
 async def _neighbours(folder: Path, *, fair: bool, seconds: float) -> dict[str, dict[str, float]]:
-    """p99 of the quiet tenant's requests in ms, alone and beside each kind of noise."""
-    with storage_process(folder, fair=fair) as storage:
+    """p99 of the quiet tenant's requests in ms: alone, beside each kind of noise, and the floor.
+
+    A machine is not the same all the time, so what is compared is measured in turns.
+    """
+    times: dict[str, Times] = {}
+    with storage_process(folder / "one", fair=fair) as storage:
         quiet, noisy = storage.tenant(1), storage.tenant(2)
-        found = {"alone": await _quiet(quiet, seconds)}
-        for kind in NOISES:
-            with noise(noisy, kind):
-                found[f"beside {kind}"] = await _quiet(quiet, seconds)
-    return found
+        with storage_process(folder / "other", fair=fair) as other:
+            for kind in NOISES:
+                await _quiet(quiet, seconds / len(NOISES), times.setdefault("alone", {}))
+                with noise(noisy, kind):
+                    await _quiet(quiet, seconds, times.setdefault(f"beside {kind}", {}))
+                if fair:
+                    with noise(other.tenant(1), LITTLE), noise(other.tenant(2), kind):
+                        await _quiet(quiet, seconds, times.setdefault(f"floor of {kind}", {}))
+    return {
+        place: {name: percentile(each, 99) for name, each in found.items()}
+        for place, found in times.items()
+    }
 
 
-async def _quiet(tenant: Tenant, seconds: float) -> dict[str, float]:
-    times: dict[str, list[float]] = {"read": [], "scan": [], "commit": []}
+async def _quiet(tenant: Tenant, seconds: float, times: Times) -> None:
+    """Add to what each kind of request took, ms."""
     async with tenant.session() as client:
         await client.put({b"r%06d" % n: _VALUE for n in range(1000)})
         end = time.perf_counter() + seconds
         while time.perf_counter() < end:
-            for name, each in times.items():
-                each.append(await _timed(client, name))
+            for name in ("read", "scan", "commit"):
+                times.setdefault(name, []).append(await _timed(client, name))
                 await asyncio.sleep(_QUIET_PAUSE_SECONDS)
-    return {name: percentile(each, 99) for name, each in times.items()}
 
 
 async def _timed(client: Client, name: str) -> float:

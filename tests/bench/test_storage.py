@@ -13,11 +13,12 @@ from proto import kv_pb2 as kv
 
 
 def test_every_figure_is_there(capsys: pytest.CaptureFixture[str]) -> None:
-    report = storage.run(argparse.Namespace(each_for=0.1))
+    report = storage.run(argparse.Namespace(each_for=0.1, quiet_for=0.1))
     assert report["wire"].keys() == report["bare"].keys()
     assert all(figure > 0 for figure in [*report["wire"].values(), *report["bare"].values()])
-    for way in ("fair", "as they come"):
-        assert list(report["neighbours"][way]) == ["alone", *[f"beside {each}" for each in NOISES]]
+    beside, floors = [[f"{word} {each}" for each in NOISES] for word in ("beside", "floor of")]
+    assert report["neighbours"]["fair"].keys() == {"alone", *beside, *floors}
+    assert report["neighbours"]["as they come"].keys() == {"alone", *beside}
     printed = capsys.readouterr().out
     assert "point reads/s, 64 clients" in printed
     assert "as they come, beside scans" in printed
