@@ -25,22 +25,16 @@ from proto import kv_pb2 as kv
 from storage.cache import Record
 from storage.committer import Submission
 from storage.engines.interface import EngineError, Write
-from storage.layout import (
-    TIME,
-    catalog_key,
-    history_key,
-    record_key,
-    removed_key,
-    retired_key,
-)
+from storage.layout import TIME, catalog_key, record_key, retired_key
 from storage.lockmodes import NO_KEY_UPDATE, SHARE, UPDATE
 from storage.locks import Outcome
 from storage.metrics import COMMITS
 from storage.notifications import checked
 from storage.refusals import Refusal, catalog_stale, engine_failed, transaction_ended
 from storage.shard import Shard
+from storage.supersede import growth_of, version_writes
 from storage.tenants import Tenant, Transaction
-from storage.waiting import InFlight, deadline_of, lock
+from storage.waiting import InFlight, await_turn, deadline_of, lock
 
 CACHED_BYTES_MAX = 64 << 10
 """Larger payloads are not kept in memory."""
@@ -71,6 +65,11 @@ class Intent:
     def keys(self) -> list[bytes]:
         """Every key whose newest version matters."""
         return list({**self.writes, **dict.fromkeys(self.absent)})
+
+    @property
+    def changes(self) -> bool:
+        """Whether it writes anything, and so needs a time."""
+        return bool(self.writes or self.retired or self.changes_catalog)
 
 
 def parse(tenant: Tenant, request: kv.Request) -> Intent:
@@ -130,61 +129,6 @@ def _judge_reads(
         raise Refusal(kv.Error.READ_CONFLICT, "what was read was written since", key=key)
 
 
-@dataclass(slots=True)
-class Superseding:
-    """The engine's writes for new versions: each old one moves to history."""
-
-    batch: list[Write]
-    ended: list[bytes]
-    """Keys of history, and of removals: to go together one day."""
-    removed: list[bytes]
-    """The user's keys that are gone."""
-
-
-def version_writes(
-    writes: Iterable[tuple[bytes, bytes | None]], records: dict[bytes, Record], time: int
-) -> Superseding:
-    """What puts `writes` in the place of the versions in `records`."""
-    batch: list[Write] = []
-    ended: list[bytes] = []
-    removed: list[bytes] = []
-    stamp = TIME.pack(time)
-    for key, payload in writes:
-        since, old = records[key]
-        if old is not None:
-            superseded = history_key(key, since)
-            batch.append((superseded, stamp + old))
-            ended.append(superseded)
-            if payload is None:
-                removed.append(key)
-        # A removal goes out even where there is no old version: an earlier piece of the same
-        # transaction may have put the key.
-        batch.append((key, None if payload is None else stamp + payload))
-    for key in removed:
-        removal = removed_key(key, time)
-        batch.append((removal, b""))
-        ended.append(removal)
-    return Superseding(batch, ended, removed)
-
-
-def first_versions(writes: Iterable[tuple[bytes, bytes | None]], time: int) -> list[Write]:
-    """The engine's writes for keys that have no old version."""
-    stamp = TIME.pack(time)
-    return [(key, None if payload is None else stamp + payload) for key, payload in writes]
-
-
-def growth_of(writes: Iterable[tuple[bytes, bytes | None]], records: dict[bytes, Record]) -> int:
-    """By how many bytes current rows become more, as the engine has them."""
-    growth = 0
-    for key, payload in writes:
-        _, old = records[key]
-        if payload is not None:
-            growth += len(key) + TIME.size + len(payload)
-        if old is not None:
-            growth -= len(key) + TIME.size + len(old)
-    return growth
-
-
 class CommitPath:
     """Takes commits through; `done(time, refusal)` is called once for each."""
 
@@ -197,7 +141,7 @@ class CommitPath:
         """Commit without waiting for anything but the disk; False where `run` is needed."""
         locks = self._shard.locks
         intent.strange = [key for key in intent.writes if locks.mode_held(transaction, key) < SHARE]
-        if transaction.pieces or transaction.staging:
+        if transaction.pieces or transaction.staging or transaction.tenant.rolling is not None:
             return False
         for key in intent.writes:
             if (
@@ -237,6 +181,9 @@ class CommitPath:
                 raise Refusal(kv.Error.CONFLICT, "a younger removal", key=key, version=time)
         keys = intent.keys
         newest = await shard.versions.newest(keys, transaction)
+        while intent.changes and tenant.rolling is not None:
+            await await_turn(tenant, transaction, request)
+            newest = await shard.versions.newest(keys, transaction)
         self._submit(transaction, intent, dict(zip(keys, newest, strict=True)), done)
 
     def _maybe_removed(
@@ -264,10 +211,10 @@ class CommitPath:
             raise transaction_ended()
         tenant = transaction.tenant
         judge(intent, transaction, records)
-        if not intent.writes and not intent.retired and not intent.changes_catalog:
+        if not intent.changes:
             tenant.channels.deliver(intent.notifications)
             self._shard.end(transaction)
-            done(self._shard.versions.visible, None)
+            done(self._shard.versions.newest_of(tenant), None)
             return
         if self._shard.quotas.of(tenant.id):
             intent.growth = growth_of(intent.writes.items(), records)
@@ -277,12 +224,16 @@ class CommitPath:
         if new.ended:
             tenant.last_overwrite = time
             tenant.removals.note(time, new.removed)
-        side, retired = side_writes(tenant, intent, time)
+        side, retired = _side_writes(tenant, intent, time)
 
         def finished(error: EngineError | None) -> None:
             if error is None:
                 self._publish(intent.writes.items(), time)
-            self.finish(transaction, intent, time, error, done)
+                self._shard.versions.visible = time
+                self.finish(transaction, intent, time, done)
+            else:
+                self._shard.sizes.grew(tenant.id, -intent.growth)
+                self.failed(transaction, error, done)
 
         record = record_key(tenant.id, transaction.pod, transaction.number)
         self._shard.committer.submit(
@@ -299,7 +250,7 @@ class CommitPath:
         )
         self._shard.sizes.grew(tenant.id, intent.growth)
         tenant.validator.wrote(time, intent.writes, intent.retired)
-        transaction.committing = True
+        transaction.commits(time)
 
     def check_room(self, tenant: Tenant, intent: Intent) -> None:
         """Raises Refusal (QUOTA) where the tenant may not become so much larger."""
@@ -314,28 +265,32 @@ class CommitPath:
             else:
                 cache.publish(key, (time, payload))
 
+    def failed(
+        self,
+        transaction: Transaction,
+        error: EngineError,
+        done: Callable[[int, Refusal | None], None],
+    ) -> None:
+        """The commit's write has failed as a whole: there is no trace of it."""
+        tenant = transaction.tenant
+        tenant.catalog_next = tenant.catalog_version
+        transaction.decided(0)
+        if transaction.session not in tenant.sessions:
+            self._shard.end(transaction)
+        done(0, engine_failed(error))
+
     def finish(
         self,
         transaction: Transaction,
         intent: Intent,
         time: int,
-        error: EngineError | None,
         done: Callable[[int, Refusal | None], None],
     ) -> None:
-        """The commit is durable (its versions are published already), or failed as a whole."""
+        """The commit is durable, in its place and visible."""
         tenant = transaction.tenant
-        if error is not None:
-            self._shard.sizes.grew(tenant.id, -intent.growth)
-            tenant.catalog_next = tenant.catalog_version
-            transaction.decided(0)
-            if transaction.session not in tenant.sessions:
-                self._shard.end(transaction)
-            done(0, engine_failed(error))
-            return
         COMMITS.inc()
         if intent.retired and self._shard.quotas.of(tenant.id):
             self._shard.sizes.needed(tenant.id, anew=True)
-        self._shard.versions.visible = time
         if intent.changes_catalog:
             tenant.catalog_version = time
         transaction.decided(time)
@@ -355,7 +310,7 @@ async def _answer_when_told(
     done(time, None)
 
 
-def side_writes(tenant: Tenant, intent: Intent, time: int) -> tuple[list[Write], list[bytes]]:
+def _side_writes(tenant: Tenant, intent: Intent, time: int) -> tuple[list[Write], list[bytes]]:
     """What a commit writes beside rows, and the keys of the ranges it retires; notes a catalog
     change that is on its way."""
     retired = [retired_key(tenant.id, time, number) for number in range(len(intent.retired))]

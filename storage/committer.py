@@ -19,7 +19,7 @@ more: whoever waits learns the truth by asking the next process (storage/resolve
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dormouse.base import blocks
@@ -59,8 +59,8 @@ class Submission:
     """Keys of what the transaction supersedes and retires, to be removed one day."""
     window: int = 0
     """How long that is kept; ticks."""
-    more: AsyncIterator[Sequence[Write]] | None = None
-    """Chunks of a transaction that is too large to hold; applied by itself."""
+    alone: bool = False
+    """Applied by itself: what becomes of it concerns its own tenant's writes at most."""
 
 
 class Committer:
@@ -104,12 +104,15 @@ class Committer:
             self._room.clear()
         self._wake.set()
 
-    async def write(self, writes: Sequence[Write], *, share: Share | None = None) -> None:
+    async def write(
+        self, writes: Sequence[Write], *, share: Share | None = None, alone: bool = False
+    ) -> None:
         """Queue writes that belong to no transaction and wait until they are durable.
 
-        `share`: whose they are; None: the system's.
+        `share`: whose they are; None: the system's. `alone`: see `Submission`.
         """
-        await self._durable(lambda done: Submission(writes, done, _size(writes), share=share))
+        size = _size(writes)
+        await self._durable(lambda done: Submission(writes, done, size, share=share, alone=alone))
 
     async def commit(
         self, writes: Sequence[Write], *, time: int, record: bytes, published: Callable[[], None]
@@ -171,9 +174,9 @@ class Committer:
         group = [self._queue.popleft()]
         size = group[0].size
         while (
-            group[0].more is None
+            not group[0].alone
             and self._queue
-            and self._queue[0].more is None
+            and not self._queue[0].alone
             and not self._singly
             and size + self._queue[0].size <= self._group_bytes_max
         ):
@@ -190,7 +193,7 @@ class Committer:
         started = time.perf_counter()
         try:
             with APPLY_SECONDS.time():
-                await self._engine.apply(_batch(group), group[0].more)
+                await self._engine.apply(_batch(group))
         except EngineLost as error:
             self._failures.write_failed(error)
             self._lost = True

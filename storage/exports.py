@@ -70,7 +70,7 @@ class Exports:
             raise TransferRefused(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many exports run")
         shard = self._shard
         tenant = shard.tenants.open(number)
-        snapshot, drops = shard.versions.visible, tenant.drops
+        snapshot, drops = shard.versions.newest_of(tenant), tenant.drops
         self._running += 1
         try:
             with tenant.reading(snapshot), EXPORTS.track_inprogress():

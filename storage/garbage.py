@@ -159,7 +159,11 @@ class Collector:
         """The versions superseded up to then go: nobody needs them, or they have been held for as
         long as readers may."""
         beyond = self.horizon - self._windows.of(tenant) - self._hold
-        return max(self.floor_of(tenant), beyond)
+        limit = max(self.floor_of(tenant), beyond)
+        live = self._tenants.find(tenant)
+        if live is not None and live.rolling is not None:
+            return min(limit, live.rolling.time - 1)  # what all its readers see
+        return limit
 
     def _let_go(self, tenant: TenantId, time: int) -> None:
         """Versions that were superseded at `time` go now, also those that a reader would need."""

@@ -5,7 +5,8 @@
     d tenant escaped-rest time   a removal: the key went away at `time`, its version is in history
     e due tenant time number     what the commits of one group have superseded, as keys to remove
     w tenant time number         the same, due and held by a reader
-    s tenant pod txn piece       staged writes of transactions that have not ended
+    s tenant pod txn part        staged writes of transactions that have not ended
+    u tenant pod txn             markers: committed, and its staged writes not all in their place
     x tenant pod txn             transaction records: its commit time
     f tenant pod txn             fences: a transaction that never may commit, and since when
     y time                       the transaction records of one group commit, to be dropped by age
@@ -48,8 +49,10 @@ LAST_COMMIT = b"mlast-commit"
 
 FORMAT = b"mformat"
 """Holds the version of this layout, `FORMAT_NOW`; data without it is older than that."""
-FORMAT_NOW = 2
-"""1 had no `d`, `e` and `w`."""
+FORMAT_NOW = 3
+"""1 had no `d`, `e` and `w`; 2 had no `u`, and would drop what is staged there."""
+FORMAT_WITHOUT_DUE = 1
+"""The last one in which nothing says when superseded versions are due."""
 
 HORIZON = b"mhorizon"
 """Holds the highest time the clock had when something of history was removed."""
@@ -65,6 +68,7 @@ HISTORY_SPAN = (b"h", b"i")
 HELD_SPAN = (b"w", b"x")
 RETIRED_SPAN = (b"r", b"s")
 FENCE_SPAN = (b"f", b"g")
+MARKER_SPAN = (b"u", b"v")
 RECORD_AGE_SPAN = (b"y", b"z")
 CATALOG_SPAN = (b"v", b"w")
 QUOTA_SPAN = (b"q", b"r")
@@ -177,9 +181,24 @@ def time_of(value: bytes) -> int:
     return int(TIME.unpack_from(value)[0])
 
 
-def staged_key(tenant: TenantId, pod: PodId, txn: int, piece: int) -> bytes:
-    """Where a staged piece of a transaction lies."""
-    return _STAGED.pack(b"s", tenant, pod, txn, piece)
+def staged_key(tenant: TenantId, pod: PodId, txn: int, part: int) -> bytes:
+    """Where a part of what a transaction has staged lies."""
+    return _STAGED.pack(b"s", tenant, pod, txn, part)
+
+
+def staged_part(key: bytes) -> int:
+    """The number of a part, from a `staged_key`."""
+    return int(_STAGED.unpack(key)[4])
+
+
+def staged_span(tenant: TenantId, pod: PodId, txn: int) -> Span:
+    """All that a transaction has staged."""
+    return _STAGED.pack(b"s", tenant, pod, txn, 0), _STAGED.pack(b"s", tenant, pod, txn, TIME_MAX)
+
+
+def marker_key(tenant: TenantId, pod: PodId, txn: int) -> bytes:
+    """Where it is written what is left to do for a transaction that is committed."""
+    return _RECORD.pack(b"u", tenant, pod, txn)
 
 
 def record_key(tenant: TenantId, pod: PodId, txn: int) -> bytes:
@@ -193,7 +212,7 @@ def fence_key(tenant: TenantId, pod: PodId, txn: int) -> bytes:
 
 
 def split_record(key: bytes) -> tuple[TenantId, PodId, int]:
-    """The tenant, pod and transaction of a record's or a fence's key."""
+    """The tenant, pod and transaction of the key of a record, a fence or a marker."""
     _, tenant, pod, txn = _RECORD.unpack(key)
     return TenantId(tenant), PodId(pod), txn
 
@@ -265,7 +284,8 @@ def ended_at(key: bytes, value: bytes) -> int:
             return held_time(key)
 
 
-_OF_TENANT = b"thdwsxfvcrqpi"
+_OF_TENANT = b"uthdwsxfvcrqpi"
+"""Markers go first with a tenant: nothing of it is to be put in its place then."""
 
 
 def tenant_spans(tenant: TenantId, letters: bytes = _OF_TENANT) -> list[Span]:

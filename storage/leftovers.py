@@ -67,6 +67,9 @@ class Leftovers:
             self._undropped.extend(key for key in some if tenant_of(key) in self._damaged)
 
     async def _collect_records(self, before: int) -> None:
+        # Who waits for a commit that is not in its place yet will ask for its record.
+        rolling = [each.rolling.time for each in self._tenants if each.rolling is not None]
+        before = min([before, *rolling])
         start, end = RECORD_AGE_SPAN
         while True:
             began = now()

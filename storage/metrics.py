@@ -54,6 +54,27 @@ TABLE_RECALL_SECONDS = Histogram(
     buckets=(0.0001, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5, 10),
     registry=REGISTRY,
 )
+ROLL_FORWARDS = Gauge(
+    "dormouse_storage_roll_forwards",
+    "Large commits that are durable and not all in their place.",
+    registry=REGISTRY,
+)
+ROLL_FORWARDS_STUCK = Gauge(
+    "dormouse_storage_roll_forwards_stuck",
+    "Those of them that the engine fails just now; they are tried again.",
+    registry=REGISTRY,
+)
+ROLL_FORWARD_BYTES = Gauge(
+    "dormouse_storage_roll_forward_bytes",
+    "Staged bytes that they have still to put in their place.",
+    registry=REGISTRY,
+)
+ROLL_FORWARD_SECONDS = Histogram(
+    "dormouse_storage_roll_forward_seconds",
+    "How long large commits took to get into their place, from being durable on.",
+    buckets=(0.001, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 1800),
+    registry=REGISTRY,
+)
 ADMISSION_WAITING = Gauge(
     "dormouse_storage_admission_waiting",
     "Tenants whose requests wait for their turn.",

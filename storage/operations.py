@@ -173,16 +173,16 @@ class Operations:
         _flight: InFlight,
     ) -> kv.Reply | None:
         """Let `answer` read what was committed by the time `read` names, and nothing else ever:
-        what is on its way with an earlier time is waited for."""
+        what is on its way with no later time is waited for."""
         if not self._shard.clock.passed(read.snapshot):
             raise snapshot_in_future()
         oldest = self._shard.oldest_readable(self._tenant.id)
         if read.snapshot < oldest:
             raise snapshot_too_old(oldest)
         for transaction in list(self._tenant.transactions.values()):
-            if transaction.committing:
+            if transaction.committing and transaction.time <= read.snapshot:
                 await transaction.outcome()
-        read.snapshot = min(read.snapshot, self._shard.versions.visible)
+        read.snapshot = min(read.snapshot, self._shard.versions.newest_of(self._tenant))
         read.as_of = False
         return answer()
 
@@ -314,7 +314,7 @@ class Operations:
         if snapshot:
             _check_young(got, [since for since, _ in records], snapshot)
         self._check_catalog(request)
-        return _lock_reply(request, versions.visible, records, locked)
+        return _lock_reply(request, versions.newest_of(self._tenant), records, locked)
 
     async def _lock_read(
         self,
@@ -327,7 +327,7 @@ class Operations:
         versions, snapshot = self._shard.versions, request.lock.snapshot
         got = _chosen(keys, locked)
         records = await versions.newest(got, transaction)
-        visible = versions.visible
+        visible = versions.newest_of(self._tenant)
         self._check_catalog(request)
         if snapshot:
             times = [

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from dormouse.base.role import Ready, Service
 from dormouse.base.rpc import make_server
 from dormouse.base.tasks import cancel, spawn
 from proto import kv_pb2_grpc
-from storage.config import Limits, StorageSettings
+from storage.config import StorageSettings
 from storage.engines.interface import Engine
 from storage.engines.memory import MemoryEngine
 from storage.engines.sqlite import SqliteEngine
@@ -40,7 +39,7 @@ async def serve(settings: StorageSettings) -> AsyncIterator[Service]:
         shard = await Shard.open(
             engine,
             clock=SystemClock(),
-            limits=_limits(settings),
+            limits=settings.limits,
             readers=settings.readers,
             retention=Retention(
                 history_seconds=settings.history_seconds,
@@ -114,14 +113,6 @@ async def open_engine(settings: StorageSettings) -> Engine:
 
 def _size_of(file: Path) -> int:
     return file.stat().st_size if file.exists() else 0
-
-
-def _limits(settings: StorageSettings) -> Limits:
-    """A transaction must fit into a batch of the engine, with the versions that it supersedes."""
-    if settings.engine != "slatedb":
-        return settings.limits
-    batch = settings.objects.batch_bytes_max // 2
-    return replace(settings.limits, txn_bytes_max=min(settings.limits.txn_bytes_max, batch))
 
 
 def _make_folder(folder: Path) -> None:

@@ -47,6 +47,9 @@ _NOTIFICATION_BYTES_MAX = 8 << 20
 _CUT_SECONDS = 1.0
 """How long a stream that is cut may take to say so."""
 
+_LARGE_COMMIT_SECONDS = 2.0
+"""How long a stream that ends waits for a commit on its way to its place."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -340,6 +343,15 @@ class SessionStream:
         self._notification_bytes -= size
         return taken
 
+    async def _large_commit(self) -> None:
+        """Wait a little for a commit that is durable and takes its time; if it takes longer, its
+        pod asks what became of it."""
+        tenant = self._tenant
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LARGE_COMMIT_SECONDS):
+                while tenant is not None and tenant.rolling is not None and not tenant.dropping:
+                    await tenant.rolling.moved()
+
     async def _finish(self) -> None:
         """The stream is to end from this side: commits that are on their way are answered first."""
         if not self._ending:
@@ -351,5 +363,6 @@ class SessionStream:
             return
         with suppress(EngineError):  # a lost engine's commits are answered by the next process
             await self._shard.committer.write([])
+        await self._large_commit()
         await self._flush()
         await self._context.abort(grpc.StatusCode.UNAVAILABLE, self._ending)

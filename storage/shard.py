@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Self
@@ -25,6 +25,7 @@ from storage.layout import (
     FENCE_SPAN,
     FORMAT,
     FORMAT_NOW,
+    FORMAT_WITHOUT_DUE,
     HISTORY_SPAN,
     HORIZON,
     LAST_COMMIT,
@@ -34,13 +35,16 @@ from storage.layout import (
     catalog_key,
     import_key,
     split_record,
+    staged_span,
     table_lock_key,
 )
 from storage.lockmodes import STRONG
 from storage.locks import LockTable
 from storage.metrics import LOCKS, TRANSACTIONS
+from storage.pieces import Marker
 from storage.quotas import Quotas
 from storage.refusals import Refusal, transaction_ended
+from storage.rollforward import RollForwards
 from storage.sequences import Sequences
 from storage.sizes import Sizes
 from storage.tenants import Party, Session, Tenant, Tenants, Transaction
@@ -53,6 +57,8 @@ _PAGE_BYTES = 8 << 20
 _FIRST_SNAPSHOT = 1
 """The time of an empty shard: 0 means "none" everywhere."""
 _DROP_POLL_SECONDS = 0.02
+_ENTER_SECONDS = 5.0
+"""How long a session waits for a commit that a process before has not brought to its place."""
 _IMPORTED = "the tenant's rows are still being imported"
 
 
@@ -115,6 +121,9 @@ class Shard:
             least_seconds=retention.history_seconds,
             default_seconds=retention.window_seconds,
         )
+        self.roll_forwards = RollForwards(
+            engine, self.committer, self.cache, self.admission, self.sizes, self.quotas
+        )
         self.counters = Counters(engine, self.committer)
         self.sequences = Sequences(engine, self.committer)
         self.collector = Collector(
@@ -147,14 +156,16 @@ class Shard:
 
         `readers`: how many of its reads go on at the same time.
         """
-        # Staged writes belong to transactions; at start-up there are none.
-        await _purge(engine, STAGED_SPAN, "staged writes purged")
         last_commit, horizon = await _load_times(engine)
         limits, retention = limits or Limits(), retention or Retention()
         shard = cls(engine, clock, limits, retention, last_commit, horizon, readers)
         await shard._load_fences()
         await shard.quotas.load()
         await shard.windows.load()
+        markers = await shard.roll_forwards.load()
+        await _purge_staged(engine, markers)
+        for marker in markers:
+            shard._take_up(marker)
         shard._background = [
             spawn(shard.collector.run(retention.collect_seconds), name="garbage collection"),
             spawn(shard.sizes.run(retention.measure_seconds), name="tenants' sizes"),
@@ -186,11 +197,13 @@ class Shard:
     async def close(self) -> None:
         """Make durable what is on its way, then stop."""
         await cancel(*self._background)
+        await self.roll_forwards.close()
         self.sequences.settle()
         await self.committer.close()
 
     async def enter(self, number: TenantId, session: Session) -> Tenant:
-        """A session of a tenant begins; see `leave`."""
+        """A session of a tenant begins; see `leave`. Raises Refusal (BUSY), EngineError."""
+        await self._taken_up(number)
         tenant = self.tenants.open(number)
         if tenant.dropping:
             raise Refusal(kv.Error.BUSY, "the tenant is being dropped")
@@ -278,21 +291,56 @@ class Shard:
             for session in list(tenant.sessions):
                 session.end(reason)
 
+    def _take_up(self, marker: Marker) -> None:
+        """Go on with a commit that a process before has not brought to its place."""
+        number, pod, txn = marker.name
+        tenant = self.tenants.open(number)
+        # That process has held what its readers saw, whatever the last pass of the collection says.
+        tenant.floor = min(tenant.floor, marker.time - 1)
+        transaction = Transaction(tenant, None, pod, txn)
+        TRANSACTIONS.inc()
+        tenant.transactions[pod, txn] = transaction
+        transaction.commits(marker.time)
+
+        def over() -> None:
+            transaction.decided(marker.time)
+            self.end(transaction)
+
+        rolling = tenant.roll(marker.time, restarted=True)
+        extra = {"tenant": int(number), "pieces": len(marker.pieces)}
+        _log.info("a commit of before the start is put in its place", extra=extra)
+        self.roll_forwards.begin(tenant, rolling, marker, over)
+
+    async def _taken_up(self, number: TenantId) -> None:
+        """Wait until no commit of before the start keeps the tenant. Raises Refusal (BUSY)."""
+        tenant = self.tenants.find(number)
+        try:
+            async with asyncio.timeout(_ENTER_SECONDS):
+                while (
+                    tenant is not None and tenant.rolling is not None and tenant.rolling.restarted
+                ):
+                    await tenant.rolling.moved()
+        except TimeoutError:
+            text = "a commit of the tenant is still being put in its place"
+            raise Refusal(kv.Error.BUSY, text) from None
+
     async def drop(self, number: TenantId) -> None:
         """End a tenant's sessions and remove everything it has. Raises EngineError."""
         tenant = self.tenants.open(number)
         tenant.dropping = True
         tenant.drops += 1
         try:
-            while tenant.sessions or tenant.transactions or tenant.importing:
+            while tenant.sessions or self._open_of(tenant) or tenant.importing:
                 for session in list(tenant.sessions):
                     session.end("the tenant is dropped")
-                for transaction in list(tenant.transactions.values()):
+                for transaction in self._open_of(tenant):
                     if transaction.session not in tenant.sessions and not transaction.committing:
                         self.end(transaction)
                 await asyncio.sleep(_DROP_POLL_SECONDS)
-            await self.committer.write([])
-            await self.collector.drop_tenant(number)
+            async with self.roll_forwards.resting(number):
+                await self.committer.write([])
+                await self.collector.drop_tenant(number)
+            await self.roll_forwards.over(number)
             self.quotas.forget(number)
             self.windows.forget(number)
             self.sizes.forget(number)
@@ -301,6 +349,15 @@ class Shard:
         finally:
             tenant.dropping = False
             self.tenants.forget_if_idle(tenant)
+
+    def _open_of(self, tenant: Tenant) -> list[Transaction]:
+        """The tenant's transactions but for one whose marker is durable, which only takes time."""
+        rolling = tenant.rolling if self.roll_forwards.has_begun(tenant.id) else None
+        return [
+            each
+            for each in tenant.transactions.values()
+            if rolling is None or each.time != rolling.time
+        ]
 
     async def _load_fences(self) -> None:
         start, end = FENCE_SPAN
@@ -328,12 +385,23 @@ async def _load_times(engine: Engine) -> tuple[int, int]:
     last = last or _FIRST_SNAPSHOT
     if layout > FORMAT_NOW:
         raise EngineError(f"the data has layout {layout}, and this version knows {FORMAT_NOW}")
-    if layout < FORMAT_NOW:
+    if layout <= FORMAT_WITHOUT_DUE:
         await _purge(engine, HISTORY_SPAN, "superseded versions of an older layout dropped")
         horizon = last
+    if layout < FORMAT_NOW:
         times = [(HORIZON, TIME.pack(horizon)), (FORMAT, TIME.pack(FORMAT_NOW))]
         await engine.apply(times)
     return last, horizon
+
+
+async def _purge_staged(engine: Engine, markers: Sequence[Marker]) -> None:
+    """Staged writes belong to transactions that are open, and at start-up there are none; or to
+    those that are committed."""
+    start, end = STAGED_SPAN
+    for low, high in sorted(staged_span(*marker.name) for marker in markers):
+        await _purge(engine, (start, low), "staged writes purged")
+        start = high
+    await _purge(engine, (start, end), "staged writes purged")
 
 
 async def _purge(engine: Engine, span: Span, what: str) -> None:

@@ -1,52 +1,52 @@
 """Staged writes: a transaction larger than a message, kept in the engine until its commit.
 
     stage ─▶ s/tenant/pod/txn/0… ┐
-    stage ─▶ s/tenant/pod/txn/n… ┼─ commit: one atomic batch, read and written a piece at a time
-    commit writes ───────────────┘          (never the whole transaction in memory)
+    stage ─▶ s/tenant/pod/txn/n… ┼─ commit: record and marker ──▶ rolled forward ──▶ publish, reply
+    commit's own writes ─────────┘          (never the whole transaction in memory)
 
 A piece's keys are locked as it comes, those that are free. A load into an empty range is the usual
 case: one scan between the smallest and the largest key of the piece then shows that there is
 nothing to supersede and no conflict, and as the keys stay locked it is still so at the commit. Such
 a piece is *clear*.
 
-The commit goes over the other pieces twice: once to lock their keys and look for conflicts, and
-once, while the engine's transaction is open, to turn them into versions. Both passes see the same
-versions, for by then all keys are locked. A later piece may write a key of an earlier one: it meets
-the same old version, so history gets the same entry again and the last write wins.
+The commit goes over the other pieces once, to lock their keys and look for conflicts. When all that
+could refuse it has been asked, it is one small durable write (storage/rollforward.py says what
+follows, and how nobody sees half of it):
+
+    lock, look ─▶ turn: is another large one of the tenant on its way? ─▶ room on the disk?
+        ─▶ judge, quota, time ─▶ queue: record, marker, the commit's own writes as a last piece
+
+A disk that is clearly too full for what comes after is asked for its room before, not after: from
+the marker on a full disk would hold up every commit of the tenant, until somebody makes room.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable
 
 from dormouse.base import blocks
 from proto import kv_pb2 as kv
+from storage import pieces
 from storage.cache import Record
 from storage.caps import staged
-from storage.commit import (
-    CommitPath,
-    Intent,
-    first_versions,
-    growth_of,
-    judge,
-    side_writes,
-    version_writes,
-)
+from storage.commit import CommitPath, Intent, judge
 from storage.committer import Submission
-from storage.engines.interface import EngineError, ScanRange, Write
-from storage.layout import TIME, ended_key, history_range, record_key, staged_key, time_of
+from storage.engines.interface import EngineError, EngineFull, ScanRange
+from storage.layout import history_range, record_key
 from storage.lockmodes import NO_KEY_UPDATE, SHARE, UPDATE
 from storage.locks import Outcome
+from storage.pieces import Marker, Name, Piece
 from storage.refusals import Refusal, transaction_ended
 from storage.shard import Shard
-from storage.tenants import Prepared, Tenant, Transaction
-from storage.waiting import InFlight, lock
+from storage.supersede import growth_of
+from storage.tenants import Prepared, Transaction
+from storage.waiting import InFlight, await_turn, lock
 
 _PIECES_MAX = 200_000
-_PART_BYTES = 8 << 10
-"""Of a piece in one row of the engine. SQLite reads all of a row to compare its key, for each row
-that it looks for: with rows of 1 MiB a commit that overwrites 20 MB took seven seconds."""
-_SPARSE_ROWS = 64
 _YIELD_KEYS = 1024
+_ROOM_BYTES = 256 << 10
+_LOG_BYTES = 32 << 20
+"""Of the disk, beside what is superseded: what is staged gives its room to the versions it becomes,
+piece by piece, but the engine's log has all of it once more, or as much as this."""
 _NOTHING: Record = (0, None)
 Writes = list[tuple[bytes, bytes | None]]
 
@@ -92,10 +92,10 @@ class Staging:
                 answer.set_exception(error)
                 self._shard.end(transaction)
 
-        piece = blocks.pack([message.keys, message.values])
-        parts = [piece[at : at + _PART_BYTES] for at in range(0, len(piece), _PART_BYTES)]
+        parts = pieces.packed(message.keys, message.values)
         prepared.parts = range(transaction.pieces, transaction.pieces + len(parts))
-        rows = list(zip(_part_keys(transaction, prepared.parts), parts, strict=True))
+        prepared.count = len(writes)
+        rows = pieces.rows(_name(transaction), transaction.pieces, parts)
         share = transaction.tenant.share
         self._shard.committer.submit(Submission(rows, done, size, share=share))
         staged(transaction, size)
@@ -130,65 +130,109 @@ class Staging:
         while transaction.staging:
             await asyncio.wait(transaction.staging)
         shard, tenant = self._shard, transaction.tenant
-        overwrites = False
         intent.growth = sum(prepared.growth for prepared in transaction.prepared)
+        superseded = 0
         for prepared in transaction.prepared:
             if not prepared.clear:
-                writes = dict(await self._piece(transaction, prepared))
-                overwrites |= await self._prepare(
+                writes = await self._piece(transaction, prepared)
+                superseded += await self._prepare(
                     transaction, writes, prepared.held, intent, request
                 )
-        self._shard.caps.check_new_locks(transaction, intent.writes)
+        shard.caps.check_new_locks(transaction, intent.writes)
         if transaction.ended:
             raise transaction_ended()
         held = shard.locks.acquire_free(transaction, intent.writes, UPDATE)
-        overwrites |= await self._prepare(transaction, intent.writes, held, intent, request)
+        superseded += await self._prepare(transaction, intent.writes, held, intent, request)
         keys = intent.keys
-        newest = await shard.versions.newest(keys, transaction)
-        if transaction.ended:
-            raise transaction_ended()
+        while True:
+            await await_turn(tenant, transaction, request)
+            await self._check_disk(transaction, superseded)
+            newest = await shard.versions.newest(keys, transaction)
+            if transaction.ended:
+                raise transaction_ended()
+            if tenant.rolling is None:
+                break
         judge(intent, transaction, dict(zip(keys, newest, strict=True)))
         self._commits.check_room(tenant, intent)
+        self._submit(transaction, intent, bool(superseded), done)
+
+    def _submit(
+        self,
+        transaction: Transaction,
+        intent: Intent,
+        overwrites: bool,
+        done: Callable[[int, Refusal | None], None],
+    ) -> None:
+        """The commit itself."""
+        shard, tenant = self._shard, transaction.tenant
         time = shard.clock.next()
         if overwrites:
             tenant.last_overwrite = time
             tenant.removals.lost(time)
-        changed = shard.locks.held(transaction)
+        if intent.changes_catalog:
+            tenant.catalog_next = time
+        marker, parts = self._marker(transaction, intent, time)
+        rolling = tenant.roll(time)
 
-        def finished(error: EngineError | None) -> None:
+        def finished() -> None:
+            transaction.pieces = 0
+            self._commits.finish(transaction, intent, time, done)
+
+        def decided(error: EngineError | None) -> None:
             if error is None:
-                shard.cache.forget(changed)
-                transaction.pieces = 0
-            self._commits.finish(transaction, intent, time, error, done)
+                shard.versions.visible = time
+                shard.roll_forwards.begin(tenant, rolling, marker, finished)
+            else:
+                tenant.rolled(rolling)
+                self._commits.failed(transaction, error, done)
 
-        side, retired = side_writes(tenant, intent, time)
-        window = shard.windows.of(tenant.id)
+        rows = pieces.rows(marker.name, transaction.pieces, parts)
+        record = record_key(*marker.name)
         shard.committer.submit(
             Submission(
-                side,
-                finished,
+                [(marker.key, marker.packed()), *rows],
+                decided,
                 intent.size,
                 time,
-                record_key(tenant.id, transaction.pod, transaction.number),
+                record,
                 tenant.share,
-                retired,
-                window,
-                self._chunks(transaction, intent, time, time + window),
             )
         )
-        shard.sizes.grew(tenant.id, intent.growth)
-        tenant.validator.wrote(time, changed, intent.retired)
-        transaction.committing = True
+        if tenant.validator.watches:
+            tenant.validator.wrote(time, shard.locks.held(transaction), intent.retired)
+        transaction.commits(time)
+
+    def _marker(
+        self, transaction: Transaction, intent: Intent, time: int
+    ) -> tuple[Marker, list[bytes]]:
+        """What is written of the commit, and the parts of its own writes."""
+        found = [Piece(each.parts, each.count, each.clear) for each in transaction.prepared]
+        parts: list[bytes] = []
+        if intent.writes:
+            keys, values = list(intent.writes), list(intent.writes.values())
+            parts = pieces.packed(blocks.pack(keys), blocks.pack(values))
+            place = range(transaction.pieces, transaction.pieces + len(parts))
+            found.append(Piece(place, len(intent.writes), clear=False))
+        due = time + self._shard.windows.of(transaction.tenant.id)
+        name = _name(transaction)
+        return Marker(name, time, due, found, intent.retired, intent.changes_catalog), parts
+
+    async def _check_disk(self, transaction: Transaction, superseded: int) -> None:
+        """Raises Refusal (DISK_FULL) where there is no room for what comes after the marker."""
+        room = await self._shard.engine.room()
+        log_bytes = min(2 * transaction.staged_bytes, _LOG_BYTES)
+        if room is not None and room < superseded + log_bytes + _ROOM_BYTES:
+            raise EngineFull(f"{room} bytes are left")
 
     async def _prepare(
         self,
         transaction: Transaction,
-        writes: dict[bytes, bytes | None],
+        writes: pieces.Writes,
         held_before: list[bytes],
         intent: Intent,
         request: InFlight,
-    ) -> bool:
-        """Lock what is left of a piece and look for conflicts; whether it supersedes anything."""
+    ) -> int:
+        """Lock what is left of a piece and look for conflicts; the bytes it supersedes."""
         shard, tenant = self._shard, transaction.tenant
         if transaction.ended:
             raise transaction_ended()
@@ -199,7 +243,7 @@ class Staging:
                 await asyncio.sleep(0)
                 if transaction.ended:
                     raise transaction_ended()
-        records = await self._current(list(writes))
+        records = await pieces.current(shard.engine, list(writes))
         if shard.quotas.of(tenant.id):
             intent.growth += growth_of(writes.items(), records)
         for key in writes if intent.snapshot else ():
@@ -210,7 +254,8 @@ class Staging:
                 since = await shard.versions.removed_at(tenant, key, intent.snapshot)
             if since > intent.snapshot:
                 raise Refusal(kv.Error.CONFLICT, "a younger version", key=key, version=since)
-        return any(records[key][1] is not None for key in writes)
+        old = [(key, payload) for key, (_, payload) in records.items() if payload is not None]
+        return sum(len(key) + len(payload) for key, payload in old)
 
     async def _lock(self, transaction: Transaction, key: bytes, request: InFlight) -> None:
         locks = self._shard.locks
@@ -219,56 +264,12 @@ class Staging:
         if locks.acquire(transaction, key, UPDATE) is not Outcome.GRANTED:
             await lock(locks, transaction, key, UPDATE, request=request)
 
-    async def _chunks(
-        self, transaction: Transaction, intent: Intent, time: int, due: int
-    ) -> AsyncIterator[Sequence[Write]]:
-        """New versions, a piece at a time; what they supersede can go at `due`."""
-        tenant: Tenant = transaction.tenant
-
-        def superseding(writes: Writes, records: dict[bytes, Record], number: int) -> list[Write]:
-            new = version_writes(writes, records, time)
-            if new.ended:
-                place = ended_key(due, tenant.id, time, number)
-                new.batch.append((place, blocks.pack(new.ended)))
-            return new.batch
-
-        for number, prepared in enumerate(transaction.prepared):
-            writes = await self._piece(transaction, prepared)
-            if prepared.clear:
-                yield first_versions(writes, time)
-            else:
-                records = await self._current([key for key, _ in writes])
-                yield superseding(writes, records, number + 1)
-        records = await self._current(list(intent.writes))
-        # The list of the group, of what is retired, has the number 0.
-        yield superseding(list(intent.writes.items()), records, len(transaction.prepared) + 1)
-        yield [(key, None) for key in _part_keys(transaction, range(transaction.pieces))]
-
-    async def _piece(self, transaction: Transaction, prepared: Prepared) -> Writes:
-        found = await self._shard.engine.get(_part_keys(transaction, prepared.parts))
-        parts = [part for part in found if part is not None]
-        if len(parts) < len(found):
+    async def _piece(self, transaction: Transaction, prepared: Prepared) -> pieces.Writes:
+        found = await pieces.read(self._shard.engine, _name(transaction), prepared.parts)
+        if found is None:
             raise transaction_ended()
-        keys, values = blocks.unpack_present(b"".join(parts))
-        return list(zip(blocks.unpack_present(keys), blocks.unpack(values), strict=True))
-
-    async def _current(self, keys: list[bytes]) -> dict[bytes, Record]:
-        """The newest versions of keys that are locked, past the cache: it is not worth filling."""
-        engine = self._shard.engine
-        if len(keys) > _SPARSE_ROWS:
-            span = ScanRange(min(keys), max(keys) + b"\0", _SPARSE_ROWS, 1 << 20)
-            [page] = await engine.scan([span])
-            if page.exhausted:
-                found = dict(page.rows)
-                return {key: _record(found.get(key)) for key in keys}
-        values = await engine.get(keys)
-        return {key: _record(value) for key, value in zip(keys, values, strict=True)}
+        return found
 
 
-def _part_keys(transaction: Transaction, parts: range) -> list[bytes]:
-    tenant, pod, number = transaction.tenant.id, transaction.pod, transaction.number
-    return [staged_key(tenant, pod, number, part) for part in parts]
-
-
-def _record(value: bytes | None) -> Record:
-    return (0, None) if value is None else (time_of(value), value[TIME.size :])
+def _name(transaction: Transaction) -> Name:
+    return transaction.tenant.id, transaction.pod, transaction.number

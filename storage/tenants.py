@@ -17,6 +17,7 @@ from storage.catalogs import CatalogReaders
 from storage.notifications import Channels
 from storage.refusals import Refusal
 from storage.removals import Removals
+from storage.rolling import Rolling
 from storage.shares import Share
 from storage.spans import TenantSpan
 from storage.validator import Validator
@@ -67,6 +68,8 @@ class Prepared:
     """All keys are locked, and none has any version, current or superseded."""
     parts: range = range(0)
     """The rows of the engine it lies in."""
+    count: int = 0
+    """How many writes it has."""
     growth: int = 0
     """Bytes that a clear piece adds to what its tenant stores, where that is limited."""
 
@@ -92,17 +95,21 @@ class Transaction:
         "staging",
         "tables",
         "tenant",
+        "time",
         "undo",
         "waits",
     )
 
-    def __init__(self, tenant: "Tenant", session: Session, pod: PodId, number: int) -> None:
+    def __init__(self, tenant: "Tenant", session: Session | None, pod: PodId, number: int) -> None:
         self.tenant = tenant
         self.session = session
+        """None: of a process that has died."""
         self.pod = pod
         self.number = number
         self.committing = False
-        """Its commit is on its way to the engine: it can no longer be ended."""
+        """Its commit is on its way to its place: it can no longer be ended."""
+        self.time = 0
+        """Of that commit."""
         self.ended = False
         self.finished: asyncio.Future[int] | None = None
         """Made by who wants to wait for a committing transaction: its commit time, 0 if failed."""
@@ -130,6 +137,11 @@ class Transaction:
         if self.finished is None:
             self.finished = asyncio.get_running_loop().create_future()
         return await asyncio.shield(self.finished)
+
+    def commits(self, time: int) -> None:
+        """Its commit is on its way, with this time."""
+        self.time = time
+        self.committing = True
 
     def decided(self, commit_time: int) -> None:
         """The commit that was on its way has ended."""
@@ -197,6 +209,8 @@ class Tenant:
         """How often all of it was removed."""
         self.importing = False
         """Its rows are being written from elsewhere, just now."""
+        self.rolling: Rolling | None = None
+        """Its commit that has a time and is not in its place, if it is a large one."""
 
     def __repr__(self) -> str:
         return (
@@ -220,6 +234,19 @@ class Tenant:
             yield
         finally:
             del self.pins[token]
+
+    def roll(self, time: int, *, restarted: bool = False) -> Rolling:
+        """A large commit has this time: until it is `rolled`, the tenant stays at what was
+        before."""
+        self.rolling = rolling = Rolling(time, restarted=restarted)
+        self.pins[rolling] = time - 1
+        return rolling
+
+    def rolled(self, rolling: Rolling) -> None:
+        """It is in its place, or has not happened."""
+        self.rolling = None
+        del self.pins[rolling]
+        rolling.wake()
 
     def raise_floor(self, floor: int) -> int:
         """Let go of snapshots before `floor` as far as no pin holds them; the new floor."""

@@ -30,6 +30,9 @@ Nothing falls between, as long as history keeps what S needs: a read holds its s
 `visible` is the time of the youngest commit that is durable and published. Commits become visible
 in the order of their times, so "everything up to `visible`" is a consistent state: it is what a new
 snapshot is. The engine may already hold younger commits; their times give them away.
+
+A commit that is too large for one write of the disk is durable before it is in its place
+(storage/rollforward.py): until it is, the newest snapshot of its tenant is the one before it.
 """
 
 from collections.abc import Sequence
@@ -93,11 +96,17 @@ class Versions:
         self._locks = locks
         self.visible = visible
 
+    def newest_of(self, tenant: Tenant) -> int:
+        """The newest snapshot of a tenant."""
+        rolling = tenant.rolling
+        return self.visible if rolling is None else min(self.visible, rolling.time - 1)
+
     def snapshot(self, tenant: Tenant, asked: int) -> int:
         """The snapshot to read at: the one asked for, or the newest."""
+        newest = self.newest_of(tenant)
         if asked == 0:
-            return self.visible
-        if asked > self.visible:
+            return newest
+        if asked > newest:
             raise bad_request("a snapshot from the future")
         if asked < tenant.floor:
             raise snapshot_too_old(tenant.floor)

@@ -1,11 +1,11 @@
-"""Waiting for locks: the edge between the pure lock table and the event loop."""
+"""Waiting for locks, and for one's turn: the edge between pure tables and the event loop."""
 
 import asyncio
 
 from proto import kv_pb2 as kv
 from storage.locks import LockTable, Outcome, Ticket
-from storage.refusals import Refusal, transaction_ended
-from storage.tenants import Party, Transaction
+from storage.refusals import Refusal, engine_failed, transaction_ended
+from storage.tenants import Party, Tenant, Transaction, Wait
 
 
 class InFlight:
@@ -17,11 +17,11 @@ class InFlight:
         self.id = request_id
         self.size = size
         self.cancelled = False
-        self.wait: LockWait | None = None
+        self.wait: Wait | None = None
         self.task: asyncio.Task[None] | None = None
 
     def cancel(self) -> None:
-        """Wait for no lock any more, now or later."""
+        """Wait for no lock and no turn any more, now or later."""
         self.cancelled = True
         if self.wait is not None:
             self.wait.fail(_cancelled())
@@ -100,5 +100,41 @@ async def lock(
         transaction.waits.discard(wait)
         if timer is not None:
             timer.cancel()
+    if transaction.ended:
+        raise transaction_ended()
+
+
+class _TurnWait:
+    """A commit's wait for a large one of its tenant."""
+
+    def __init__(self, moved: "asyncio.Future[None]") -> None:
+        self._moved = moved
+
+    def fail(self, refusal: Refusal) -> None:
+        """Give up."""
+        if not self._moved.done():
+            self._moved.set_exception(refusal)
+
+
+async def await_turn(tenant: Tenant, transaction: Transaction, request: InFlight) -> None:
+    """Wait until a large commit of the tenant is in its place, if there is one: all that follow are
+    younger. There may be another one by the time the caller goes on.
+
+    Raises Refusal: what that commit is stuck for just now; CANCELLED, TXN_ENDED.
+    """
+    rolling = tenant.rolling
+    while rolling is not None and tenant.rolling is rolling:
+        if rolling.failing is not None:
+            raise engine_failed(rolling.failing)
+        if request.cancelled:
+            raise _cancelled()
+        moved = rolling.moved()
+        request.wait = wait = _TurnWait(moved)
+        transaction.waits.add(wait)
+        try:
+            await moved
+        finally:
+            request.wait = None
+            transaction.waits.discard(wait)
     if transaction.ended:
         raise transaction_ended()

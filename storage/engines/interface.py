@@ -16,7 +16,7 @@ ranges of one `scan` call are read one after the other in the order given, each 
 than the one before.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -104,6 +104,11 @@ class Upkeep(Protocol):
 class Engine(Protocol):
     """See the module. Every method may raise EngineError."""
 
+    @property
+    def turn_bytes(self) -> int:
+        """What one batch may write so that others that come meanwhile hardly notice."""
+        ...
+
     async def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """The values of `keys`, in their order, all of one state; None where there is none."""
         ...
@@ -119,15 +124,13 @@ class Engine(Protocol):
         """The first rows of each range, in key order (against it where `reverse`)."""
         ...
 
-    async def apply(
-        self, batch: Iterable[Write], more: AsyncIterator[Sequence[Write]] | None = None
-    ) -> None:
-        """Apply `batch` and then every chunk of `more`, as one atomic durable write.
+    async def apply(self, batch: Iterable[Write]) -> None:
+        """Apply `batch` as one atomic durable write. It may be consumed on another thread."""
+        ...
 
-        `batch` may be consumed on another thread. `more` is asked for a chunk at a time and only
-        one chunk is held, so a batch may be larger than memory; it may read the engine and then
-        sees the state before the batch.
-        """
+    async def room(self) -> int | None:
+        """Bytes by which the data may grow before there is no room for them, about; None: nobody
+        knows of a bound."""
         ...
 
     async def measure(self, start: bytes, end: bytes) -> Measure:

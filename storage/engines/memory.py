@@ -5,7 +5,7 @@ the object lives; everything else as the interface promises.
 import asyncio
 import pickle
 from bisect import bisect_left, insort
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from storage.engines.interface import (
@@ -22,6 +22,8 @@ from storage.engines.interface import (
 
 class MemoryEngine:
     """See `storage.engines.interface.Engine`."""
+
+    turn_bytes = 64 << 10
 
     def __init__(self) -> None:
         self._values: dict[bytes, bytes] = {}
@@ -43,17 +45,15 @@ class MemoryEngine:
         self._check()
         return [self._scan(each) for each in ranges]
 
-    async def apply(
-        self, batch: Iterable[Write], more: AsyncIterator[Sequence[Write]] | None = None
-    ) -> None:
-        """See `Engine.apply`. The chunks are gathered first: atomic means all or none."""
+    async def apply(self, batch: Iterable[Write]) -> None:
+        """See `Engine.apply`. The batch is gathered first: atomic means all or none."""
         self._check()
-        writes = dict(batch)
-        if more is not None:
-            async for chunk in more:
-                writes.update(chunk)
-        for key, value in writes.items():
+        for key, value in dict(batch).items():
             self._write(key, value)
+
+    async def room(self) -> int | None:
+        """See `Engine.room`."""
+        return None
 
     async def measure(self, start: bytes, end: bytes) -> Measure:
         """See `Engine.measure`."""

@@ -19,11 +19,11 @@ Lost: a log that cannot be written in `write_seconds`, retries included, leaves 
 batch became durable. Nothing may be said about it then, neither done nor failed, so the engine
 takes nothing more, and its owner must end and open the data anew, as after a crash.
 
-A batch is held in memory as a whole: `more` is bounded by `batch_bytes_max`.
+A batch is held in memory as a whole, and bounded by `batch_bytes_max`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from pathlib import Path
 from typing import Self, TypeVar
 from urllib.parse import urlsplit
@@ -60,6 +60,9 @@ _PROVIDERS = {
 
 class SlateEngine:
     """See `storage.engines.interface.Engine`; made by `open`."""
+
+    turn_bytes = 4 << 20
+    """A PUT takes its time, however little is in it."""
 
     def __init__(self, db: slate.Db, storage: ObjectStorage) -> None:
         self._db = db
@@ -104,19 +107,18 @@ class SlateEngine:
         self._check()
         return [await self._reading(self._scan(self._db, each)) for each in ranges]
 
-    async def apply(
-        self, batch: Iterable[Write], more: AsyncIterator[Sequence[Write]] | None = None
-    ) -> None:
+    async def apply(self, batch: Iterable[Write]) -> None:
         """See `Engine.apply`. Raises EngineLost where it stays open whether the batch is there."""
         async with self._writing:
             self._check()
             writes = _Batch(self._storage.batch_bytes_max)
             writes.add(batch)
-            if more is not None:
-                async for chunk in more:
-                    writes.add(chunk)
             if writes.count:
                 await self._write(writes)
+
+    async def room(self) -> int | None:
+        """See `Engine.room`: a bucket has no end."""
+        return None
 
     async def measure(self, start: bytes, end: bytes) -> Measure:
         """See `Engine.measure`."""

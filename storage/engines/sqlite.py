@@ -8,8 +8,6 @@ A hop to a thread costs as much as twenty point reads, so every call crosses onc
 has, and a read of a few keys (`get_now`) does not cross at all: the event loop has a reader of its
 own, for a point read takes less time than asking another thread for it. Readers have connections of
 their own: in WAL mode they go on while a large batch is being written, and see the state before it.
-Loading `more` of a huge batch hops once per chunk, and the transaction stays open on the writer in
-between; a failure anywhere rolls all of it back.
 
 Ownership: an `flock` on `<file>.lock`, which dies with the process however it dies.
 `synchronous=FULL` makes every commit wait for the disk. After a kill the log is replayed by SQLite
@@ -44,7 +42,7 @@ import asyncio
 import fcntl
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import chain
@@ -108,6 +106,8 @@ _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 class SqliteEngine:
     """See `storage.engines.interface.Engine`; made by `open`."""
 
+    turn_bytes = 128 << 10
+
     def __init__(
         self,
         path: Path,
@@ -117,6 +117,7 @@ class SqliteEngine:
         readers: Sequence[aiosqlite.Connection],
         copier: aiosqlite.Connection,
     ) -> None:
+        self._path = path
         self._log = _log_of(path)
         self._lock_fd = lock_fd
         self._here = here
@@ -187,21 +188,24 @@ class SqliteEngine:
         except sqlite3.Error:
             return None
 
-    async def apply(
-        self, batch: Iterable[Write], more: AsyncIterator[Sequence[Write]] | None = None
-    ) -> None:
+    async def apply(self, batch: Iterable[Write]) -> None:
         """See `Engine.apply`."""
         async with self._writing:
             log_bytes = _size_of(self._log)
             try:
-                if more is None:
-                    pages = await self._hop(self._writer, _apply, batch)
-                else:
-                    pages = await self._apply_chunks(batch, more)
+                pages = await self._hop(self._writer, _apply, batch)
             except EngineFull:
                 await self._hop(self._writer, _shorten, self._log, log_bytes)
                 raise
         self._checkpoints.wrote(pages)
+
+    async def room(self) -> int | None:
+        """See `Engine.room`: of the file system, without what is free inside of the file."""
+        try:
+            system = await asyncio.to_thread(os.statvfs, self._path)
+        except OSError as error:
+            raise EngineError(f"{self._path}: {error.strerror}") from error
+        return system.f_bavail * system.f_frsize
 
     async def measure(self, start: bytes, end: bytes) -> Measure:
         """See `Engine.measure`."""
@@ -230,20 +234,6 @@ class SqliteEngine:
             for connection in (*self._readers, self._copier, self._writer):
                 await connection.close()
             os.close(self._lock_fd)
-
-    async def _apply_chunks(
-        self, batch: Iterable[Write], more: AsyncIterator[Sequence[Write]]
-    ) -> int:
-        await self._hop(self._writer, _begin)
-        try:
-            pages = await self._hop(self._writer, _write, batch)
-            async for chunk in more:
-                pages += await self._hop(self._writer, _write, chunk)
-            await self._hop(self._writer, _commit)
-        except BaseException:
-            await self._hop(self._writer, _rollback)
-            raise
-        return pages
 
     async def _rest(self) -> None:
         # It is a fair lock: behind the batch that is being written, and before the next.

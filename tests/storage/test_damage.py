@@ -1,7 +1,7 @@
 """The collection goes on past damage, and comes back to it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -56,15 +56,13 @@ class DamagedEngine(MemoryEngine):
                 raise EngineDamaged("a page is damaged")
         return pages
 
-    async def apply(
-        self, batch: Iterable[Write], more: AsyncIterator[Sequence[Write]] | None = None
-    ) -> None:
+    async def apply(self, batch: Iterable[Write]) -> None:
         self.applies += 1
         writes = list(batch)
         for _ in range(3):
             await asyncio.sleep(0)  # others queue behind it
         self._meet([key for key, _ in writes])
-        await super().apply(writes, more)
+        await super().apply(writes)
 
     def _meet(self, keys: Sequence[bytes]) -> None:
         if any(low <= key < high for low, high in self.damaged for key in keys):

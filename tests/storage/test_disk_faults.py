@@ -5,100 +5,28 @@ import errno
 import os
 import signal
 import sqlite3
-import urllib.request
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import grpc.aio
 import pytest
 import uvloop
 
-from dormouse.base import config
 from dormouse.base.ids import TenantId
 from dormouse.base.rpc import make_channel
 from dormouse.base.tasks import spawn
 from dormouse.base.tls import Identity, Role
 from proto import kv_pb2 as kv
 from proto import kv_pb2_grpc
-from storage.config import StorageSettings
 from storage.layout import STAGED_SPAN, tenant_spans
-from tests.support.certificates import Authority
-from tests.support.diskfaults import BadDisk, damage, pages_with
+from tests.support.diskfaults import damage, pages_with
 from tests.support.kv import STORAGE, KvClient, KvError
-from tests.support.storageprocess import Child
+from tests.support.storagerig import SHOP, Rig, until
 
-SHOP, BANK = TenantId(7), TenantId(8)
-POD = 77
+BANK = TenantId(8)
 Writes = dict[bytes, bytes | None]
-
-
-@dataclass
-class Rig:
-    """A folder, the disk under it, and one storage process at a time."""
-
-    folder: Path
-    disk: BadDisk
-    authority: Authority = field(default_factory=Authority)
-
-    def __post_init__(self) -> None:
-        certs = self.folder / "certs"
-        self.authority.write(certs, STORAGE)
-        settings = StorageSettings(
-            data=self.folder / "data",
-            certs=certs,
-            history_seconds=0.0,
-            collect_seconds=0.1,
-            recovery_window_seconds=0,
-        )
-        config.dump(settings, self.folder / "storage.json")
-        self.child = self.start()
-
-    @property
-    def file(self) -> Path:
-        return self.folder / "data" / "storage.sqlite"
-
-    def start(self) -> Child:
-        self.child = Child(self.folder, self.disk.environment)
-        return self.child
-
-    def kill(self) -> None:
-        self.child.end(signal.SIGKILL)
-        self.start()
-
-    def run(self, body: Callable[[KvClient], Awaitable[None]], tenant: TenantId = SHOP) -> None:
-        async def whole() -> None:
-            async with self.child.storage(self.authority).session(tenant, pod=POD) as client:
-                await body(client)
-
-        uvloop.run(whole())
-
-    def metric(self, name: str) -> float:
-        """The sum of a metric, or the value of one of its labels."""
-        with urllib.request.urlopen(self.child.ready["metrics"]) as page:
-            lines = page.read().decode().splitlines()
-        return sum(float(each.rpartition(" ")[2]) for each in lines if each.startswith(name))
-
-    def end(self) -> str:
-        """End it in order; what it has logged."""
-        code, log = self.child.end(signal.SIGTERM)
-        assert code == 0, log
-        return log
-
-
-@pytest.fixture(scope="module")
-def build_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("diskfaults")
-
-
-@pytest.fixture
-def rig(tmp_path: Path, build_folder: Path) -> Iterator[Rig]:
-    rig = Rig(tmp_path, BadDisk(build_folder, tmp_path / "data"))
-    yield rig
-    if rig.child.process.poll() is None:
-        rig.child.end(signal.SIGKILL)
 
 
 @dataclass
@@ -138,14 +66,6 @@ async def refused(call: Awaitable[object]) -> str:
     with pytest.raises(KvError) as caught:
         await call
     return caught.value.name
-
-
-async def until(probe: Callable[[], bool]) -> None:
-    for _ in range(1000):
-        if probe():
-            return
-        await asyncio.sleep(0.02)
-    raise TimeoutError
 
 
 def test_a_full_disk_refuses_writes_until_there_is_room(rig: Rig) -> None:

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -127,25 +127,6 @@ def test_a_page_ends_soon_after_its_bytes(opener: Opener) -> None:
 
 
 @each_engine
-def test_more_chunks_belong_to_the_batch_and_see_the_state_before_it(opener: Opener) -> None:
-    async def body(engine: Engine) -> None:
-        await engine.apply([(b"a", b"old")])
-        seen: list[bytes | None] = []
-
-        async def more() -> AsyncIterator[Sequence[Write]]:
-            seen.extend(await engine.get([b"a", b"b"]))
-            yield [(b"c", b"1"), (b"a", b"newer")]
-            seen.extend(await engine.get([b"a", b"c"]))
-            yield [(b"c", None)]
-
-        await engine.apply([(b"a", b"new"), (b"b", b"2")], more())
-        assert seen == [b"old", None, b"old", None]
-        assert await engine.get([b"a", b"b", b"c"]) == [b"newer", b"2", None]
-
-    run(opener, body)
-
-
-@each_engine
 def test_a_batch_that_fails_leaves_nothing(opener: Opener) -> None:
     async def body(engine: Engine) -> None:
         await engine.apply([(b"a", b"1")])
@@ -154,14 +135,8 @@ def test_a_batch_that_fails_leaves_nothing(opener: Opener) -> None:
             yield (b"a", b"2")
             raise ZeroDivisionError
 
-        async def broken_more() -> AsyncIterator[Sequence[Write]]:
-            yield [(b"b", b"2")]
-            raise ZeroDivisionError
-
         with pytest.raises(ZeroDivisionError):
             await engine.apply(broken())
-        with pytest.raises(ZeroDivisionError):
-            await engine.apply([(b"a", b"2")], broken_more())
         [page] = await engine.scan([everything()])
         assert page.rows == [(b"a", b"1")]
         await engine.apply([(b"a", b"3")])

@@ -24,7 +24,6 @@ from dormouse.base.tls import Identity, Role
 from proto import kv_pb2 as kv
 from proto import kv_pb2_grpc
 from storage.cache import Record
-from storage.commit import version_writes
 from storage.committer import Submission
 from storage.config import Limits, ObjectStorage, StorageSettings
 from storage.engines.interface import EngineError, Measure
@@ -33,6 +32,7 @@ from storage.exports import Exports, TransferRefused
 from storage.imports import Expected, Imports
 from storage.layout import record_key, time_of
 from storage.shard import Retention, Shard
+from storage.supersede import version_writes
 from storage.tenants import Tenant
 from tests.support.certificates import Authority
 from tests.support.kv import STORAGE, KvClient, StorageForTest, storage_running

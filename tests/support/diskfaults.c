@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
@@ -196,6 +197,27 @@ ssize_t read(int fd, void *bytes, size_t count) {
     REAL(read);
     if (orders && !idle(&orders->read) && concerned(fd) && struck(&orders->read)) return -1;
     return real(fd, bytes, count);
+}
+
+/* How much room there is, for who asks before. */
+static int with_bound(int result, const char *path, struct statvfs *found) {
+    if (result || !orders || !concerned_path(path)) return result;
+    int64_t room = orders->write.error == ENOSPC ? 0 : orders->room;
+    if (room >= 0 && room / found->f_frsize < found->f_bavail)
+        found->f_bavail = room / found->f_frsize;
+    return 0;
+}
+
+_Static_assert(sizeof(struct statvfs) == sizeof(struct statvfs64), "64-bit file systems");
+
+int statvfs64(const char *path, struct statvfs64 *found) {
+    REAL(statvfs64);
+    return with_bound(real(path, found), path, (struct statvfs *)found);
+}
+
+int statvfs(const char *path, struct statvfs *found) {
+    REAL(statvfs);
+    return with_bound(real(path, found), path, found);
 }
 
 /* On a read-only disk a file can't be opened for writing, nor made. */

@@ -8,8 +8,9 @@
 
 A small C library (diskfaults.c, built with gcc where the tests run) is loaded before libc and
 stands between the process and the calls that SQLite makes of a file: `pwrite64`, `ftruncate64`,
-`fdatasync`, `pread64`, `open64` and their kin. The orders lie in a file that the test and every
-process of it have mapped, so they hold at once, also for a process that has not begun yet.
+`fdatasync`, `pread64`, `open64` and their kin, and `statvfs` tells how full it is. The orders lie
+in a file that the test and every process of it have mapped, so they hold at once, also for a
+process that has not begun yet.
 
     test ──orders──▶ mapped file ◀── library ─┬─ errno, delay      (files in the folder)
                                        ▲      └─ libc ─▶ kernel    (all others, and what may pass)

@@ -1,6 +1,6 @@
 """An engine whose writes fail for as long as a test says so."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable
 
 from storage.engines.interface import EngineError, Write
 from storage.engines.memory import MemoryEngine
@@ -11,9 +11,7 @@ class FailingEngine(MemoryEngine):
 
     failing = False
 
-    async def apply(
-        self, batch: Iterable[Write], more: AsyncIterator[Sequence[Write]] | None = None
-    ) -> None:
+    async def apply(self, batch: Iterable[Write]) -> None:
         if self.failing:
             raise EngineError("no")
-        await super().apply(batch, more)
+        await super().apply(batch)

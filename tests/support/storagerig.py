@@ -1,0 +1,82 @@
+"""A storage process on a disk that fails on demand."""
+
+import asyncio
+import signal
+import urllib.request
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import uvloop
+
+from dormouse.base import config
+from dormouse.base.ids import TenantId
+from storage.config import StorageSettings
+from tests.support.certificates import Authority
+from tests.support.diskfaults import BadDisk
+from tests.support.kv import STORAGE, KvClient
+from tests.support.storageprocess import Child
+
+SHOP = TenantId(7)
+POD = 77
+
+
+@dataclass
+class Rig:
+    """A folder, the disk under it, and one storage process at a time."""
+
+    folder: Path
+    disk: BadDisk
+    authority: Authority = field(default_factory=Authority)
+
+    def __post_init__(self) -> None:
+        certs = self.folder / "certs"
+        self.authority.write(certs, STORAGE)
+        settings = StorageSettings(
+            data=self.folder / "data",
+            certs=certs,
+            history_seconds=0.0,
+            collect_seconds=0.1,
+            recovery_window_seconds=0,
+        )
+        config.dump(settings, self.folder / "storage.json")
+        self.child = self.start()
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "data" / "storage.sqlite"
+
+    def start(self) -> Child:
+        self.child = Child(self.folder, self.disk.environment)
+        return self.child
+
+    def kill(self) -> None:
+        self.child.end(signal.SIGKILL)
+        self.start()
+
+    def run(self, body: Callable[[KvClient], Awaitable[None]], tenant: TenantId = SHOP) -> None:
+        async def whole() -> None:
+            async with self.child.storage(self.authority).session(tenant, pod=POD) as client:
+                await body(client)
+
+        uvloop.run(whole())
+
+    def metric(self, name: str) -> float:
+        """The sum of a metric, or the value of one of its labels."""
+        with urllib.request.urlopen(self.child.ready["metrics"]) as page:
+            lines = page.read().decode().splitlines()
+        return sum(float(each.rpartition(" ")[2]) for each in lines if each.startswith(name))
+
+    def end(self) -> str:
+        """End it in order; what it has logged."""
+        code, log = self.child.end(signal.SIGTERM)
+        assert code == 0, log
+        return log
+
+
+async def until(probe: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if probe():
+            return
+        await asyncio.sleep(0.02)
+    raise TimeoutError
