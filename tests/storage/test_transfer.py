@@ -116,8 +116,11 @@ async def closed(storage: StorageForTest, tenant: TenantId) -> None:
 
 async def left(admin: Any, tenant: TenantId) -> None:
     """Wait until storage has seen the tenant's last session end."""
-    while (await admin.TenantStats(kv.TenantStatsRequest(tenant_id=tenant))).sessions:
+    for _ in range(2000):
+        if not (await admin.TenantStats(kv.TenantStatsRequest(tenant_id=tenant))).sessions:
+            return
         await asyncio.sleep(0.005)
+    raise TimeoutError
 
 
 async def drained(call: Any) -> None:
