@@ -355,7 +355,6 @@ def test_a_running_tenant_needs_neither_control_nor_autoscaler(tmp_path: Path) -
         await setup.plane.stop()
         async with await connect(setup) as connection:
             assert await query(connection, "select 1") == [("1",)]
-        assert setup.plane.resolves == 1
 
     run(tmp_path, body)
 

@@ -63,7 +63,7 @@ def test_a_process_that_dies_in_the_middle_of_a_large_commit(rig: Rig) -> None:
 def test_a_disk_that_is_full_in_the_middle_of_a_large_commit(rig: Rig) -> None:
     async def body() -> None:
         async with in_the_middle(rig) as (client, answer):
-            rig.disk.fails("write", errno.ENOSPC)
+            rig.disk.fails("write", errno.ENOSPC, suffix="-wal")
             await until(lambda: rig.metric("dormouse_storage_roll_forwards_stuck") == 1)
             with pytest.raises(KvError, match="DISK_FULL"):
                 await client.commit(2, {b"other": b"x"})

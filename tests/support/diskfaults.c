@@ -145,7 +145,8 @@ int ftruncate64(int fd, off64_t length) {
     if (!orders || (idle(&orders->write) && orders->room < 0) || !concerned(fd) ||
         fstat(fd, &before))
         return real(fd, length);
-    if (struck(&orders->write)) return -1;
+    int shrinks = length <= before.st_size; /* for that no disk is too full */
+    if (!(shrinks && orders->write.error == ENOSPC) && struck(&orders->write)) return -1;
     if (with_room(fd, length > before.st_size ? (size_t)(length - before.st_size) : 0,
                   before.st_size) < 0)
         return -1;
