@@ -86,6 +86,8 @@ class Committer:
         self._failures = failures
         self._singly = 0
         """How many of the next submissions are applied one by one."""
+        self.keys_written = 0
+        """In all, since the start; each as often as it was written."""
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -191,9 +193,10 @@ class Committer:
     async def _apply_group(self, group: list[Submission]) -> None:
         APPLIES.inc()
         started = time.perf_counter()
+        batch = _batch(group)
         try:
             with APPLY_SECONDS.time():
-                await self._engine.apply(_batch(group))
+                await self._engine.apply(batch)
         except EngineLost as error:
             self._failures.write_failed(error)
             self._lost = True
@@ -212,6 +215,7 @@ class Committer:
             # leaves a page alone that holds a value already, or does not hold what is to go.
             if any(submission.time for submission in group):
                 self._failures.wrote()
+            self.keys_written += len(batch)
             parts = [(submission.share, submission.size) for submission in group]
             self._admission.applied(parts, time.perf_counter() - started)
             for submission in group:

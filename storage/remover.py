@@ -1,6 +1,11 @@
 """How rows are removed in the background: a page is read, one durable write takes keys away, and
 then the engine belongs to others for as long as that took.
 
+A commit that shares a group with such a write, or comes behind it, waits for it. So where others
+write it takes twice as many keys as they did during the write before and its rest: few where that
+is enough, and more than they leave behind, for no commit leaves more to remove than it has written.
+Where nobody writes it takes more every time, up to 500, which costs less of the disk.
+
 Where a write meets damage it is tried again for each tenant by itself, so that whose the damage is
 shows, and what is the others' goes.
 """
@@ -19,8 +24,12 @@ from storage.metrics import COLLECTED
 T = TypeVar("T")
 _PAGE_ROWS = 250
 _PAGE_BYTES = 256 << 10
-_REMOVED_AT_ONCE = 500
+_AT_ONCE_MIN, _AT_ONCE_MAX = 50, 500
 """Keys that one durable write removes."""
+_AT_ONCE_MORE = 25
+"""So many more each time that nobody else has written: slowly, for whoever comes next waits."""
+_PER_KEY_WRITTEN = 2
+"""Keys that are removed for each that others have written: above 1, or it falls behind."""
 _REST_SECONDS_MAX = 0.1
 
 
@@ -33,6 +42,7 @@ class Remover:
         self.damaged = damaged
         self.first: list[Write] = []
         """What the next removal carries."""
+        self._at_once = _AT_ONCE_MIN
 
     async def page(self, start: bytes, end: bytes) -> Page:
         """The first rows of a range."""
@@ -46,14 +56,20 @@ class Remover:
 
     async def remove(self, keys: Sequence[bytes], kind: str) -> None:
         """Remove keys, durably; `kind` is what they count as."""
-        for at in range(0, len(keys), _REMOVED_AT_ONCE):
+        at = 0
+        while at < len(keys):
             began = now()
-            some = keys[at : at + _REMOVED_AT_ONCE]
-            await self._committer.write([*self.first, *((key, None) for key in some)])
+            some = keys[at : at + self._at_once]
+            before = self._committer.keys_written
+            writes = [*self.first, *((key, None) for key in some)]
+            await self._committer.write(writes)
             self.first = []
             COLLECTED.labels(kind).inc(len(some))
-            if at + _REMOVED_AT_ONCE < len(keys):
+            at += len(some)
+            if at < len(keys):
                 await rest(began)
+            others = self._committer.keys_written - before - len(writes)
+            self._at_once = at_once(self._at_once, others)
 
     async def replace_shared(self, writes: Sequence[Write]) -> None:
         """Write to a keyspace that is everybody's; where damage is in the way that place is passed
@@ -101,6 +117,12 @@ class Remover:
                 done += await work(some)
             await rest(began)
         return done
+
+
+def at_once(last: int, others: int) -> int:
+    """How many keys a write removes after one of `last` keys, while `others` were written."""
+    wanted = others * _PER_KEY_WRITTEN if others else last + _AT_ONCE_MORE
+    return min(max(wanted, _AT_ONCE_MIN), _AT_ONCE_MAX)
 
 
 async def rest(began: float) -> None:
