@@ -223,7 +223,11 @@ def test_storage_cuts_a_revoked_pod_off_and_no_other(tmp_path: Path) -> None:
             await until(lambda: tenant.kv.epoch > epoch + 1)
             assert not tenant.kv._greeted
         told(setup, two)
-        async with connected(setup) as connection:
-            assert await one_row(connection, "select count(*) from mice") == (0,)
+        for _ in range(400):
+            async with connected(setup) as connection:
+                if await two.sessions():  # the proxy has heard of it
+                    assert await one_row(connection, "select count(*) from mice") == (0,)
+                    return
+        raise AssertionError("nobody came to the other pod")
 
     run(tmp_path, body)
