@@ -307,7 +307,8 @@ class SessionStream:
         return True
 
     async def _write(self) -> None:
-        with suppress(grpc.aio.InternalError):  # a stream that is gone is the reader's to notice
+        # A stream that is gone, or that was ended meanwhile, is the reader's to notice.
+        with suppress(grpc.aio.InternalError, grpc.aio.AbortError):
             while True:
                 await self._ready.wait()
                 self._ready.clear()
