@@ -62,7 +62,6 @@ class KvStream:
         or raises KvError, or ConnectionError where the stream ends first."""
         request = kv.Request(id=next(self._ids), **fields)
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        future.request_id = request.id  # type: ignore[attr-defined]
         if self._reader is not None and self._reader.done():
             future.set_exception(ConnectionError("the stream ended"))
             return future

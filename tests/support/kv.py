@@ -58,7 +58,7 @@ class KvClient(KvStream):
 
     def cancel(self, future: "asyncio.Future[Any]") -> None:
         """Ask storage to give up a request that waits."""
-        request_id = future.request_id  # type: ignore[attr-defined]
+        request_id = next(each for each, waiting in self._waiting.items() if waiting is future)
         self._outbox.append(kv.Request(id=next(self._ids), cancel=kv.Cancel(request_id=request_id)))
         self._ready.set()
 
