@@ -22,8 +22,16 @@ others do not go on.
     transaction of S ──row──▶ transaction of R        S and R are the nodes: a circle
               session S ◀──advisory── session R
 
-Almost every lock is held by one owner with nobody waiting; such a key costs one dict slot and a
-tuple shared by all keys its owner holds in that mode.
+Almost every lock is held by one owner with nobody waiting; such a key costs one dict slot, for all
+keys that an owner holds alone in one mode share one entry.
+
+Who holds two million keys lets go of them in one moment all the same. The shared entry is made to
+say that nobody holds it, whoever waits for one of the keys is found from the side of those who
+wait, and the slots go later, some at a time (`sweep`); until then they count as free.
+
+    before   k1 ─┐                         after   k1 ─┐
+             k2 ─┼─▶ A: UPDATE                     k2 ─┼─▶ A: 0     as if they were not there
+             k3 ─▶ {A: UPDATE}, B waits            k3 ─▶ B: UPDATE
 """
 
 from collections import deque
@@ -31,11 +39,13 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from itertools import islice, takewhile
-from typing import NamedTuple
 
 from storage.lockmodes import CONFLICTS, NO_KEY_UPDATE, covers, joined
 
 Owner = Hashable
+
+KEYS_AT_ONCE = 1000
+"""Of so many keys an owner lets go at once, of more later; also how many a `sweep` takes."""
 
 
 class Outcome(Enum):
@@ -56,43 +66,59 @@ class Ticket:
     on_grant: Callable[[], None]
 
 
-class _Sole(NamedTuple):
+@dataclass(eq=False, slots=True)
+class _Sole:
     owner: Owner
     modes: int
-
-
-@dataclass(slots=True)
-class _Shared:
-    holders: dict[Owner, int]
-    queue: deque[Ticket] = field(default_factory=deque)
+    """0: nobody holds it any more."""
 
 
 class _Held:
-    """What one owner holds: its keys, and one shared tuple per set of modes."""
+    """What one owner holds: its keys, and one entry per set of modes for those it holds alone."""
 
-    __slots__ = ("_owner", "_soles", "keys")
+    __slots__ = ("_soles", "gone", "keys", "owner")
 
     def __init__(self, owner: Owner) -> None:
-        self._owner = owner
+        self.owner = owner
         self._soles: dict[int, _Sole] = {}
         self.keys: dict[bytes, None] = {}
+        self.gone = False
+        """The owner has let go of all of it."""
 
     def sole(self, modes: int) -> _Sole:
         """How a key is entered that this owner alone holds in these modes."""
         sole = self._soles.get(modes)
         if sole is None:
-            sole = self._soles[modes] = _Sole(self._owner, modes)
+            sole = self._soles[modes] = _Sole(self.owner, modes)
         return sole
+
+    def let_go(self) -> None:
+        """Hold nothing of it, in one moment."""
+        self.gone = True
+        for sole in self._soles.values():
+            sole.modes = 0
+
+
+@dataclass(slots=True)
+class _Shared:
+    holders: dict[_Held, int]
+    """Those that are gone count as not there."""
+    queue: deque[Ticket] = field(default_factory=deque)
 
 
 class LockTable:
     """All locks of a shard. Owners are any hashable objects; keys are byte strings."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keys_at_once: int = KEYS_AT_ONCE) -> None:
+        self._keys_at_once = keys_at_once
         self._keys: dict[bytes, _Sole | _Shared] = {}
         self._held: dict[Owner, _Held] = {}
         self._count = 0
         self._waiting: dict[Owner, dict[Ticket, None]] = {}
+        self._queued: dict[bytes, None] = {}
+        """Keys that somebody waits for."""
+        self._gone: deque[_Held] = deque()
+        """What is to be swept."""
         self._party: dict[Owner, Owner] = {}
         self._members: dict[Owner, set[Owner]] = {}
 
@@ -122,11 +148,11 @@ class LockTable:
             self._hold_alone(owner, key, mode)
             return Outcome.GRANTED
         if isinstance(entry, _Sole):
-            if entry.owner == owner:
+            if entry.owner == owner or not entry.modes:
                 if not covers(entry.modes, mode):
                     self._hold_alone(owner, key, joined(entry.modes, mode))
                 return Outcome.GRANTED
-            entry = _Shared({entry.owner: entry.modes})
+            entry = _Shared({self._held[entry.owner]: entry.modes})
             self._keys[key] = entry
         return self._acquire_shared(owner, key, mode, entry, on_grant)
 
@@ -136,7 +162,8 @@ class LockTable:
         before = len(taken.keys)
         sole, table, others = taken.sole(mode), self._keys, []
         for key in keys:
-            if key in table:
+            entry = table.get(key)
+            if entry is not None and not (isinstance(entry, _Sole) and not entry.modes):
                 others.append(key)
             else:
                 table[key] = sole
@@ -153,7 +180,8 @@ class LockTable:
             return 0
         if isinstance(entry, _Sole):
             return entry.modes if entry.owner == owner else 0
-        return entry.holders.get(owner, 0)
+        held = self._held.get(owner)
+        return 0 if held is None else entry.holders.get(held, 0)
 
     def writer(self, key: bytes) -> Owner | None:
         """Who alone may write a row now: the holder of NO_KEY_UPDATE or UPDATE, if there is one."""
@@ -162,18 +190,19 @@ class LockTable:
             return None
         if isinstance(entry, _Sole):
             return entry.owner if entry.modes >= NO_KEY_UPDATE else None
-        writers = (owner for owner, modes in entry.holders.items() if modes >= NO_KEY_UPDATE)
-        return next(writers, None)
+        for held, modes in entry.holders.items():
+            if modes >= NO_KEY_UPDATE and not held.gone:
+                return held.owner
+        return None
 
     def contended(self) -> Iterator[tuple[bytes, Owner, int, bool]]:
         """(key, owner, modes, whether they are held) of all who hold or wait for a key that
         somebody waits for."""
-        keys = {ticket.key: None for each in self._waiting.values() for ticket in each}
-        for key in keys:
+        for key in self._queued:
             entry = self._keys[key]
             if isinstance(entry, _Shared):
-                for owner, modes in entry.holders.items():
-                    yield key, owner, modes, True
+                for held, modes in entry.holders.items():
+                    yield key, held.owner, modes, True
                 for ticket in entry.queue:
                     yield key, ticket.owner, ticket.mode, False
 
@@ -199,17 +228,16 @@ class LockTable:
         what that makes way for. Nothing happens where no more is held anyway."""
         if self.mode_held(owner, key) <= mode:
             return
-        entry = self._keys[key]
+        entry, held = self._keys[key], self._held[owner]
         if isinstance(entry, _Shared) and mode:
-            entry.holders[owner] = mode
+            entry.holders[held] = mode
         elif isinstance(entry, _Shared):
-            del entry.holders[owner]
+            del entry.holders[held]
         elif mode:
             self._hold_alone(owner, key, mode)
         else:
             del self._keys[key]
         if not mode:
-            held = self._held[owner]
             del held.keys[key]
             self._count -= 1
             if not held.keys:
@@ -230,7 +258,8 @@ class LockTable:
         self._settle(ticket.key, entry)
 
     def release(self, owner: Owner) -> None:
-        """Drop all that `owner` holds and waits for, and grant what that makes way for."""
+        """Drop all that `owner` holds and waits for, and grant what that makes way for. Where that
+        is much, `sweep` has to follow."""
         for ticket in list(self._waiting.get(owner, ())):
             self.cancel(ticket)
         self._part(owner)
@@ -238,13 +267,39 @@ class LockTable:
         if held is None:
             return
         self._count -= len(held.keys)
-        for key in held.keys:
-            entry = self._keys[key]
-            if isinstance(entry, _Sole):
+        held.let_go()
+        if len(held.keys) <= self._keys_at_once:
+            for key in held.keys:
+                self._forget(held, key)
+            return
+        self._gone.append(held)
+        for key in [key for key in self._queued if key in held.keys]:
+            self._forget(held, key)
+
+    @property
+    def unswept(self) -> bool:
+        """Whether there is something to sweep."""
+        return bool(self._gone)
+
+    def sweep(self) -> None:
+        """Forget some of the keys that were let go of."""
+        left = self._keys_at_once or 1
+        while self._gone and left:
+            held = self._gone[0]
+            while held.keys and left:
+                self._forget(held, held.keys.popitem()[0])
+                left -= 1
+            if not held.keys:
+                self._gone.popleft()
+
+    def _forget(self, held: _Held, key: bytes) -> None:
+        """A key that was let go of, where that is still to be seen."""
+        entry = self._keys.get(key)
+        if isinstance(entry, _Sole):
+            if not entry.modes:
                 del self._keys[key]
-            else:
-                del entry.holders[owner]
-                self._settle(key, entry)
+        elif entry is not None and entry.holders.pop(held, 0):
+            self._settle(key, entry)
 
     def _part(self, owner: Owner) -> None:
         party = self._party.pop(owner, None)
@@ -273,21 +328,21 @@ class LockTable:
         entry: _Shared,
         on_grant: Callable[[], None] | None,
     ) -> Outcome | Ticket:
-        held = entry.holders.get(owner, 0)
+        held = self.mode_held(owner, key)
         if covers(held, mode):
             return Outcome.GRANTED
         ticket = Ticket(owner, key, mode, on_grant or _nobody)
         place = _place(entry.queue, ticket, held)
         outcome: Outcome | Ticket = ticket
         if not any(_blockers(entry.holders, islice(entry.queue, place), ticket)):
-            entry.holders[owner] = joined(held, mode)
-            self._holding(owner, key)
+            entry.holders[self._holding(owner, key)] = joined(held, mode)
             return Outcome.GRANTED
         if on_grant is None:
             outcome = Outcome.NOT_AVAILABLE
         else:
             # Queued before the search: who overtakes makes others wait for it.
             entry.queue.insert(place, ticket)
+            self._queued[key] = None
             self._waiting.setdefault(owner, {})[ticket] = None
             if self._closes_circle(ticket):
                 entry.queue.remove(ticket)
@@ -323,6 +378,8 @@ class LockTable:
 
     def _settle(self, key: bytes, entry: _Shared) -> None:
         """Grant what can be granted on `key`, then store it in its smallest form."""
+        for gone in [held for held in entry.holders if held.gone]:
+            del entry.holders[gone]
         granted: list[Ticket] = []
         kept: deque[Ticket] = deque()
         for ticket in entry.queue:
@@ -330,16 +387,18 @@ class LockTable:
                 kept.append(ticket)
                 continue
             self._forget_waiting(ticket)
-            held = entry.holders.get(ticket.owner, 0)
-            if not covers(held, ticket.mode):
-                entry.holders[ticket.owner] = joined(held, ticket.mode)
-            self._holding(ticket.owner, key)
+            holder = self._holding(ticket.owner, key)
+            modes = entry.holders.get(holder, 0)
+            if not covers(modes, ticket.mode):
+                entry.holders[holder] = joined(modes, ticket.mode)
             granted.append(ticket)
         entry.queue = kept
-        if not kept and len(entry.holders) <= 1:
-            del self._keys[key]
-            for owner, modes in entry.holders.items():
-                self._hold_alone(owner, key, modes)
+        if not kept:
+            self._queued.pop(key, None)
+            if len(entry.holders) <= 1:
+                del self._keys[key]
+                for holder, modes in entry.holders.items():
+                    self._hold_alone(holder.owner, key, modes)
         for ticket in granted:
             ticket.on_grant()
 
@@ -364,13 +423,13 @@ def _place(queue: Sequence[Ticket], ticket: Ticket, held: int) -> int:
 
 
 def _blockers(
-    holders: Mapping[Owner, int], ahead: Iterable[Ticket], ticket: Ticket
+    holders: Mapping[_Held, int], ahead: Iterable[Ticket], ticket: Ticket
 ) -> Iterator[tuple[Owner]]:
     """The owners a request waits for (in tuples, so that `any` does not judge the owner)."""
     conflicting = CONFLICTS[ticket.mode]
-    for owner, modes in holders.items():
-        if modes & conflicting and owner != ticket.owner:
-            yield (owner,)
+    for held, modes in holders.items():
+        if modes & conflicting and not held.gone and held.owner != ticket.owner:
+            yield (held.owner,)
     for other in ahead:
         if other.mode & conflicting and other.owner != ticket.owner:
             yield (other.owner,)

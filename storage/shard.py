@@ -49,6 +49,7 @@ from storage.sequences import Sequences
 from storage.sizes import Sizes
 from storage.tenants import Party, Session, Tenant, Tenants, Transaction
 from storage.versions import Versions
+from storage.waiting import Sweeping
 from storage.windows import Windows
 
 _log = logging.getLogger(__name__)
@@ -96,6 +97,7 @@ class Shard:
         self.clock = HybridClock(clock, last=max(last_commit, horizon))
         self.cache = VersionCache(limits.cache_bytes_max)
         self.locks = LockTable()
+        self.sweeping = Sweeping(self.locks)
         self.caps = Caps(limits, self.locks)
         LOCKS.set_function(partial(getattr, self.locks, "total"))
         self.tenants = Tenants(last_commit=last_commit, floor=self._floor_at_rest)
@@ -197,6 +199,7 @@ class Shard:
     async def close(self) -> None:
         """Make durable what is on its way, then stop."""
         await cancel(*self._background)
+        await self.sweeping.close()
         await self.roll_forwards.close()
         self.sequences.settle()
         await self.committer.close()
@@ -264,6 +267,7 @@ class Shard:
         for table in transaction.tables:
             tenant.tables.done(table, transaction, changed=changed_catalog)
         self.locks.release(transaction)
+        self.sweeping.begin()
         if transaction.pieces:
             self.collector.leftovers.drop_staged(transaction)
         if not tenant.sessions:
@@ -284,6 +288,7 @@ class Shard:
             wait.fail(transaction_ended())
         tenant.parties.pop((party.session, party.number), None)
         self.locks.release(party)
+        self.sweeping.begin()
 
     def end_sessions(self, reason: str) -> None:
         """Ask every session to finish; commits that are on their way are answered first."""

@@ -1,7 +1,9 @@
 """Waiting for locks, and for one's turn: the edge between pure tables and the event loop."""
 
 import asyncio
+import time
 
+from dormouse.base.tasks import cancel, spawn
 from proto import kv_pb2 as kv
 from storage.locks import LockTable, Outcome, Ticket
 from storage.refusals import Refusal, engine_failed, transaction_ended
@@ -54,6 +56,30 @@ class LockWait:
         """Leave the queue."""
         if self.ticket is not None:
             self._locks.cancel(self.ticket)
+
+
+class Sweeping:
+    """Sweeps a table in the background, half of the time at most: the other half is for those who
+    have something to ask."""
+
+    def __init__(self, locks: LockTable) -> None:
+        self._locks = locks
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """Somebody has let go of locks."""
+        if self._locks.unswept and (self._task is None or self._task.done()):
+            self._task = spawn(self._run(), name="sweep of locks")
+
+    async def close(self) -> None:
+        """What is left is in memory only."""
+        await cancel(self._task)
+
+    async def _run(self) -> None:
+        while self._locks.unswept:
+            began = time.perf_counter()
+            self._locks.sweep()
+            await asyncio.sleep(time.perf_counter() - began)
 
 
 def deadline_of(timeout_ms: int) -> float | None:
