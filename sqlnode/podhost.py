@@ -49,6 +49,7 @@ def main() -> None:
 
 def _serve(settings: PodHostSettings, generation: int, ready_fd: int | None) -> None:
     # Here, for they take half a second: a usage error answers at once.
+    from proto import kv_pb2 as kv
     from sqlnode import pod
     from sqlnode.rehearsal import rehearse
 
@@ -74,6 +75,7 @@ def _serve(settings: PodHostSettings, generation: int, ready_fd: int | None) -> 
             "pid": os.getpid(),
             "generation": generation,
             "version": version.installed(),
+            "kv_protocol": int(kv.PROTOCOL_VERSION),
         }
         if ready_fd is not None:
             os.write(ready_fd, json.dumps(line).encode() + b"\n")

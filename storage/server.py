@@ -14,6 +14,7 @@ from dormouse.base.revocation import Revocations
 from dormouse.base.role import Ready, Service
 from dormouse.base.rpc import make_server
 from dormouse.base.tasks import cancel, spawn
+from proto import kv_pb2 as kv
 from proto import kv_pb2_grpc
 from storage.config import StorageSettings
 from storage.engines.interface import Engine
@@ -29,7 +30,8 @@ _log = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def serve(settings: StorageSettings) -> AsyncIterator[Service]:
-    """Run storage; its ready line has `address` (host:port) and `metrics` (a URL).
+    """Run storage; its ready line has `address` (host:port), `metrics` (a URL) and `kv_protocol`,
+    the version that it speaks with pods.
 
     At the end commits that are on their way are made durable and answered, then the streams end.
     Where the engine is lost they end without an answer.
@@ -79,6 +81,7 @@ async def _serving(shard: Shard, settings: StorageSettings) -> AsyncIterator[Rea
         yield {
             "address": f"{settings.host}:{port}",
             "metrics": f"http://{settings.host}:{metrics_port}/metrics",
+            "kv_protocol": int(kv.PROTOCOL_VERSION),
         }
     finally:
         await cancel(expiring, watching, refusing)

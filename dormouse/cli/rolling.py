@@ -4,8 +4,9 @@
 
 The autoscaler goes before the pod host, so that whoever handles two generations of pods is of the
 new code already; proxies go last, and find new pods. Storage goes only where it is asked for: its
-restart is the only one that statements may notice. Before the first role goes, the new code writes
-the settings it wants. The first failure ends the upgrade: what would come next was made for the new
+restart is the only one that statements may notice. Before the first role goes, pods and storage
+must be going to speak the same protocol (dormouse/cli/protocol.py), and the new code writes the
+settings it wants. The first failure ends the upgrade: what would come next was made for the new
 code of what came before.
 """
 
@@ -20,12 +21,14 @@ from typing import Any
 from dormouse.base.clock import Clock
 from dormouse.cli.folder import CommandError
 from dormouse.cli.keeper import RollFailed
+from dormouse.cli.protocol import check
 from dormouse.cli.spec import RoleStatus
 from dormouse.cli.supervisor import Supervisor
 
 ORDER = ("storage", "control", "autoscaler", "podhost", "proxy")
-_SETTINGS_SECONDS_MAX = 60.0
+_NEW_CODE_SECONDS_MAX = 60.0
 _OUTPUT_MAX = 2_000
+_UNTOUCHED = "nothing has been restarted"
 
 Say = Callable[[dict[str, Any]], None]
 """Hears of every step: `event` is `rolling`, `rolled`, `done` or `failed`."""
@@ -73,6 +76,7 @@ class Upgrade:
         async with self._running:
             started = self._clock.monotonic()
             try:
+                await self._check_protocol(roles)
                 await _rewrite_settings(self._wiring)
                 for role in roles:
                     await self._roll(role, say)
@@ -87,6 +91,13 @@ class Upgrade:
                 say(failed(role, CommandError("the upgrade broke off", hint="see supervisor.log")))
                 raise
             say({"event": "done", "seconds": self._since(started)})
+
+    async def _check_protocol(self, roles: Sequence[str]) -> None:
+        what = "does not say which version of the protocol it speaks"
+        spoken = await _new_code(what, "dormouse.cli.protocol", cwd=self._wiring.parent)
+        statuses = self._supervisor.statuses
+        running = {role: status.report.get("kv_protocol") for role, status in statuses.items()}
+        check(running, roles, installed=int(spoken))
 
     async def _roll(self, role: str, say: Say) -> None:
         status = self._supervisor.statuses[role]
@@ -113,22 +124,26 @@ def failed(role: str | None, error: CommandError) -> dict[str, Any]:
 
 async def _rewrite_settings(wiring: Path) -> None:
     """Have the installed code write the settings. Raises RollFailed."""
+    await _new_code("can't write its settings", "dormouse.cli.roles", wiring, cwd=wiring.parent)
+
+
+async def _new_code(failing: str, module: str, *arguments: Path, cwd: Path) -> str:
+    """Run a module of the installed code; what it prints. Raises RollFailed."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "dormouse.cli.roles", str(wiring)),
+        *(sys.executable, "-P", "-m", module, *map(str, arguments)),
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        cwd=wiring.parent,
+        cwd=cwd,
     )
     try:
-        async with asyncio.timeout(_SETTINGS_SECONDS_MAX):
-            _, output = await process.communicate()
+        async with asyncio.timeout(_NEW_CODE_SECONDS_MAX):
+            output, errors = await process.communicate()
     except TimeoutError:
         process.kill()
         await process.wait()
-        raise RollFailed("the new code took too long to write its settings") from None
+        raise RollFailed(f"the new code {failing}: it took too long", hint=_UNTOUCHED) from None
     if process.returncode != 0:
-        text = output.decode("utf-8", "replace")[-_OUTPUT_MAX:].strip()
-        raise RollFailed(
-            f"the new code can't write its settings:\n{text}", hint="nothing has been restarted"
-        )
+        text = errors.decode("utf-8", "replace")[-_OUTPUT_MAX:].strip()
+        raise RollFailed(f"the new code {failing}:\n{text}", hint=_UNTOUCHED)
+    return output.decode("utf-8", "replace")

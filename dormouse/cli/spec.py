@@ -89,5 +89,6 @@ class RoleStatus:
             "generation": self.generation,
             "version": self.report.get("version"),
             "metrics": self.report.get("metrics"),
+            "kv_protocol": self.report.get("kv_protocol"),
             "retiring": [each.document() for each in self.retiring],
         }

@@ -20,7 +20,8 @@ from dormouse.base.clock import Clock, SystemClock
 from dormouse.base.unixsocket import short_name
 from dormouse.cli.folder import CommandError, DataFolder
 from dormouse.cli.output import counted, print_json
-from dormouse.cli.rolling import LAST_EVENTS
+from dormouse.cli.protocol import INSTALLED, check
+from dormouse.cli.rolling import LAST_EVENTS, failed, roles_to_roll
 
 STORAGE_WARNING = (
     "Storage is restarted, too: for a moment statements wait, and some transactions fail with an "
@@ -57,11 +58,10 @@ def run(options: argparse.Namespace) -> int:
     folder = DataFolder.at(options.data)
     clock = SystemClock()
     deadline = clock.monotonic() + options.timeout
-    command = {"command": "upgrade", "roles": options.role or [], "storage": options.storage}
     if options.storage and not options.json:
         print(STORAGE_WARNING)
     events = []
-    for event in _ask(folder, command, deadline, clock):
+    for event in _ask(folder, options, deadline, clock):
         events.append(event)
         if not options.json:
             _show(event)
@@ -100,10 +100,16 @@ def _conclude(
 
 
 def _ask(
-    folder: DataFolder, command: dict[str, Any], deadline: float, clock: Clock
+    folder: DataFolder, options: argparse.Namespace, deadline: float, clock: Clock
 ) -> Iterator[dict[str, Any]]:
     """What the supervisor says, to its last word. Raises CommandError."""
+    command = {"command": "upgrade", "roles": options.role or [], "storage": options.storage}
     with _connected(folder) as connection, connection.makefile("rb") as stream:
+        try:
+            _check_protocol(folder, options)
+        except CommandError as error:
+            yield failed(None, error)
+            return
         try:
             connection.sendall(json.dumps(command).encode() + b"\n")
             while True:
@@ -122,6 +128,18 @@ def _ask(
             ) from None
         except (OSError, ValueError) as error:
             raise CommandError(f"the gateway cannot be understood: {error}") from None
+
+
+def _check_protocol(folder: DataFolder, options: argparse.Namespace) -> None:
+    """Raises CommandError where pods and storage would not understand each other. A supervisor that
+    was started before there was this check does not make it."""
+    roles = roles_to_roll(options.role or [], storage=options.storage)
+    try:
+        status = json.loads(folder.status.read_bytes())["roles"]
+        running = {role: each.get("kv_protocol") for role, each in status.items()}
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # it has not come up yet; the supervisor knows
+    check(running, roles, installed=INSTALLED)
 
 
 def _connected(folder: DataFolder) -> socket.socket:

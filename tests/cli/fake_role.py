@@ -1,6 +1,7 @@
 """A role for tests of the supervisor: does what its settings file says.
 
-{"behaviour": "serve" | "die" | "hang" | "deaf" | "drain" | "fail", "trace": FILE}
+{"behaviour": "serve" | "die" | "hang" | "deaf" | "drain" | "fail", "trace": FILE,
+ "kv_protocol": NUMBER}
 
 `drain` finishes its work after a SIGTERM: it ends when FILE.done is there. `fail` ends as soon as
 it is let go, or at once where it is not held.
@@ -23,6 +24,7 @@ class FakeRole:
             self.name += f".{options.generation}"
         self.behaviour: str = settings["behaviour"]
         self.trace = Path(settings["trace"])
+        self.kv_protocol: int = settings["kv_protocol"]
         self.ready_fd: int = options.ready_fd
         self.hold_fd: int | None = options.hold_fd
 
@@ -46,7 +48,7 @@ class FakeRole:
         signal.signal(signal.SIGTERM, signal.SIG_IGN if deaf else self.on_term)
         signal.signal(signal.SIGINT, signal.SIG_IGN if deaf else self.on_int)
         if self.behaviour != "hang":
-            line = {"name": self.name, "version": "1"}
+            line = {"name": self.name, "version": "1", "kv_protocol": self.kv_protocol}
             os.write(self.ready_fd, json.dumps(line).encode() + b"\n")
             os.close(self.ready_fd)
         while True:

@@ -9,6 +9,7 @@ from typing import Any
 import uvloop
 
 from dormouse.base.clock import SystemClock
+from dormouse.cli.protocol import INSTALLED
 from dormouse.cli.spec import RoleSpec, RoleStatus, State
 from dormouse.cli.supervisor import Supervisor
 
@@ -33,10 +34,15 @@ class Changes:
                 await self._condition.wait()
 
 
-def behave(folder: Path, name: str, behaviour: str) -> Path:
+def behave(folder: Path, name: str, behaviour: str, *, kv_protocol: int | None = INSTALLED) -> Path:
     """Settings of a fake role, which lives that start from now on read."""
     config = folder / f"{name}.json"
-    config.write_text(json.dumps({"behaviour": behaviour, "trace": str(folder / "trace")}))
+    settings = {
+        "behaviour": behaviour,
+        "trace": str(folder / "trace"),
+        "kv_protocol": kv_protocol,
+    }
+    config.write_text(json.dumps(settings))
     return config
 
 

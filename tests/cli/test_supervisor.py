@@ -21,7 +21,7 @@ def test_roles_start_after_those_they_need_and_end_before_them(tmp_path: Path) -
     async def body(supervisor: Supervisor, _changes: Changes) -> None:
         await supervisor.start()
         assert {each.state for each in supervisor.statuses.values()} == {State.RUNNING}
-        assert supervisor.statuses["b"].report == {"name": "b", "version": "1"}
+        assert supervisor.statuses["b"].report["name"] == "b"
 
     specs = [spec(tmp_path, "a"), spec(tmp_path, "b", "a"), spec(tmp_path, "c", "a", "b")]
     trace = run_roles(tmp_path, specs, body)

@@ -21,6 +21,7 @@ from dormouse.cli import door, upgrade
 from dormouse.cli.door import Door
 from dormouse.cli.folder import CommandError, DataFolder
 from dormouse.cli.main import main
+from dormouse.cli.protocol import INSTALLED, check
 from dormouse.cli.roles import Wiring, internal_ports
 from dormouse.cli.rolling import ORDER, Upgrade, roles_to_roll
 from dormouse.cli.spec import Handover
@@ -81,6 +82,7 @@ def _upgraded(path: Path, body: Callable[[DataFolder, Supervisor], Awaitable[Non
             await body(folder, supervisor)
 
     specs = [
+        spec(path, "storage"),
         spec(path, "control"),
         spec(path, "proxy", handover=Handover.DRAINING, behaviour="drain"),
     ]
@@ -106,9 +108,9 @@ def test_an_upgrade_is_asked_for_and_shown(
         code = await asyncio.to_thread(_asked, folder, "--role", "proxy", "--role", "control")
         assert code == 0
         after = {name: status.pid for name, status in supervisor.statuses.items()}
-        assert all(before[name] != after[name] for name in before)
+        assert {name for name in before if before[name] != after[name]} == {"control", "proxy"}
         shown = capsys.readouterr().out
-        for name in before:
+        for name in ("control", "proxy"):
             assert f"1 (pid {before[name]})" in shown
             assert f"→ 1 (pid {after[name]})" in shown
         assert "The new generation serves" in shown
@@ -149,6 +151,59 @@ def test_new_code_that_cannot_write_its_settings_restarts_nothing(
         error = capsys.readouterr().err
         assert "unknown setting 'of_a_later_day'" in error
         assert "nothing has been restarted" in error
+
+    assert "control stands by" not in _upgraded(tmp_path, body)
+
+
+@pytest.mark.parametrize(
+    ("storage", "pods", "roles", "why"),
+    [
+        (1, 1, ORDER[1:], "the installed pods speak version 2 .* runs version 1"),
+        (None, None, ORDER[1:], "the installed pods speak version 2 .* runs an older one"),
+        (3, 3, ORDER[1:], "the installed pods speak version 2 .* runs version 3"),
+        (2, 1, ("storage",), "the installed storage speaks version 2 .* run version 1"),
+        (1, None, ("storage", "proxy"), "the installed storage speaks version 2 .* run an older"),
+        (1, 1, ("podhost",), "the installed pods"),
+        (1, 1, ("control", "autoscaler", "proxy"), None),
+        (1, 1, ORDER, None),
+        (None, None, ("storage", "podhost"), None),
+        (2, 1, ORDER[1:], None),  # storage died and was started anew from the new code
+        (2, 2, ORDER[1:], None),
+        (2, 2, ("storage",), None),
+    ],
+)
+def test_pods_and_storage_must_understand_each_other(
+    storage: int | None, pods: int | None, roles: tuple[str, ...], why: str | None
+) -> None:
+    running = {"storage": storage, "podhost": pods, "control": None}
+    if why is None:
+        check(running, roles, installed=2)
+    else:
+        with pytest.raises(CommandError, match=why) as refused:
+            check(running, roles, installed=2)
+        assert "--storage" in (refused.value.hint or "")
+
+
+@pytest.mark.parametrize("asks", ["command", "supervisor"])
+def test_an_upgrade_across_protocols_restarts_nothing_without_storage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], asks: str
+) -> None:
+    async def body(folder: DataFolder, supervisor: Supervisor) -> None:
+        if asks == "supervisor":
+            behave(tmp_path, "storage", "serve", kv_protocol=INSTALLED - 1)
+            await supervisor.roll("storage")
+        else:  # as one does that knows of no such thing
+            document = {"roles": {"storage": {"kv_protocol": INSTALLED - 1}}}
+            folder.status.write_text(json.dumps(document))
+        before = {name: status.pid for name, status in supervisor.statuses.items()}
+        assert await asyncio.to_thread(_asked, folder, "--json") == 1
+        shown = capsys.readouterr()
+        document = json.loads(shown.out)
+        assert (document["ok"], document["roles"]) == (False, [])
+        assert f"the storage that runs version {INSTALLED - 1}" in document["reason"]
+        assert "hint: upgrade both, with `dormouse upgrade --storage`" in shown.err
+        assert {name: status.pid for name, status in supervisor.statuses.items()} == before
+        assert not (folder.run / "proxy.json").exists()
 
     assert "control stands by" not in _upgraded(tmp_path, body)
 

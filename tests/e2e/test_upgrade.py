@@ -1,6 +1,7 @@
 """`dormouse upgrade` under clients that work: nobody is refused, nothing fails, all code is new."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import psycopg
 import pytest
 
 from bench.gateway import OwnGateway, wait_for
+from dormouse.cli.protocol import INSTALLED
 from tests.support.gateway import gateway
 
 pytestmark = pytest.mark.e2e
@@ -162,21 +164,58 @@ def test_a_hangup_is_an_upgrade(tmp_path: Path) -> None:
 
 def test_storage_goes_only_where_it_is_asked_for(tmp_path: Path) -> None:
     with gateway(tmp_path) as running:
-        url = running.create_tenant("shop")["connection_url"]
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute("CREATE TABLE kept (n int)")
-            connection.execute("INSERT INTO kept VALUES (1)")
+        url = with_a_row(running)
         before = running.roles()["storage"]["pid"]
         answer = upgrade(running, "--role", "storage", "--storage")
         assert [each["role"] for each in answer["roles"]] == ["storage"]
         assert running.roles()["storage"]["pid"] != before
+        the_row_is_there(url)
 
-        def kept() -> tuple[int] | None:
-            """What is promised: for a moment statements may fail, and may be retried."""
-            try:
-                with psycopg.connect(url) as connection:
-                    return connection.execute("SELECT n FROM kept").fetchone()
-            except psycopg.errors.SerializationFailure:
-                return None
 
-        assert wait_for(kept, seconds=30, what="storage to be reached again") == (1,)
+def test_another_protocol_is_not_installed_without_storage(tmp_path: Path) -> None:
+    """All processes of the gateway speak what a file says when they start."""
+    installed = tmp_path / "installed"
+    installed.write_text(f"{INSTALLED - 1}")
+    (tmp_path / "sitecustomize.py").write_text(
+        f"from proto import kv_pb2\nkv_pb2.PROTOCOL_VERSION = int(open({str(installed)!r}).read())"
+    )
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    refused = r"upgrade failed.*the installed pods speak"
+    with gateway(tmp_path, environment={"PYTHONPATH": path}, allowed=[refused]) as running:
+        url = with_a_row(running)
+        installed.write_text(f"{INSTALLED}")
+        before = running.roles()
+        for arguments in ((), ("--role", "podhost"), ("--role", "storage", "--storage")):
+            answer = upgrade(running, *arguments, code=1)
+            assert (answer["ok"], answer["roles"]) == (False, [])
+            assert f"version {INSTALLED - 1}, so no database could be used" in answer["reason"]
+        running.process.send_signal(signal.SIGHUP)
+        log = running.folder / "logs" / "supervisor.log"
+        wait_for(lambda: "upgrade failed" in log.read_text(), seconds=60, what="the refusal")
+        assert running.roles() == before
+        the_row_is_there(url)
+        answer = upgrade(running, "--storage")
+        assert [each["role"] for each in answer["roles"]] == ["storage", *_ROLLED]
+        the_row_is_there(url)
+
+
+def with_a_row(running: OwnGateway) -> str:
+    """The address of a new tenant that has a table with a row."""
+    url: str = running.create_tenant("shop")["connection_url"]
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE kept (n int)")
+        connection.execute("INSERT INTO kept VALUES (1)")
+    return url
+
+
+def the_row_is_there(url: str) -> None:
+    """What is promised: for a moment statements may fail, and may be retried."""
+
+    def kept() -> tuple[int] | None:
+        try:
+            with psycopg.connect(url) as connection:
+                return connection.execute("SELECT n FROM kept").fetchone()
+        except (psycopg.errors.SerializationFailure, psycopg.errors.CannotConnectNow):
+            return None
+
+    assert wait_for(kept, seconds=60, what="storage to be reached again") == (1,)
