@@ -304,11 +304,10 @@ class Collector:
     async def _drop_span(self, span: Span, kind: str) -> None:
         while True:
             began = now()
-            page = await self._remover.page(*span)
-            keys = [key for key, _ in page.rows]
+            keys, exhausted = await self._remover.keys(*span)
             await self._remover.remove(keys, kind)
             self._cache.forget(keys)
-            if page.exhausted:
+            if exhausted:
                 return
             await rest(began)
 

@@ -49,8 +49,9 @@ LAST_COMMIT = b"mlast-commit"
 
 FORMAT = b"mformat"
 """Holds the version of this layout, `FORMAT_NOW`; data without it is older than that."""
-FORMAT_NOW = 3
-"""1 had no `d`, `e` and `w`; 2 had no `u`, and would drop what is staged there."""
+FORMAT_NOW = 4
+"""1 had no `d`, `e` and `w`; 2 had no `u`, and would drop what is staged there; 3 had no checksums
+in the SQLite file, and would leave behind those of the rows it writes."""
 FORMAT_WITHOUT_DUE = 1
 """The last one in which nothing says when superseded versions are due."""
 

@@ -49,6 +49,12 @@ class Remover:
         [page] = await self._engine.scan([ScanRange(start, end, _PAGE_ROWS, _PAGE_BYTES)])
         return page
 
+    async def keys(self, start: bytes, end: bytes) -> tuple[list[bytes], bool]:
+        """The first keys of a range, and whether these are all; values are not looked at."""
+        wanted = ScanRange(start, end, _PAGE_ROWS, _PAGE_BYTES, keys_only=True)
+        [page] = await self._engine.scan([wanted])
+        return [key for key, _ in page.rows], page.exhausted
+
     async def page_past_damage(self, start: bytes, end: bytes, rows_max: int = _PAGE_ROWS) -> Page:
         """The first rows that can be read; what cannot is left out."""
         wanted = ScanRange(start, end, rows_max, _PAGE_BYTES)

@@ -411,7 +411,7 @@ async def _purge_staged(engine: Engine, markers: Sequence[Marker]) -> None:
 
 async def _purge(engine: Engine, span: Span, what: str) -> None:
     while True:
-        [page] = await engine.scan([ScanRange(*span, _PAGE_ROWS, _PAGE_BYTES)])
+        [page] = await engine.scan([ScanRange(*span, _PAGE_ROWS, _PAGE_BYTES, keys_only=True)])
         if page.rows:
             await engine.apply([(key, None) for key, _ in page.rows])
             _log.info(what, extra={"rows": len(page.rows)})

@@ -64,7 +64,8 @@ class ScanRange:
     """One range to scan, `start` inclusive, `end` exclusive.
 
     At most `rows_max` rows are answered, and soon after `bytes_max` bytes of keys and values none
-    any more; at least one row is, where there is one.
+    any more; at least one row is, where there is one. With `keys_only` values come as empty, and
+    damage to them is nobody's concern: for whoever removes what is there.
     """
 
     start: bytes
@@ -72,6 +73,7 @@ class ScanRange:
     rows_max: int
     bytes_max: int
     reverse: bool = False
+    keys_only: bool = False
 
 
 class Page(NamedTuple):

@@ -92,8 +92,9 @@ class MemoryEngine:
         rows: list[Row] = []
         size = 0
         for key in keys:
-            rows.append((key, self._values[key]))
-            size += len(key) + len(self._values[key])
+            value = b"" if wanted.keys_only else self._values[key]
+            rows.append((key, value))
+            size += len(key) + len(value)
             if size >= wanted.bytes_max:
                 break
         return Page(rows, len(rows) == max(0, high - low))

@@ -32,6 +32,7 @@ from slatedb import uniffi as slate
 
 from storage.config import ObjectStorage
 from storage.engines.interface import (
+    EngineDamaged,
     EngineError,
     EngineLost,
     Measure,
@@ -194,6 +195,8 @@ class SlateEngine:
                 self._lost = EngineLost(_text(error))
                 raise self._lost from error
             raise EngineError("the engine is closed") from error
+        except slate.Error.Data as error:  # every block has a checksum
+            raise EngineDamaged(f"reading: {_text(error)}") from error
         except slate.Error as error:
             raise EngineError(f"reading: {_text(error)}") from error
 
@@ -208,8 +211,9 @@ class SlateEngine:
             some = await iterator.next_batch(min(chunk, wanted.rows_max - len(rows)))
             if not some:
                 return Page(rows, exhausted=True)
-            rows += [(row.key, row.value) for row in some]
-            size += sum([len(row.key) + len(row.value) for row in some])
+            found = [(row.key, b"" if wanted.keys_only else row.value) for row in some]
+            rows += found
+            size += sum([len(key) + len(value) for key, value in found])
             if size >= wanted.bytes_max:
                 break
             # As many more as should fit, going by the rows so far.

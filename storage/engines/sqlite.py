@@ -42,16 +42,15 @@ import asyncio
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import aiosqlite
 
 from dormouse.base.tasks import cancel, spawn
+from storage.engines import rows
 from storage.engines.checkpoints import Checkpoints
 from storage.engines.interface import (
     EngineDamaged,
@@ -61,7 +60,6 @@ from storage.engines.interface import (
     EngineLost,
     Measure,
     Page,
-    Row,
     ScanRange,
     Upkeep,
     Write,
@@ -69,38 +67,18 @@ from storage.engines.interface import (
 
 T = TypeVar("T")
 
-_SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS kv (k BLOB PRIMARY KEY NOT NULL, v BLOB NOT NULL) WITHOUT ROWID"
-)
-_AT_ONCE = (128, 64, 32, 16, 8, 4, 2, 1)
-"""How many keys one statement reads or writes, the largest first. Python lets other threads in at
-every step of a statement and then waits for its turn again, so one statement with many keys is
-worth several times as much as many with one."""
-_PUTS = {
-    count: f"INSERT INTO kv (k, v) VALUES {', '.join(['(?, ?)'] * count)} "
-    "ON CONFLICT (k) DO UPDATE SET v = excluded.v"
-    for count in _AT_ONCE
-}
-_GETS = {count: f"SELECT k, v FROM kv WHERE k IN ({', '.join('?' * count)})" for count in _AT_ONCE}
-_DELETES = {count: f"DELETE FROM kv WHERE k IN ({', '.join('?' * count)})" for count in _AT_ONCE}
-_GET = "SELECT v FROM kv WHERE k = ?"
-_FORWARD = "SELECT k, v FROM kv WHERE k >= ? AND k < ? ORDER BY k LIMIT ?"
-_BACKWARD = "SELECT k, v FROM kv WHERE k >= ? AND k < ? ORDER BY k DESC LIMIT ?"
-_MEASURE = "SELECT count(*), coalesce(sum(length(k) + length(v)), 0) FROM kv WHERE k >= ? AND k < ?"
-
 _KEYS_NOW_MAX = 8
 """Keys that are read on the event loop's own thread: about 10 µs each, from the page cache."""
 _ROWS_NOW_MAX = 32
 """Rows that are scanned there: less than 1 µs each."""
-_ROWS_AT_FIRST, _ROWS_AT_ONCE = 16, 512
-"""Rows fetched before the first look at the size of a page, and between later ones."""
 _SETTLED_BYTES = 1 << 20
 _REST_SECONDS = 0.01
 """How long a piece of the log waits for the batch that is being written."""
-_PAGE_BYTES = 4096
 _CERTAIN = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_CORRUPT}
 """After these a COMMIT has not happened."""
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_READ_ERRORS = (sqlite3.Error, UnicodeDecodeError, EngineDamaged)
+"""Of these the second is SQLite's too: it has quoted what is damaged."""
 
 
 class SqliteEngine:
@@ -145,10 +123,10 @@ class SqliteEngine:
         try:
             await asyncio.to_thread(_settle, _log_of(path))
             for number in range(readers + 2):
-                connect = partial(_connect, path, number > 0, cache_bytes, mmap_bytes)
-                connections.append(await aiosqlite.Connection(connect, iter_chunk_size=64))
+                made = await asyncio.to_thread(_connect, path, number > 0, cache_bytes, mmap_bytes)
+                connections.append(await _with_thread(made))
             here = _connect(path, True, cache_bytes, mmap_bytes)
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, ValueError, OSError) as error:
             for connection in connections:
                 await connection.close()
             os.close(lock_fd)
@@ -160,21 +138,21 @@ class SqliteEngine:
 
     async def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """See `Engine.get`."""
-        return await self._read(_get, keys)
+        return await self._read(rows.get, keys)
 
     def get_now(self, keys: Sequence[bytes]) -> list[bytes | None] | None:
         """See `Engine.get_now`."""
         if len(keys) > _KEYS_NOW_MAX or self._closed or self._lost.done():
             return None
         try:
-            return _get(self._here, keys)
-        except sqlite3.Error:
+            return rows.get(self._here, keys)
+        except _READ_ERRORS:
             return None  # `get` will meet the error, if it stands
 
     async def scan(self, ranges: Sequence[ScanRange]) -> list[Page]:
         """See `Engine.scan`; a few rows are read without crossing, as in `get_now`."""
         found = self._scan_now(ranges)
-        return await self._read(_scan, ranges) if found is None else found
+        return await self._read(rows.scan, ranges) if found is None else found
 
     def _scan_now(self, ranges: Sequence[ScanRange]) -> list[Page] | None:
         if (
@@ -184,8 +162,8 @@ class SqliteEngine:
         ):
             return None
         try:
-            return _scan(self._here, ranges)
-        except sqlite3.Error:
+            return rows.scan(self._here, ranges)
+        except _READ_ERRORS:
             return None
 
     async def apply(self, batch: Iterable[Write]) -> None:
@@ -209,7 +187,7 @@ class SqliteEngine:
 
     async def measure(self, start: bytes, end: bytes) -> Measure:
         """See `Engine.measure`."""
-        return await self._read(_measure, start, end)
+        return await self._read(rows.measure, start, end)
 
     async def backup(self, target: Path) -> None:
         """See `Engine.backup`."""
@@ -283,6 +261,8 @@ class _OpenOutcome(Exception):
 
 def _engine_error(error: sqlite3.Error | ValueError | OSError, where: str) -> EngineError:
     """What a failure is to the layers above, with SQLite's own name for it."""
+    if isinstance(error, UnicodeDecodeError):
+        return EngineDamaged(f"{where}: an error that quotes what is no text")
     code = getattr(error, "sqlite_errorcode", None)
     if not isinstance(error, sqlite3.Error) or code is None:
         return EngineError(f"{where}: {error}")
@@ -330,11 +310,16 @@ def _own(path: Path) -> int:
     return lock_fd
 
 
+async def _with_thread(connection: sqlite3.Connection) -> aiosqlite.Connection:
+    # It is made before its thread is: one that fails to connect ends when it likes.
+    return await aiosqlite.Connection(lambda: connection, iter_chunk_size=64)
+
+
 def _connect(path: Path, reads_only: bool, cache_bytes: int, mmap_bytes: int) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         _prepare(connection, reads_only, cache_bytes, mmap_bytes)
-    except sqlite3.Error:
+    except BaseException:
         connection.close()
         raise
     return connection
@@ -359,46 +344,11 @@ def _prepare(
     if reads_only:
         connection.execute("PRAGMA query_only=ON")
     else:
-        connection.execute(_SCHEMA)
+        rows.prepare(connection)
         # A file that can't be written is opened all the same. No key is empty, so this changes
         # nothing, but it is a write: let it be known at once.
         connection.execute("DELETE FROM kv WHERE k = x''")
-
-
-def _get(connection: sqlite3.Connection, keys: Sequence[bytes]) -> list[bytes | None]:
-    if len(keys) == 1:
-        row = connection.execute(_GET, (keys[0],)).fetchone()
-        return [None if row is None else row[0]]
-    found: dict[bytes, bytes] = {}
-    with _Snapshot(connection):
-        for statement, some in _pieces(keys, _GETS):
-            found.update(connection.execute(statement, some).fetchall())
-    return [found.get(key) for key in keys]
-
-
-def _scan(connection: sqlite3.Connection, ranges: Sequence[ScanRange]) -> list[Page]:
-    return [_scan_one(connection, each) for each in ranges]
-
-
-def _scan_one(connection: sqlite3.Connection, wanted: ScanRange) -> Page:
-    statement = _BACKWARD if wanted.reverse else _FORWARD
-    cursor = connection.execute(statement, (wanted.start, wanted.end, wanted.rows_max))
-    rows: list[Row] = []
-    size, chunk = 0, _ROWS_AT_FIRST
-    while some := cursor.fetchmany(chunk):
-        rows += some
-        size += sum([len(key) + len(value) for key, value in some])
-        if size >= wanted.bytes_max:
-            cursor.close()
-            return Page(rows, exhausted=False)
-        # As many more as should fit, going by the rows so far.
-        chunk = min(_ROWS_AT_ONCE, 1 + (wanted.bytes_max - size) * len(rows) // (size + 1))
-    return Page(rows, exhausted=len(rows) < wanted.rows_max)
-
-
-def _measure(connection: sqlite3.Connection, start: bytes, end: bytes) -> Measure:
-    keys, size = connection.execute(_MEASURE, (start, end)).fetchone()
-    return Measure(keys, size)
+    connection.text_factory = rows.no_text
 
 
 def _backup(connection: sqlite3.Connection, target: Path) -> None:
@@ -418,7 +368,7 @@ def _checkpoint(connection: sqlite3.Connection) -> tuple[int, int]:
 def _apply(connection: sqlite3.Connection, batch: Iterable[Write]) -> int:
     _begin(connection)
     try:
-        pages = _write(connection, batch)
+        pages = rows.write(connection, batch)
         _commit(connection)
     except BaseException:
         _rollback(connection)
@@ -450,38 +400,3 @@ def _shorten(_writer: sqlite3.Connection, log: Path, size: int) -> None:
     behind what the log held before, and nobody will read them."""
     if log.stat().st_size > size:
         os.truncate(log, size)
-
-
-def _write(connection: sqlite3.Connection, batch: Iterable[Write]) -> int:
-    """How many pages of the log they take at most, about: rows may lie far from each other."""
-    last = dict(batch)
-    puts = [write for write in last.items() if write[1] is not None]
-    for statement, some in _pieces(puts, _PUTS):
-        connection.execute(statement, list(chain.from_iterable(some)))
-    if len(puts) < len(last):
-        deletes = [key for key, value in last.items() if value is None]
-        for statement, keys in _pieces(deletes, _DELETES):
-            connection.execute(statement, keys)
-    return len(last) + sum([len(value) for _, value in puts if value]) // _PAGE_BYTES
-
-
-def _pieces(items: Sequence[T], statements: dict[int, str]) -> Iterator[tuple[str, Sequence[T]]]:
-    """All items, cut into pieces that there are statements for."""
-    at = 0
-    for count, statement in statements.items():
-        while len(items) - at >= count:
-            yield statement, items[at : at + count]
-            at += count
-
-
-class _Snapshot:
-    """A read transaction: every statement inside sees one state."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def __enter__(self) -> None:
-        self._connection.execute("BEGIN")
-
-    def __exit__(self, *_exception: object) -> None:
-        self._connection.execute("COMMIT")

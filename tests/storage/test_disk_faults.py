@@ -6,8 +6,9 @@ import os
 import signal
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import grpc.aio
@@ -21,12 +22,13 @@ from dormouse.base.tls import Identity, Role
 from proto import kv_pb2 as kv
 from proto import kv_pb2_grpc
 from storage.layout import STAGED_SPAN, tenant_spans
-from tests.support.diskfaults import damage, pages_with
+from tests.support.diskfaults import damage, pages_with, places_of
 from tests.support.kv import STORAGE, KvClient, KvError
 from tests.support.storagerig import SHOP, Rig, until
 
 BANK = TenantId(8)
 Writes = dict[bytes, bytes | None]
+Where = Callable[[Path, bytes], list[int]]
 
 
 @dataclass
@@ -329,18 +331,71 @@ async def two_tenants(rig: Rig) -> AsyncIterator[tuple[KvClient, KvClient]]:
         yield shop, bank
 
 
-def test_damage_is_one_tenants_and_never_passed_on(rig: Rig) -> None:
-    rows: Writes = {b"k%04d" % number: b"shop%04d" % number * 50 for number in range(300)}
+SHOP_ROWS: Writes = {b"k%04d" % number: b"shop%04d" % number * 50 for number in range(300)}
 
-    async def fill() -> None:
-        async with two_tenants(rig) as (shop, bank):
-            await shop.put(rows)
-            await bank.put(dict.fromkeys(rows, b"bank" * 100))
 
+async def fill_two(rig: Rig) -> None:
+    async with two_tenants(rig) as (shop, bank):
+        await shop.put(SHOP_ROWS)
+        await bank.put(dict.fromkeys(SHOP_ROWS, b"bank" * 100))
+
+
+async def refuses_for_damage(call: Awaitable[int]) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    assert caught.value.code() is grpc.StatusCode.DATA_LOSS
+
+
+async def meet_damage(rig: Rig) -> None:
+    """It is in the shop's row `k0150`."""
+    async with two_tenants(rig) as (shop, bank):
+        assert await refused(shop.scan(b"k", b"l")) == "DAMAGED"
+        assert await refused(shop.get(b"k0150")) == "DAMAGED"
+        assert await refused(shop.put({b"k0150": b"x"})) == "DAMAGED"
+        assert await shop.get(b"k0001") == [SHOP_ROWS[b"k0001"]]  # elsewhere
+        assert len(await bank.scan(b"k", b"l")) == 300
+    await refuses_for_damage(export(rig, SHOP))
+    assert await export(rig, BANK) > 300
+    assert rig.metric('dormouse_storage_engine_errors_total{kind="damaged"}') > 2
+
+
+@pytest.mark.parametrize(
+    ("where", "error"), [(pages_with, "SQLITE_CORRUPT"), (places_of, "is not what was written")]
+)
+def test_damage_is_one_tenants_and_never_passed_on(rig: Rig, where: Where, error: str) -> None:
+    uvloop.run(fill_two(rig))
+    rig.end()
+    with damage(rig.file, *where(rig.file, b"shop0150")):
+        rig.start()
+        uvloop.run(meet_damage(rig))
+        if where is pages_with:
+            uvloop.run(refuses_for_damage(drop(rig, SHOP)))
+        else:
+            uvloop.run(drop(rig, SHOP))  # for which nobody looks at values
+        log = rig.end()
+    assert '"kind": "damaged"' in log
+    assert error in log
+
+
+def test_a_damaged_piece_that_was_staged_keeps_nobody_from_starting(rig: Rig) -> None:
+    async def body(client: KvClient) -> None:
+        await client.stage(1, {b"k": b"a piece" * 1000})
+        rig.child.end(signal.SIGKILL)
+
+    rig.run(body)
+    with sqlite3.connect(rig.file) as file:
+        assert file.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+    file.close()
+    with damage(rig.file, *places_of(rig.file, b"a piece" * 10)):
+        rig.start()
+        assert "staged writes purged" in rig.end()
+
+
+def test_a_write_that_meets_damage_fails_alone(rig: Rig) -> None:
     async def write() -> None:
         async with two_tenants(rig) as (shop, bank):
             await shop.get(b"k0150")  # so that its commit meets the page in the engine only
-            with damaged():
+            with damage(rig.file, *pages_with(rig.file, b"shop0150")):
                 rig.disk.slow("sync", 400)
                 busy = spawn(bank.put({b"k0000": b"x"}), name="bank")
                 await asyncio.sleep(0.1)
@@ -354,33 +409,13 @@ def test_damage_is_one_tenants_and_never_passed_on(rig: Rig) -> None:
             assert first.name == "DAMAGED"
             assert all(isinstance(each, int) for each in others)
 
-    async def read() -> None:
-        async with two_tenants(rig) as (shop, bank):
-            assert await refused(shop.scan(b"k", b"l")) == "DAMAGED"
-            assert await refused(shop.get(b"k0150")) == "DAMAGED"
-            assert await shop.get(b"k0001") == [rows[b"k0001"]]  # elsewhere
-            assert len(await bank.scan(b"k", b"l")) == 300
-        for call in (export, drop):
-            with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await call(rig, SHOP)
-            assert caught.value.code() is grpc.StatusCode.DATA_LOSS
-        assert await export(rig, BANK) > 300
-        assert rig.metric('dormouse_storage_engine_errors_total{kind="damaged"}') > 2
-
-    def damaged() -> AbstractContextManager[None]:
-        return damage(rig.file, *pages_with(rig.file, b"shop0150"))
-
-    uvloop.run(fill())
+    uvloop.run(fill_two(rig))
     rig.end()
     rig.start()
     uvloop.run(write())
     log = rig.end()
     assert '"kind": "damaged"' in log
     assert "SQLITE_CORRUPT" in log
-    with damaged():
-        rig.start()
-        uvloop.run(read())
-        rig.end()
 
 
 def test_damaged_history_of_a_tenant_keeps_nothing_of_the_others(rig: Rig) -> None:

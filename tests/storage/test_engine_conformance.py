@@ -87,6 +87,8 @@ def test_behaves_like_a_sorted_dict(
         assert page.rows == ordered[:rows]
         assert not page.exhausted or len(inside) <= rows
         assert page.exhausted or page.rows
+        [bare] = await engine.scan([ScanRange(low, high, rows, ALL, reverse, keys_only=True)])
+        assert bare == ([(key, b"") for key, _ in page.rows], page.exhausted)
         measure = Measure(len(inside), sum(len(k) + len(v) for k, v in inside))
         assert await engine.measure(low, high) == measure
 

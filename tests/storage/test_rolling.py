@@ -24,7 +24,7 @@ from storage.engines.interface import EngineError, EngineFull, Write
 from storage.engines.memory import MemoryEngine
 from storage.exports import Exports, TransferRefused
 from storage.imports import Imports
-from storage.layout import FORMAT, HORIZON, TIME, stored_spans, tenant_spans
+from storage.layout import FORMAT, FORMAT_NOW, HORIZON, TIME, stored_spans, tenant_spans
 from storage.refusals import Refusal
 from storage.shard import Retention, Shard
 from tests.storage.stoppable import StoppableEngine
@@ -497,6 +497,6 @@ def test_a_file_of_before_keeps_its_history() -> None:
         await case.begin(stoppable)
         await engine.apply([(FORMAT, TIME.pack(2))])
         await case.check(StoppableEngine(engine), committed=False)
-        assert await engine.get([FORMAT]) == [TIME.pack(3)]
+        assert await engine.get([FORMAT]) == [TIME.pack(FORMAT_NOW)]
 
     uvloop.run(whole())

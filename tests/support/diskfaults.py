@@ -136,3 +136,9 @@ def pages_with(path: Path, text: bytes) -> list[int]:
     content = path.read_bytes()
     starts = range(0, len(content), _PAGE_BYTES)
     return [start for start in starts if text in content[start : start + _PAGE_BYTES]]
+
+
+def places_of(path: Path, text: bytes) -> list[int]:
+    """Where a text stands for the first time in a file: inside a value, of which SQLite itself
+    checks nothing."""
+    return [path.read_bytes().index(text)]
