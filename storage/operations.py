@@ -5,7 +5,6 @@ returns None after arranging for the reply to come later, in a task of its own (
 from the group commit (writing). Refusals are raised, here or in the task.
 """
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Protocol
@@ -340,18 +339,13 @@ class Operations:
         return _lock_reply(request, visible, records, locked)
 
     def _stage(self, request: kv.Request) -> None:
-        writes = self._tenant.span.writes(request.stage.writes)
-        transaction = self._transaction(request)
-        prepared, staged = self._staging.add(transaction, request.stage.writes, writes)
+        transaction, ends = self._transaction(request), partial(self._remember_ended, request.txn)
+        staged = self._shard.intake.add(transaction, request.stage.writes, ends)
 
-        async def look(_: InFlight) -> kv.Reply:
-            await self._staging.look(transaction, prepared, writes)
-            return await self._staged(request, staged)
+        async def answer(_: InFlight) -> kv.Reply:
+            return kv.Reply(id=request.id, stage=kv.StageReply(bytes_staged=await staged))
 
-        self._stream.later(request, look)
-
-    async def _staged(self, request: kv.Request, staged: "asyncio.Future[int]") -> kv.Reply:
-        return kv.Reply(id=request.id, stage=kv.StageReply(bytes_staged=await staged))
+        self._stream.later(request, answer)
 
     def _commit(self, request: kv.Request) -> kv.Reply | None:
         intent = commits.parse(self._tenant, request)
@@ -392,7 +386,7 @@ class Operations:
             transaction is not None
             and transaction.session is self._stream
             and not transaction.committing
-            and not transaction.pieces
+            and not (transaction.pieces or transaction.staging)
         ):
             self._undo_since(transaction, request.undo.savepoint)
         return kv.Reply(id=request.id, undo=kv.UndoReply())

@@ -25,6 +25,9 @@ Name = tuple[TenantId, PodId, int]
 PART_BYTES = 8 << 10
 """Of a piece in one row of the engine. SQLite reads all of a row to compare its key, for each row
 that it looks for: with rows of 1 MiB a commit that overwrites 20 MB took seven seconds."""
+PIECE_BYTES = 16 * PART_BYTES - 1024
+"""Of a piece, about: it is taken in, locked and put in its place as a whole or nearly so, and the
+event loop is busy with it for as long."""
 _SPARSE_ROWS = 64
 _HEAD = struct.Struct("<QQ?I")
 _PIECE = struct.Struct("<II?")

@@ -21,6 +21,7 @@ from storage.counters import Counters
 from storage.engines.interface import Engine, EngineError, ScanRange
 from storage.failures import Failures
 from storage.garbage import Collector
+from storage.intake import Intake
 from storage.layout import (
     FENCE_SPAN,
     FORMAT,
@@ -126,6 +127,15 @@ class Shard:
         self.roll_forwards = RollForwards(
             engine, self.committer, self.cache, self.admission, self.sizes, self.quotas
         )
+        self.intake = Intake(
+            engine,
+            self.committer,
+            self.admission,
+            self.caps,
+            self.locks,
+            self.quotas,
+            end=self.end,
+        )
         self.counters = Counters(engine, self.committer)
         self.sequences = Sequences(engine, self.committer)
         self.collector = Collector(
@@ -200,6 +210,7 @@ class Shard:
         """Make durable what is on its way, then stop."""
         await cancel(*self._background)
         await self.sweeping.close()
+        await self.intake.close()
         await self.roll_forwards.close()
         self.sequences.settle()
         await self.committer.close()

@@ -5,6 +5,8 @@ into refusals. The span of a tenant begins with the letter of user data, so stor
 lie outside of every tenant.
 """
 
+from collections.abc import Iterator
+
 from dormouse.base import blocks
 from dormouse.base.ids import TenantId
 from dormouse.base.keys import tenant_prefix, tenant_span
@@ -64,6 +66,31 @@ class TenantSpan:
         if len(keys) != len(values):
             raise bad_request("writes with as many values as keys were expected")
         return list(zip(keys, values, strict=True))
+
+    def cut_writes(
+        self, writes: kv.Writes, *, rows_max: int, bytes_max: int
+    ) -> Iterator[list[tuple[bytes, bytes | None]]]:
+        """Like `writes`, a few at a time: as many as fit if all are of the same size."""
+        if not writes.keys and not writes.values:
+            return
+        size = len(writes.keys) + len(writes.values)
+        try:
+            count = blocks.count(writes.keys)
+            at_once = max(1, min(rows_max, count * bytes_max // size))
+            if blocks.count(writes.values) != count:
+                raise bad_request("writes with as many values as keys were expected")
+            values = blocks.unpack_some(writes.values, at_once)
+            for keys in blocks.unpack_some(writes.keys, at_once):
+                yield list(zip(map(self._present, keys), next(values), strict=True))
+        except blocks.BadBlock as error:
+            raise bad_request(str(error)) from error
+
+    def _present(self, key: bytes | None) -> bytes:
+        if key is None:
+            raise bad_request("absent value in a block of keys")
+        if not key.startswith(self._prefix) or len(key) > KEY_BYTES_MAX:
+            return self.key(key)
+        return key
 
     def range(self, start: bytes, end: bytes) -> tuple[bytes, bytes]:
         """The range, if it lies within the tenant's span."""

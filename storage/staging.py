@@ -1,13 +1,13 @@
-"""Staged writes: a transaction larger than a message, kept in the engine until its commit.
+"""The commit of a transaction larger than a message, whose writes are in the engine already.
 
     stage ─▶ s/tenant/pod/txn/0… ┐
     stage ─▶ s/tenant/pod/txn/n… ┼─ commit: record and marker ──▶ rolled forward ──▶ publish, reply
     commit's own writes ─────────┘          (never the whole transaction in memory)
 
-A piece's keys are locked as it comes, those that are free. A load into an empty range is the usual
-case: one scan between the smallest and the largest key of the piece then shows that there is
-nothing to supersede and no conflict, and as the keys stay locked it is still so at the commit. Such
-a piece is *clear*.
+A piece's keys are locked as it comes (storage/intake.py), those that are free. A load into an empty
+range is the usual case: one scan between the smallest and the largest key of the piece then shows
+that there is nothing to supersede and no conflict, and as the keys stay locked it is still so at
+the commit. Such a piece is *clear*.
 
 The commit goes over the other pieces once, to lock their keys and look for conflicts. When all that
 could refuse it has been asked, it is one small durable write (storage/rollforward.py says what
@@ -22,102 +22,37 @@ the marker on a full disk would hold up every commit of the tenant, until somebo
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 from dormouse.base import blocks
 from proto import kv_pb2 as kv
 from storage import pieces
-from storage.cache import Record
-from storage.caps import staged
 from storage.commit import CommitPath, Intent, judge
 from storage.committer import Submission
-from storage.engines.interface import EngineError, EngineFull, ScanRange
-from storage.layout import history_range, record_key
+from storage.engines.interface import EngineError, EngineFull
+from storage.layout import record_key
 from storage.lockmodes import NO_KEY_UPDATE, SHARE, UPDATE
 from storage.locks import Outcome
-from storage.pieces import Marker, Name, Piece
+from storage.pieces import Marker, Piece
 from storage.refusals import Refusal, transaction_ended
 from storage.shard import Shard
 from storage.supersede import growth_of
 from storage.tenants import Prepared, Transaction
 from storage.waiting import InFlight, await_turn, lock
 
-_PIECES_MAX = 200_000
 _YIELD_KEYS = 1024
 _ROOM_BYTES = 256 << 10
 _LOG_BYTES = 32 << 20
 """Of the disk, beside what is superseded: what is staged gives its room to the versions it becomes,
 piece by piece, but the engine's log has all of it once more, or as much as this."""
-_NOTHING: Record = (0, None)
-Writes = list[tuple[bytes, bytes | None]]
 
 
 class Staging:
-    """Takes staged pieces, and commits transactions that have any."""
+    """Commits transactions with staged pieces."""
 
     def __init__(self, shard: Shard, commits: CommitPath) -> None:
         self._shard = shard
         self._commits = commits
-
-    def add(
-        self, transaction: Transaction, message: kv.Writes, writes: Writes
-    ) -> "tuple[Prepared, asyncio.Future[int]]":
-        """Queue a piece (`writes` is the message, checked); what `look` is to complete, and the
-        bytes staged so far when durable.
-
-        Raises Refusal (TOO_LARGE, TOO_MUCH_STAGED, TOO_MANY_LOCKS).
-        """
-        size = len(message.keys) + len(message.values)
-        staged_bytes = transaction.staged_bytes + size
-        self._shard.caps.check_staged(transaction, size)
-        if transaction.pieces >= _PIECES_MAX:
-            raise Refusal(kv.Error.TOO_LARGE, "the transaction stages too much")
-        keys = [key for key, _ in writes]
-        self._shard.caps.check_new_locks(transaction, keys)
-        locks = self._shard.locks
-        held = locks.acquire_free(transaction, keys, UPDATE)
-        locked = all(locks.mode_held(transaction, key) >= NO_KEY_UPDATE for key in held)
-        prepared = Prepared(held, locked)
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[int] = loop.create_future()
-        durable: asyncio.Future[None] = loop.create_future()
-
-        def done(error: EngineError | None) -> None:
-            transaction.staging.discard(durable)
-            durable.set_result(None)
-            if answer.done():
-                return
-            if error is None:
-                answer.set_result(staged_bytes)
-            else:
-                answer.set_exception(error)
-                self._shard.end(transaction)
-
-        parts = pieces.packed(message.keys, message.values)
-        prepared.parts = range(transaction.pieces, transaction.pieces + len(parts))
-        prepared.count = len(writes)
-        rows = pieces.rows(_name(transaction), transaction.pieces, parts)
-        share = transaction.tenant.share
-        self._shard.committer.submit(Submission(rows, done, size, share=share))
-        staged(transaction, size)
-        transaction.pieces = prepared.parts.stop
-        transaction.prepared.append(prepared)
-        transaction.staging.add(durable)
-        return prepared, answer
-
-    async def look(self, transaction: Transaction, prepared: Prepared, writes: Writes) -> None:
-        """Find out whether a piece is clear. Raises Refusal (QUOTA) where the clear ones alone are
-        more than the tenant may store: a load need not send the rest."""
-        if not prepared.locked or not writes:
-            return
-        keys = [key for key, _ in writes]
-        low, high = min(keys), max(keys) + b"\0"
-        spans = [(low, high), history_range(low, high)]
-        pages = await self._shard.engine.scan([ScanRange(*span, 1, 1) for span in spans])
-        prepared.clear = not any(page.rows for page in pages)
-        quotas, tenant = self._shard.quotas, transaction.tenant.id
-        if prepared.clear and quotas.of(tenant):
-            prepared.growth = growth_of(writes, dict.fromkeys(keys, _NOTHING))
-            quotas.check(tenant, sum(each.growth for each in transaction.prepared))
 
     async def commit(
         self,
@@ -214,8 +149,9 @@ class Staging:
             place = range(transaction.pieces, transaction.pieces + len(parts))
             found.append(Piece(place, len(intent.writes), clear=False))
         due = time + self._shard.windows.of(transaction.tenant.id)
-        name = _name(transaction)
-        return Marker(name, time, due, found, intent.retired, intent.changes_catalog), parts
+        return Marker(
+            transaction.name, time, due, found, intent.retired, intent.changes_catalog
+        ), parts
 
     async def _check_disk(self, transaction: Transaction, superseded: int) -> None:
         """Raises Refusal (DISK_FULL) where there is no room for what comes after the marker."""
@@ -243,7 +179,8 @@ class Staging:
                 await asyncio.sleep(0)
                 if transaction.ended:
                     raise transaction_ended()
-        records = await pieces.current(shard.engine, list(writes))
+        looking = partial(pieces.current, shard.engine, list(writes))
+        records = await shard.admission.read(tenant.share, looking)
         if shard.quotas.of(tenant.id):
             intent.growth += growth_of(writes.items(), records)
         for key in writes if intent.snapshot else ():
@@ -265,11 +202,8 @@ class Staging:
             await lock(locks, transaction, key, UPDATE, request=request)
 
     async def _piece(self, transaction: Transaction, prepared: Prepared) -> pieces.Writes:
-        found = await pieces.read(self._shard.engine, _name(transaction), prepared.parts)
+        reading = partial(pieces.read, self._shard.engine, transaction.name, prepared.parts)
+        found = await self._shard.admission.read(transaction.tenant.share, reading)
         if found is None:
             raise transaction_ended()
         return found
-
-
-def _name(transaction: Transaction) -> Name:
-    return transaction.tenant.id, transaction.pod, transaction.number

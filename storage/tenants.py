@@ -62,8 +62,6 @@ class Prepared:
 
     held: list[bytes]
     """Keys that somebody, the transaction included, held already."""
-    locked: bool
-    """The transaction may write all keys: it held them or has them now."""
     clear: bool = False
     """All keys are locked, and none has any version, current or superseded."""
     parts: range = range(0)
@@ -131,6 +129,11 @@ class Transaction:
     def __repr__(self) -> str:
         state = "ended" if self.ended else "committing" if self.committing else "open"
         return f"<Transaction {self.tenant.id}/{self.pod:x}/{self.number} {state}>"
+
+    @property
+    def name(self) -> tuple["TenantId", PodId, int]:
+        """What it is called in the engine."""
+        return self.tenant.id, self.pod, self.number
 
     async def outcome(self) -> int:
         """Wait for the commit that is on its way: its commit time, or 0 if it failed."""

@@ -10,7 +10,7 @@ Lengths come from another process, so every one is checked against the bytes at 
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, chain, pairwise
 
 ABSENT = 0xFFFFFFFF
@@ -48,6 +48,28 @@ def unpack_present(block: bytes) -> list[bytes]:
     if ABSENT in lengths:
         raise BadBlock("absent value in a block of values")
     return _slices(block, lengths, start)
+
+
+def unpack_some(block: bytes, count: int) -> Iterator[list[bytes | None]]:
+    """Like `unpack`, so many values at a time, for who must not be kept by it for long. All lengths
+    are checked before the first values come."""
+    lengths, start = _header(block)
+    present = sum(lengths) - lengths.count(ABSENT) * ABSENT
+    if start + present != len(block):
+        raise BadBlock("lengths do not add up to the block")
+    for first in range(0, len(lengths), count):
+        some = lengths[first : first + count]
+        ends = list(accumulate([0 if each == ABSENT else each for each in some], initial=start))
+        start = ends[-1]
+        yield [
+            None if length == ABSENT else block[low:high]
+            for length, (low, high) in zip(some, pairwise(ends), strict=True)
+        ]
+
+
+def count(block: bytes) -> int:
+    """How many values a block has. Raises BadBlock."""
+    return len(_header(block)[0])
 
 
 def _header(block: bytes) -> tuple[tuple[int, ...], int]:

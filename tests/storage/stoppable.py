@@ -45,6 +45,7 @@ class StoppableEngine:
         """Let all batches through again."""
         self.applies_left = None
         self._resumed.set()
+        self._resumed = asyncio.Event()
 
     def go(self) -> None:
         """Read staged parts again."""

@@ -198,7 +198,7 @@ several = st.dictionaries(names, st.none() | st.binary(max_size=2), max_size=4)
 
 @given(
     before=st.dictionaries(names, st.binary(max_size=2), max_size=4),
-    pieces=st.lists(several, min_size=1, max_size=4),
+    pieces=st.lists(several, min_size=1, max_size=4).filter(any),
     rest=several,
     crashes=st.lists(st.tuples(st.integers(0, 9), st.integers(1, 400)), max_size=4),
 )
