@@ -17,8 +17,8 @@ up: $(VENV)/.installed
 test: check system
 	$(BIN)/python -m pytest $(PYTEST_PARALLEL) $(PYTEST_ARGS)
 
-# Three isolation levels under a hundred kill -9, and streams and disks that fail; some five
-# minutes. SOAK_ARGS, such as --seed 7 --kills 34.
+# Three isolation levels under a hundred kill -9, and streams and disks that fail; some fifteen
+# minutes. SOAK_ARGS, such as --seed 7 --kills 34 --level SERIALIZABLE.
 soak: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.e2e.listappend.load $(SOAK_ARGS)
 

@@ -116,6 +116,10 @@ class OwnGateway(Gateway):
         entry = self._roles_on_disk()[role]
         return int(entry["pid"]) if entry["state"] == "running" else 0
 
+    def metrics(self, role: str) -> str:
+        """The address of a role's metrics page, the last one while it does not run."""
+        return str(self._roles_on_disk()[role]["metrics"])
+
     def kill_role(self, name: str, number: signal.Signals = signal.SIGKILL) -> int:
         """Send a signal to a role and wait until it answers under a new pid, which is returned."""
         before = int(self._roles_on_disk()[name]["pid"])

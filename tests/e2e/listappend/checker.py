@@ -16,7 +16,7 @@ A circle of these is an anomaly, and its kinds of arrows say which one:
 
 Besides circles: values of transactions that failed (G1a), or that their transaction appended to
 later (G1b); lists that are no beginning of each other; values twice; acknowledged values that are
-gone.
+gone; transactions of which a part was seen, whatever became of who saw it.
 """
 
 from collections import defaultdict
@@ -48,12 +48,22 @@ class Read(NamedTuple):
     values: tuple[int, ...]
 
 
+class Torn(NamedTuple):
+    """What was read beside a list is not all of what one transaction wrote there."""
+
+    key: int
+    what: str
+
+
+Operation = Append | Read | Torn
+
+
 @dataclass(slots=True)
 class Transaction:
     """What a transaction did, in order."""
 
     fate: Fate = Fate.UNKNOWN
-    operations: list[Append | Read] = field(default_factory=list)
+    operations: list[Operation] = field(default_factory=list)
 
 
 class Level(Enum):
@@ -100,6 +110,8 @@ class _Orders:
                     lost = each.value not in self.lists.get(each.key, ())
                     if transaction.fate is Fate.COMMITTED and lost:
                         self.problems.append(f"{each} of {number} was acknowledged and is gone")
+                elif isinstance(each, Torn):
+                    self.problems.append(f"{number} saw a part beside list {each.key}: {each.what}")
                 elif transaction.fate is not Fate.FAILED:
                     self._look_at(history, number, each, own[each.key])
 
@@ -160,6 +172,7 @@ def _dependencies(history: Sequence[Transaction], orders: _Orders) -> tuple[Edge
         for each in transaction.operations:
             if isinstance(each, Append):
                 own[each.key] += 1
+            if not isinstance(each, Read):
                 continue
             seen = len(each.values) - own[each.key]
             add(wr, writer(each.key, seen - 1), number)

@@ -20,10 +20,17 @@ from typing import Any
 import psycopg
 
 from bench.gateway import wait_for
-from tests.e2e.listappend.checker import Append, Fate, Level, Read, Transaction, problems
-from tests.e2e.listappend.nemeses import haunted, plan
+from tests.e2e.listappend import payload
+from tests.e2e.listappend.checker import Append, Fate, Level, Read, Torn, Transaction, problems
+from tests.e2e.listappend.nemeses import Fault, Met, Moment, haunted, plan
 
 _CLIENTS = 6
+_READERS = 1
+"""Further clients, which only read the list whose payload was written last: they go on while the
+others wait for a large commit, and see it on its way."""
+_READER_PAUSES_SECONDS = 0.02, 0.2
+"""While a large commit may be on its way, and else."""
+_LARGE_SECONDS = 0.4
 _KEYS = 5
 _VALUES_PER_KEY = 80
 """Then the key is left, and another takes its place: lists stay short, histories long."""
@@ -42,14 +49,19 @@ class Load:
     history: list[Transaction] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
     crashed: list[BaseException] = field(default_factory=list)
+    met: Met = field(default_factory=Met)
+    """How storage's processes have found large transactions, in the end."""
     _values: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
     _appended: "itertools.count[int]" = field(default_factory=itertools.count)
     _first_key: int = 0
+    _payload: tuple[int, float] = (0, 0.0)
+    """The list whose payload was written last, and when."""
 
     def prepare(self) -> None:
-        """The table, empty."""
+        """The tables, empty."""
         with wait_for(self._connected, seconds=_PROGRESS_SECONDS, what="the tenant") as connection:
             connection.execute("CREATE TABLE lists (k int PRIMARY KEY, v text NOT NULL)")
+            connection.execute(payload.TABLE)
 
     def _connected(self) -> psycopg.Connection[Any] | None:
         try:
@@ -58,14 +70,27 @@ class Load:
             return None
 
     def committed(self) -> int:
-        """How many transactions were acknowledged so far."""
-        return sum(each.fate is Fate.COMMITTED for each in self.history)
+        """How many transactions that append were acknowledged so far."""
+        return self._acknowledged(lambda value: True)
+
+    def large(self) -> int:
+        """How many of them were staged."""
+        return self._acknowledged(payload.has_payload)
+
+    def _acknowledged(self, chosen: Callable[[int], bool]) -> int:
+        """Transactions that append such a value."""
+        return sum(
+            any(isinstance(did, Append) and chosen(did.value) for did in each.operations)
+            for each in self.history
+            if each.fate is Fate.COMMITTED
+        )
 
     def run(self, disturb: Callable[["Load"], None]) -> list[str]:
         """Let the clients work while `disturb` does its worst; what the checker finds."""
+        works = [self._works] * _CLIENTS + [self._reads] * _READERS
         clients = [
-            threading.Thread(target=self._client, args=[number], name=f"client {number}")
-            for number in range(_CLIENTS)
+            threading.Thread(target=self._client, args=[number, does], name=f"client {number}")
+            for number, does in enumerate(works)
         ]
         for client in clients:
             client.start()
@@ -88,32 +113,33 @@ class Load:
                 raise AssertionError(f"no progress: {self.crashed}")
             time.sleep(0.05)
 
-    def _client(self, number: int) -> None:
+    def _client(self, number: int, does: "Doing") -> None:
         chance = random.Random(self.seed * 1000 + number)
         try:
             while not self.stop.is_set():
-                self._connection(chance)
+                self._connection(chance, does)
         except BaseException as error:
             self.crashed.append(error)
             raise
 
-    def _connection(self, chance: random.Random) -> None:
+    def _connection(self, chance: random.Random, does: "Doing") -> None:
         """Transactions over one connection, to its end."""
         try:
             with psycopg.connect(self.url, autocommit=True, connect_timeout=20) as connection:
                 while not self.stop.is_set() and not connection.broken:
-                    self._transaction(connection, chance)
+                    self._transaction(connection, chance, does)
         except psycopg.OperationalError:
             time.sleep(chance.uniform(0, 0.05))
 
-    def _transaction(self, connection: psycopg.Connection[Any], chance: random.Random) -> None:
+    def _transaction(
+        self, connection: psycopg.Connection[Any], chance: random.Random, does: "Doing"
+    ) -> None:
         transaction = Transaction()
         self.history.append(transaction)
         committing = False
         try:
             connection.execute(f"BEGIN ISOLATION LEVEL {self.level.value}")
-            for _ in range(chance.randint(1, 4)):
-                self._operation(connection, transaction, chance)
+            does(connection, transaction, chance)
             committing = True
             connection.execute("COMMIT")
             transaction.fate = Fate.COMMITTED
@@ -123,47 +149,94 @@ class Load:
             if not connection.broken:
                 connection.execute("ROLLBACK")
 
-    def _operation(
+    def _works(
         self,
         connection: psycopg.Connection[Any],
         transaction: Transaction,
         chance: random.Random,
     ) -> None:
-        first = self._first_key
-        key = first + chance.randrange(_KEYS)
-        what = chance.random()
-        if what < 0.5:
-            value = next(self._values)
-            transaction.operations.append(Append(key, value))
-            connection.execute(
-                "INSERT INTO lists VALUES (%s, %s)"
-                " ON CONFLICT (k) DO UPDATE SET v = lists.v || excluded.v",
-                [key, f" {value}"],
-            )
-            if next(self._appended) % (_VALUES_PER_KEY) == _VALUES_PER_KEY - 1:
-                self._first_key += 1
-        elif what < 0.8:
-            rows = connection.execute("SELECT v FROM lists WHERE k = %s", [key]).fetchall()
-            transaction.operations.append(Read(key, _values(rows[0][0] if rows else "")))
-        else:
-            cursor = connection.execute(
-                "SELECT k, v FROM lists WHERE k BETWEEN %s AND %s", [first, first + _KEYS - 1]
-            )
-            found = dict(cursor.fetchall())
-            for each in range(first, first + _KEYS):
-                transaction.operations.append(Read(each, _values(found.get(each, ""))))
+        """A transaction that appends and reads."""
+        for _ in range(chance.randint(1, 4)):
+            first = self._first_key
+            key = first + chance.randrange(_KEYS)
+            what = chance.random()
+            if what < 0.5:
+                self._append(connection, transaction, key)
+            elif what < 0.75:
+                rows = connection.execute("SELECT v FROM lists WHERE k = %s", [key]).fetchall()
+                transaction.operations.append(Read(key, _values(rows[0][0] if rows else "")))
+            elif what < 0.8:
+                _read_with_payload(connection, transaction, key)
+            else:
+                cursor = connection.execute(
+                    "SELECT k, v FROM lists WHERE k BETWEEN %s AND %s", [first, first + _KEYS - 1]
+                )
+                found = dict(cursor.fetchall())
+                for each in range(first, first + _KEYS):
+                    transaction.operations.append(Read(each, _values(found.get(each, ""))))
+
+    def _append(
+        self, connection: psycopg.Connection[Any], transaction: Transaction, key: int
+    ) -> None:
+        value = next(self._values)
+        transaction.operations.append(Append(key, value))
+        connection.execute(
+            "INSERT INTO lists VALUES (%s, %s)"
+            " ON CONFLICT (k) DO UPDATE SET v = lists.v || excluded.v",
+            [key, f" {value}"],
+        )
+        if payload.has_payload(value):
+            self._payload = key, time.monotonic()
+            payload.write(connection, key, value)
+            self._payload = key, time.monotonic()
+        if next(self._appended) % (_VALUES_PER_KEY) == _VALUES_PER_KEY - 1:
+            self._first_key += 1
+
+    def _reads(
+        self,
+        connection: psycopg.Connection[Any],
+        transaction: Transaction,
+        _chance: random.Random,
+    ) -> None:
+        """A transaction that only reads."""
+        key, since = self._payload
+        often, seldom = _READER_PAUSES_SECONDS
+        self.stop.wait(often if time.monotonic() - since < _LARGE_SECONDS else seldom)
+        _read_with_payload(connection, transaction, key)
 
     def _final(self) -> Transaction:
+        transaction = Transaction(Fate.COMMITTED)
         with wait_for(self._connected, seconds=_PROGRESS_SECONDS, what="the tenant") as connection:
-            rows = connection.execute("SELECT k, v FROM lists").fetchall()
-        return Transaction(Fate.COMMITTED, [Read(key, _values(text)) for key, text in rows])
+            # One state: a commit that nobody waits for any more may still be on its way.
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            for (key,) in connection.execute("SELECT k FROM lists").fetchall():
+                _read_with_payload(connection, transaction, key)
+            strange = payload.without_list(connection)
+        transaction.operations += [Torn(key, "there is no such list") for key in strange]
+        return transaction
+
+
+Doing = Callable[[psycopg.Connection[Any], Transaction, random.Random], None]
+"""What a client does in a transaction."""
+
+
+def _read_with_payload(
+    connection: psycopg.Connection[Any], transaction: Transaction, key: int
+) -> None:
+    text, rows = payload.read(connection, key)
+    values = _values(text)
+    transaction.operations.append(Read(key, values))
+    if (what := payload.wrong(values, rows)) is not None:
+        transaction.operations.append(Torn(key, what))
 
 
 def _values(text: str) -> tuple[int, ...]:
     return tuple(map(int, text.split()))
 
 
-def measure(folder: Path, level: Level, *, planned: Sequence[str], seed: int, between: int) -> Load:
+def measure(
+    folder: Path, level: Level, *, planned: Sequence[Fault], seed: int, between: int
+) -> Load:
     """A gateway, a load and what is planned for them, with so many commits in between. Raises
     AssertionError where the checker finds anything."""
     with haunted(folder, seed) as (running, nemesis):
@@ -180,6 +253,7 @@ def measure(folder: Path, level: Level, *, planned: Sequence[str], seed: int, be
             load.wait_for_more(between)
 
         found = load.run(disturb)
+        load.met = nemesis.met()
     if found:
         raise AssertionError(f"seed {seed}, {level.value}:\n" + "\n".join(found[:20]))
     return load
@@ -196,18 +270,27 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=34, help="of each level (default: 34)")
     parser.add_argument("--between", type=int, default=60, help="commits between two faults")
     parser.add_argument("--seed", type=int, default=random.randrange(100_000))
+    parser.add_argument("--level", type=Level, help="READ COMMITTED, … (default: all, in turn)")
     options = parser.parse_args()
     planned = plan(kills=options.kills, seed=options.seed)
-    for level in Level:
+    for level in [options.level] if options.level else Level:
         folder = Path(tempfile.mkdtemp(prefix="dormouse-soak-"))
         _say(f"{level.value}: seed {options.seed}, in {folder}")
         load = measure(folder, level, planned=planned, seed=options.seed, between=options.between)
         shutil.rmtree(folder)
         fates = [each.fate.value for each in load.history]
         counts = ", ".join(f"{fates.count(fate.value)} {fate.value}" for fate in Fate)
-        faults = f"{options.kills} kills and {len(planned) - options.kills} other faults"
+        aimed = sum(each.moment is not Moment.ANY for each in planned)
+        faults = (
+            f"{options.kills} kills and {len(planned) - options.kills} other faults,"
+            f" {aimed} of all while a large transaction was staged or on its way"
+        )
+        large = (
+            f"{load.large()} of the committed staged; storage died with {load.met.rolling} of them"
+            f" rolled forward in part and with {load.met.staged} others staged"
+        )
         sys.stdout.write(
-            f"{level.value}: {faults}, {counts}; nothing found (seed {options.seed})\n"
+            f"{level.value}: {faults}, {counts}; {large}; nothing found (seed {options.seed})\n"
         )
         sys.stdout.flush()
 

@@ -4,6 +4,9 @@ fails. Each of these ends with everything as it was, and what they do is chosen 
     clients ──▶ proxy ──▶ pods ──▶ relay ──▶ storage ──▶ library before libc ──▶ disk
                  kill     kill    cut, deaf,  kill        full, slow, read-only,
                  stall    stall   slow        stall       a sync that fails
+
+Two fifths of it happen at any time; the rest waits for a moment at which storage has a large
+transaction: while pieces of it are staged, or while it is committed and not all in its place.
 """
 
 import asyncio
@@ -12,9 +15,12 @@ import json
 import random
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import Enum
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
@@ -46,9 +52,40 @@ ALLOWED = (
 """Errors in the logs of a gateway to which this happens."""
 _SECONDS_MAX = 1.5
 _ROLE_SECONDS = 60.0
+_MOMENT_POLL_SECONDS = 0.002
+"""A large transaction is in its place after some dozen milliseconds."""
+_WENT_ON = "a commit of before the start is put in its place"
+_PURGED = "staged writes purged"
 
 
-def plan(*, kills: int, seed: int) -> list[str]:
+class Moment(Enum):
+    """When something happens, as storage's gauges have it."""
+
+    ANY = "at any time"
+    STAGED = "dormouse_storage_staged_bytes "
+    ROLLING = "dormouse_storage_roll_forwards "
+
+
+class Fault(NamedTuple):
+    """What happens, and when."""
+
+    what: str
+    moment: Moment = Moment.ANY
+
+    def __str__(self) -> str:
+        return f"{self.what} ({self.moment.name.lower()})"
+
+
+class Met(NamedTuple):
+    """What storage's processes say of the large transactions that died with one before."""
+
+    rolling: int = 0
+    """Were committed, and brought to their place by the next process."""
+    staged: int = 0
+    """Were not, and what was there of them was removed."""
+
+
+def plan(*, kills: int, seed: int) -> list[Fault]:
     """So many kills in some order, and after about every second one something else."""
     chance = random.Random(seed)
     planned = []
@@ -56,7 +93,7 @@ def plan(*, kills: int, seed: int) -> list[str]:
         planned += chance.choices([*KILLS], [*KILLS.values()])
         if chance.random() < 0.6:
             planned += chance.choices([*OTHERS], [*OTHERS.values()])
-    return planned
+    return [Fault(what, *chance.choices([*Moment], [2, 1, 2])) for what in planned]
 
 
 class Nemesis:
@@ -82,9 +119,36 @@ class Nemesis:
             "sync fails": self._unsynced,
         }
 
-    def let(self, what: str) -> None:
+    def let(self, fault: Fault) -> None:
         """Let it happen, and be over."""
-        self._happens[what]()
+        if fault.moment is not Moment.ANY:
+            self._await(fault.moment)
+        self._happens[fault.what]()
+
+    def met(self) -> Met:
+        """What storage's log has of large transactions."""
+        files = (self._running.folder / "logs").glob("storage.log*")
+        text = "".join(file.read_text(encoding="utf-8") for file in files)
+        return Met(text.count(_WENT_ON), text.count(_PURGED))
+
+    def _await(self, moment: Moment) -> None:
+        end = time.monotonic() + _ROLE_SECONDS
+        while not self._is(moment):
+            if time.monotonic() > end:
+                raise AssertionError(f"storage has no large transaction: {moment}")
+            time.sleep(_MOMENT_POLL_SECONDS)
+
+    def _is(self, moment: Moment) -> bool:
+        page = self._running.metrics("storage")
+        try:
+            with urllib.request.urlopen(page, timeout=_SECONDS_MAX) as lines:
+                return any(
+                    float(line.rpartition(b" ")[2]) > 0
+                    for line in lines
+                    if line.startswith(moment.value.encode())
+                )
+        except OSError:
+            return False  # it has not come back yet
 
     def _process(self, role: str) -> psutil.Process:
         return psutil.Process(self._running.pid(role))

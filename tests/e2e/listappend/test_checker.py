@@ -9,7 +9,9 @@ from tests.e2e.listappend.checker import (
     Append,
     Fate,
     Level,
+    Operation,
     Read,
+    Torn,
     Transaction,
     circles,
     problems,
@@ -18,7 +20,7 @@ from tests.e2e.listappend.checker import (
 RC, RR, SER = Level.READ_COMMITTED, Level.REPEATABLE_READ, Level.SERIALIZABLE
 
 
-def done(*operations: Append | Read, fate: Fate = Fate.COMMITTED) -> Transaction:
+def done(*operations: Operation, fate: Fate = Fate.COMMITTED) -> Transaction:
     return Transaction(fate, list(operations))
 
 
@@ -35,7 +37,7 @@ def test_a_serial_history_is_fine_at_every_level() -> None:
     lists: dict[int, tuple[int, ...]] = {}
     history = []
     for value in range(300):
-        operations: list[Append | Read] = []
+        operations: list[Operation] = []
         for step in range(rng.randrange(1, 4)):
             key = rng.randrange(5)
             if rng.random() < 0.5:
@@ -96,6 +98,7 @@ def test_lost_updates_and_circles_of_information() -> None:
         ([done(Append(1, 10)), final(k1=(10, 10))], "twice"),
         ([done(Append(1, 1)), done(Append(1, 2)), final(k1=(1, 2)), final(k1=(2, 1))], "beginning"),
         ([done(Append(1, 10), Read(1, ())), final(k1=(10,))], "its own"),
+        ([done(Torn(1, "half of it"), fate=Fate.FAILED), final(k1=())], "half of it"),
     ],
 )
 def test_what_is_wrong_without_a_circle(history: list[Transaction], text: str) -> None:
