@@ -1,6 +1,7 @@
 """A tenant's rows out of storage and into another tenant: one state, all of it, or nothing."""
 
 import asyncio
+import itertools
 import logging
 import signal
 import tempfile
@@ -72,8 +73,20 @@ def unpacked(rows: kv.TenantRows) -> dict[bytes, bytes]:
     return dict(zip(*pairs, strict=True))
 
 
-async def exported(admin: Any, tenant: TenantId) -> tuple[list[kv.ExportPage], dict[bytes, bytes]]:
-    pages = [page async for page in admin.Export(kv.ExportRequest(tenant_id=tenant))]
+async def nothing() -> None:
+    pass
+
+
+async def exported(
+    admin: Any, tenant: TenantId, meanwhile: Callable[[], Awaitable[None]] = nothing
+) -> tuple[list[kv.ExportPage], dict[bytes, bytes]]:
+    """What an export brings; `meanwhile` happens between its first page and the others."""
+    export = admin.Export(kv.ExportRequest(tenant_id=tenant))
+    pages: list[kv.ExportPage] = []
+    while isinstance(page := await export.read(), kv.ExportPage):
+        if not pages:
+            await meanwhile()
+        pages.append(page)
     rows: dict[bytes, bytes] = {}
     for page in pages:
         rows |= unpacked(page.rows)
@@ -128,20 +141,36 @@ async def drained(call: Any) -> None:
         pass
 
 
-async def transfers(client: KvClient) -> None:
-    """Move money between accounts, for ever."""
-    number = 0
-    while True:
-        number += 1
-        one, other = b"%03d" % (number % ACCOUNTS), b"%03d" % (number * 7 % ACCOUNTS)
-        if one == other:
-            continue
-        txn = client.txn()
-        reply = await client.lock(txn, sorted([one, other]))
+class Transfers:
+    """Money that moves between accounts, for ever."""
+
+    def __init__(self, client: KvClient) -> None:
+        self._client = client
+        self._done = 0
+        self._one_done = asyncio.Event()
+
+    async def run(self) -> None:
+        for number in itertools.count(1):
+            one, other = b"%03d" % (number % ACCOUNTS), b"%03d" % (number * 7 % ACCOUNTS)
+            if one != other:
+                await self._move(number, one, other)
+                self._done += 1
+                self._one_done.set()
+
+    async def _move(self, amount: int, one: bytes, other: bytes) -> None:
+        txn = self._client.txn()
+        reply = await self._client.lock(txn, sorted([one, other]))
         values = blocks.unpack_present(reply.values)
         balances = dict(zip(sorted([one, other]), map(int, values), strict=True))
-        moved = {one: b"%d" % (balances[one] - 1), other: b"%d" % (balances[other] + 1)}
-        await client.commit(txn, moved)
+        moved = {one: b"%d" % (balances[one] - amount), other: b"%d" % (balances[other] + amount)}
+        await self._client.commit(txn, moved)
+
+    async def begin_and_end(self) -> None:
+        """Wait for one that begins from now on."""
+        goal = self._done + 2  # the next one may be on its way to the disk
+        while self._done < goal:
+            self._one_done.clear()
+            await self._one_done.wait()
 
 
 @pytest.mark.parametrize("engine", ["memory", "sqlite", "slatedb"])
@@ -153,15 +182,17 @@ def test_an_export_under_load_is_one_state_and_becomes_another_tenant(engine: st
                 bulk: dict[bytes, bytes | None] = {b"%03d-bulk" % each: bytes(300_000)}
                 await client.commit(client.txn(), bulk, changes_catalog=True)
             await client.increment(b"sequence", 42)
-            load = spawn(transfers(client), name="transfers")
-            states = [await exported(admin, A) for _ in range(4)]
+            transfers = Transfers(client)
+            load = spawn(transfers.run(), name="transfers")
+            states = [await exported(admin, A, transfers.begin_and_end) for _ in range(4)]
+            assert not load.done()
             await cancel(load)
             for _, rows in states:
                 assert len(rows) == 2 * ACCOUNTS
                 accounts = [int(rows[b"%03d" % each]) for each in range(ACCOUNTS)]
                 assert sum(accounts) == ACCOUNTS * MONEY
         pages, rows = states[-1]
-        assert len({tuple(sorted(each.items())) for _, each in states}) > 1  # there was load
+        assert len({tuple(sorted(each.items())) for _, each in states}) > 1
         await begin(admin, B)
         for page in pages:
             await send(admin, B, page)
