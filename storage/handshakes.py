@@ -11,7 +11,7 @@ no call came within a few seconds is a refusal, and is counted as one.
 Which handshake a call belongs to is not known, and need not be: only the numbers matter.
 """
 
-from collections import deque
+from collections import OrderedDict, deque
 
 import grpc
 
@@ -31,7 +31,7 @@ class Handshakes:
         self._patience_seconds = patience_seconds
         # Appended to on gRPC's threads: beyond its bound the oldest fall out uncounted.
         self._unclaimed: deque[float] = deque(maxlen=_UNCLAIMED_MAX)
-        self._peers: dict[str, float] = {}
+        self._peers: OrderedDict[str, float] = OrderedDict()
 
     def begun(self) -> None:
         """A handshake begins; may be called on any thread."""
@@ -45,7 +45,7 @@ class Handshakes:
         if known is None and self._unclaimed:
             self._unclaimed.popleft()
         if len(self._peers) > _PEERS_MAX:
-            del self._peers[next(iter(self._peers))]
+            self._peers.popitem(last=False)
 
     def expire(self) -> int:
         """Count the handshakes nobody called after as refused; how many these were."""

@@ -5,6 +5,7 @@ returns None after arranging for the reply to come later, in a task of its own (
 from the group commit (writing). Refusals are raised, here or in the task.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Protocol
@@ -76,7 +77,7 @@ class Operations:
         self._resolver = Resolver(shard)
         self._advisory = Advisory(shard, tenant, pod, stream)
         self._tables = TableLocking(shard, tenant, stream, self._known)
-        self._ended: dict[int, None] = {}
+        self._ended: OrderedDict[int, None] = OrderedDict()
         self._handlers: dict[str, Callable[[kv.Request], kv.Reply | None]] = {
             "get": self._get,
             "scan": self._scan,
@@ -145,7 +146,7 @@ class Operations:
     def _remember_ended(self, number: int) -> None:
         self._ended[number] = None
         if len(self._ended) > _ENDED_MAX:
-            del self._ended[next(iter(self._ended))]
+            self._ended.popitem(last=False)
 
     def _snapshot(self, request: kv.Request, read: kv.Get | kv.Scan) -> int:
         snapshot = self._shard.versions.snapshot(self._tenant, read.snapshot)
