@@ -27,6 +27,8 @@ from xxhash import xxh3_64_intdigest as seed
 from storage.engines.interface import EngineDamaged, Measure, Page, Row, ScanRange, Write
 
 T = TypeVar("T")
+Statement = tuple[str, Sequence[bytes]]
+"""SQL and its parameters."""
 
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS kv (k BLOB PRIMARY KEY NOT NULL, v BLOB NOT NULL, c BLOB) "
@@ -35,13 +37,15 @@ _SCHEMA = (
 _HAS_SUMS = "SELECT 1 FROM pragma_table_info('kv') WHERE name = 'c'"
 _ADD_SUMS = "ALTER TABLE kv ADD COLUMN c BLOB"
 _AT_ONCE = (128, 64, 32, 16, 8, 4, 2, 1)
-"""How many keys one statement reads or writes, the largest first. Python lets other threads in at
-every step of a statement and then waits for its turn again, so one statement with many keys is
-worth several times as much as many with one."""
+"""How many keys one statement reads or removes, the largest first. Python lets other threads in
+three or four times in a statement and then waits for its turn again, so one statement with many
+keys is worth several times as much as many with one."""
+_PUTS_AT_ONCE = (128, *range(64, 0, -1))
+"""How many rows one writes: what most commits have fits into a single one."""
 _PUTS = {
     count: f"INSERT INTO kv (k, v, c) VALUES {', '.join(['(?, ?, ?)'] * count)} "
     "ON CONFLICT (k) DO UPDATE SET v = excluded.v, c = excluded.c"
-    for count in _AT_ONCE
+    for count in _PUTS_AT_ONCE
 }
 _GETS = {
     count: f"SELECT k, v, c FROM kv WHERE k IN ({', '.join('?' * count)})" for count in _AT_ONCE
@@ -118,18 +122,18 @@ def measure(connection: sqlite3.Connection, start: bytes, end: bytes) -> Measure
     return Measure(keys, size)
 
 
-def write(connection: sqlite3.Connection, batch: Iterable[Write]) -> int:
-    """How many pages of the log they take at most, about: rows may lie far from each other."""
+def statements(batch: Iterable[Write]) -> tuple[list[Statement], int]:
+    """What writes a batch, and how many pages of the log that takes at most, about: rows may lie
+    far from each other."""
     last = dict(batch)
     puts = [(key, value) for key, value in last.items() if value is not None]
     rows = [(key, value, digest(value, seed(key))) for key, value in puts]
-    for statement, some in _pieces(rows, _PUTS):
-        connection.execute(statement, list(chain.from_iterable(some)))
+    found: list[Statement] = [
+        (statement, list(chain.from_iterable(some))) for statement, some in _pieces(rows, _PUTS)
+    ]
     if len(puts) < len(last):
-        deletes = [key for key, value in last.items() if value is None]
-        for statement, keys in _pieces(deletes, _DELETES):
-            connection.execute(statement, keys)
-    return len(last) + sum([len(value) for _, value in puts]) // _PAGE_BYTES
+        found += _pieces([key for key, value in last.items() if value is None], _DELETES)
+    return found, len(last) + sum([len(value) for _, value in puts]) // _PAGE_BYTES
 
 
 def _checked(key: bytes, value: bytes, wanted: bytes | None) -> bytes:

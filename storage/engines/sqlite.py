@@ -20,11 +20,17 @@ What a disk error means is known for some calls only:
     COMMIT ──▶ writes frames ──▶ no room, EIO   likewise: the last frame is the last to be written
            ──▶ fdatasync     ──▶ EIO            the batch is lost? the *log* holds it all the same
            ──▶ index (-shm)  ──▶ no room        likewise, and it is durable already
+    one INSERT by itself     ──▶ by its name    all of this in one call: a page that cannot be
+                                                read is of the first kind, what is not known to
+                                                be of the first two counts as of the last ones
 
-In the last two cases SQLite says that the commit failed and rolls back; this process goes on
-without the batch, but its frames lie complete in the log, and if nothing overwrites them before the
-process dies, the next one finds a good commit there: what a client was told had failed is back. So
-the engine is lost then, nobody is told anything, and the next process says what became of it.
+Most batches are one statement, which SQLite makes a transaction of: at BEGIN and COMMIT too other
+threads would come in, and the writer wait for its turn.
+
+In the last two cases of COMMIT SQLite says that the commit failed and rolls back; this process goes
+on without the batch, but its frames lie complete in the log, and if nothing overwrites them before
+the process dies, the next one finds a good commit there: what a client was told had failed is back.
+So the engine is lost then, nobody is told anything, and the next process says what became of it.
 
 That process must not take the page cache's word for it: after a failed `fdatasync` the kernel may
 hold pages as clean that have never reached the disk, and the next call succeeds with nothing to
@@ -76,6 +82,10 @@ _REST_SECONDS = 0.01
 """How long a piece of the log waits for the batch that is being written."""
 _CERTAIN = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_CORRUPT}
 """After these a COMMIT has not happened."""
+_CERTAIN_ALONE = {*_CERTAIN, sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ}
+"""Nor has a statement that is its own transaction: it reads before it commits."""
+_CERTAIN_KINDS = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY}
+"""Likewise, whatever the details: it has not even begun to write."""
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _READ_ERRORS = (sqlite3.Error, UnicodeDecodeError, EngineDamaged)
 """Of these the second is SQLite's too: it has quoted what is damaged."""
@@ -366,18 +376,34 @@ def _checkpoint(connection: sqlite3.Connection) -> tuple[int, int]:
 
 
 def _apply(connection: sqlite3.Connection, batch: Iterable[Write]) -> int:
-    _begin(connection)
+    statements, pages = rows.statements(batch)
+    if len(statements) == 1:
+        _apply_one(connection, *statements[0])
+    else:
+        _apply_all(connection, statements)
+    return pages
+
+
+def _apply_one(connection: sqlite3.Connection, statement: str, parameters: Sequence[bytes]) -> None:
+    """SQLite makes a transaction of it by itself."""
     try:
-        pages = rows.write(connection, batch)
+        connection.execute(statement, parameters)
+    except sqlite3.Error as error:
+        code = error.sqlite_errorcode
+        if code in _CERTAIN_ALONE or code & 0xFF in _CERTAIN_KINDS:
+            raise
+        raise _OpenOutcome(error.sqlite_errorname) from error
+
+
+def _apply_all(connection: sqlite3.Connection, statements: Iterable[rows.Statement]) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for statement, parameters in statements:
+            connection.execute(statement, parameters)
         _commit(connection)
     except BaseException:
         _rollback(connection)
         raise
-    return pages
-
-
-def _begin(connection: sqlite3.Connection) -> None:
-    connection.execute("BEGIN IMMEDIATE")
 
 
 def _commit(connection: sqlite3.Connection) -> None:

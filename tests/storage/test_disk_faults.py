@@ -502,6 +502,38 @@ def test_a_page_that_cannot_be_read_is_one_requests_error(rig: Rig) -> None:
     rig.end()
 
 
+@pytest.mark.parametrize(("error", "name"), [(errno.EIO, "DAMAGED"), (errno.ESTALE, "IO")])
+def test_a_page_that_the_writer_cannot_read_is_one_commits_error(
+    rig: Rig, error: int, name: str
+) -> None:
+    """The batch is one statement and its own transaction, and so is what the error is of."""
+    told = Told()
+
+    async def look(client: KvClient) -> None:
+        for number in range(1, 30):
+            await client.get(b"left%d" % number, b"right%d" % number)  # others' pages, not its own
+        rig.disk.fails("read", error, suffix=".sqlite")
+        await told.write(client, 3, staged=False)
+        assert rig.disk.met("read")
+        assert told.refused == {3: name}
+        rig.disk.heals()
+        await told.write(client, 4, staged=False)
+        assert 4 in told.acked
+        await told.verify(client)
+
+    async def fill(client: KvClient) -> None:
+        for number in range(10, 30):
+            await told.write(client, number, staged=False)
+
+    rig.run(fill)
+    rig.end()
+    rig.start()
+    rig.run(look)
+    rig.kill()
+    rig.run(told.verify)
+    rig.end()
+
+
 def test_a_slow_disk_is_shared_and_waited_for(rig: Rig) -> None:
     async def body(client: KvClient) -> None:
         await client.put({b"row": b"0"})
