@@ -7,6 +7,9 @@
 Uvicorn itself waits for ever for a head that comes a byte at a time, for a client that does not
 read, and a minute for a handshake. Whoever is too slow with a head is told (408), the others are
 cut. A connection counts from the moment it is accepted.
+
+At the end nobody new is accepted, for the successor does that (docs/machine.md); but whoever has
+been, and has not got as far as a first request, is waited for: nobody else will answer it.
 """
 
 import asyncio
@@ -32,6 +35,8 @@ from dormouse.base import tasks
 
 _BACKLOG = 1024
 _GRACE_SECONDS = 5
+_UNHEARD_SECONDS = 1.0
+"""How long the end waits for first requests of those who are connected."""
 _IDLE_SECONDS = 30
 _HEAD_BYTES_MAX = 32 * 1024
 _RETRY_SECONDS = 0.1
@@ -64,6 +69,9 @@ class _Hall:
             total_max=limits.connections_max, per_address_max=limits.connections_per_address
         )
         self._lines = Buckets(Allowance(rate=1.0, burst=5.0))
+        self._unheard: set[_Connection] = set()
+        """They have not asked anything yet."""
+        self._all_heard = asyncio.Event()
 
     def enter(self, newcomer: "_Connection") -> bool:
         """Whether the newcomer is let in."""
@@ -72,15 +80,20 @@ class _Hall:
             gone = admission.evicted or newcomer
             self.cut(gone, "evicted" if admission.is_let_in else admission.full)
         HTTP_CONNECTIONS.set(len(self._present))
+        if admission.is_let_in:
+            self._unheard.add(newcomer)
         return admission.is_let_in
 
     def leave(self, who: "_Connection") -> None:
         """It has ended."""
         self._present.leave(who)
+        self._hear(who)
         HTTP_CONNECTIONS.set(len(self._present))
 
     def note(self, who: "_Connection", *, is_busy: bool) -> None:
         """Whether it has a request in work."""
+        if is_busy:
+            self._hear(who)
         (self._present.busy if is_busy else self._present.idle)(who)
 
     def cut(self, who: "_Connection", reason: str) -> None:
@@ -88,7 +101,21 @@ class _Hall:
         HTTP_CUT.labels(reason).inc()
         if not self._lines.take(reason, asyncio.get_running_loop().time()):
             _log.info("connection cut", extra={"reason": reason, "address": who.address})
+        self._hear(who)
         who.abort()
+
+    async def all_heard(self, seconds: float) -> None:
+        """Wait for the first request of everybody who is connected, so long at most."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._unheard:
+                    self._all_heard.clear()
+                    await self._all_heard.wait()
+
+    def _hear(self, who: "_Connection") -> None:
+        self._unheard.discard(who)
+        if not self._unheard:
+            self._all_heard.set()
 
 
 class _Connection:
@@ -262,6 +289,7 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """See `uvicorn.Server.shutdown`."""
         await tasks.cancel(*self._accepting)
+        await self._hall.all_heard(_UNHEARD_SECONDS)
         await super().shutdown(sockets)
 
     async def _accept(self, listener: socket.socket) -> None:

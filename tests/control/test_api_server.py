@@ -5,7 +5,7 @@ import json
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,13 @@ import pytest
 import uvloop
 from starlette.types import Receive, Scope, Send
 
+from control.api import server
 from control.api.gate import is_for_good
 from control.api.server import Limits, serve_http
 from control.api.tls import ApiTls, Exposed, refuse_exposed
 from control.authority import Authority
 from dormouse.base.clock import SystemClock
+from dormouse.base.tasks import spawn
 
 _LIMITS = Limits(
     connections_max=100,
@@ -209,6 +211,30 @@ def test_two_requests_at_once_are_both_answered() -> None:
             reader, writer = await served.open()
             writer.write(_REQUEST + _REQUEST)
             assert [await _answer(reader) for _ in range(2)] == [(200, _ANSWER)] * 2
+
+    _run(body)
+
+
+@pytest.mark.parametrize("asks", [True, False])
+def test_the_end_waits_for_who_has_just_come(monkeypatch: pytest.MonkeyPatch, asks: bool) -> None:
+    monkeypatch.setattr(server, "_UNHEARD_SECONDS", 20.0 if asks else _SHORT)
+
+    async def body() -> None:
+        app, listener = _App(), socket.create_server(("127.0.0.1", 0))
+        served = _Served(app, int(listener.getsockname()[1]))
+        async with AsyncExitStack() as stack:
+            running = serve_http(app, [listener], limits=_LIMITS, tls=None)
+            await stack.enter_async_context(running)
+            reader, writer = await served.open()
+            (await served.ask()).transport.abort()  # so the one before it has been let in
+            ending = spawn(stack.pop_all().aclose(), name="the server's end")
+            await asyncio.wait({ending}, timeout=2 * _SHORT)
+            if asks:
+                writer.write(_REQUEST)
+                assert (await _answer(reader))[1] == _ANSWER
+            assert await _ended(reader)
+            await ending
+            writer.close()
 
     _run(body)
 
