@@ -201,15 +201,21 @@ class Nemesis:
         self._disk.heals()
 
     def _unsynced(self) -> None:
-        """Storage does not survive this one."""
+        """Storage does not survive this one, as soon as it is a commit's: a checkpoint, which may
+        be the first to sync, is tried again."""
         before = self._running.pid("storage")
-        self._disk.fails("sync", errno.EIO, times=1, suffix="-wal")
+        self._disk.fails("sync", errno.EIO, suffix="-wal")
         wait_for(
-            lambda: self._running.pid("storage") not in (0, before),
+            lambda: self._running.pid("storage") != before,
             seconds=_ROLE_SECONDS,
-            what="storage to end and come back",
+            what="storage to end",
         )
         self._disk.heals()
+        wait_for(
+            lambda: self._running.pid("storage"),
+            seconds=_ROLE_SECONDS,
+            what="storage to come back",
+        )
 
     def _pause(self) -> None:
         time.sleep(self._chance.uniform(0.2, _SECONDS_MAX))
