@@ -1,29 +1,31 @@
 """What transactions leave behind, and when it goes: at once, or by age.
 
-staged pieces   when their transaction has ended; where the disk is full, with a later pass
+staged pieces   when their transaction has ended, bit by bit; where the disk is full or damaged,
+                with a later pass
 records         `record_seconds` after the commit, all of one group together (a list of `y`)
 fences          `record_seconds` after somebody asked what became of a transaction
 """
 
+import asyncio
 from collections import deque
-from itertools import islice
 
-from storage.committer import Committer, Submission
-from storage.engines.interface import EngineError
+from storage.committer import Committer
+from storage.engines.interface import EngineDamaged, EngineError
 from storage.layout import (
     RECORD_AGE_SPAN,
     fence_key,
     record_age_time,
     record_list,
     split_record_list,
-    staged_key,
     tenant_of,
 )
+from storage.metrics import COLLECTED
+from storage.pieces import Name, part_keys
 from storage.remover import Remover, now, rest
 from storage.tenants import Tenants, Transaction
 
-_PIECES_AT_ONCE = 1000
-"""Parts of staged pieces, 8 KiB each: their removal takes as much of the log again."""
+_PARTS_AT_ONCE = 32
+"""Of staged pieces, 8 KiB each: their removal takes as much of the log again."""
 
 
 class Leftovers:
@@ -34,37 +36,51 @@ class Leftovers:
         self._tenants = tenants
         self._remover = remover
         self._damaged = remover.damaged
-        self._undropped: deque[bytes] = deque()
-        """Staged pieces that are still there, for the disk was full when they were to go."""
+        self._dropped: deque[tuple[Name, range]] = deque()
+        """Parts of staged pieces that are to go."""
+        self._undropped: deque[tuple[Name, range]] = deque()
+        """Likewise, with the next pass: the disk was full or damaged when they were to go."""
+        self._wake = asyncio.Event()
 
     def drop_staged(self, transaction: Transaction) -> None:
         """Remove the staged pieces of a transaction that ended, in the background."""
-        tenant, pod, number = transaction.tenant.id, transaction.pod, transaction.number
-        keys = [staged_key(tenant, pod, number, piece) for piece in range(transaction.pieces)]
+        self._dropped.append((transaction.name, range(transaction.pieces)))
         transaction.pieces = 0
+        self._wake.set()
 
-        def done(error: EngineError | None) -> None:
-            if error is not None:
-                self._undropped.extend(keys)
+    async def run(self) -> None:
+        """Remove what is dropped, for ever: a few parts in a write, and rest in between. What is
+        left when the process ends has no marker, and goes at the next start."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._dropped:
+                await self._drop_some(*self._dropped.popleft())
 
+    async def _drop_some(self, name: Name, parts: range) -> None:
+        began, tenant = now(), self._tenants.find(name[0])
+        some = [(key, None) for key in part_keys(name, parts[:_PARTS_AT_ONCE])]
+        share = None if tenant is None else tenant.share
         try:
-            self._committer.submit(Submission([(key, None) for key in keys], done))
+            await self._committer.write(some, share=share, alone=True)
         except EngineError as error:
-            done(error)
+            if isinstance(error, EngineDamaged):
+                self._damaged.found(name[0], error)
+            self._undropped.append((name, parts))
+            return
+        COLLECTED.labels("staged").inc(len(some))
+        if parts[_PARTS_AT_ONCE:]:
+            self._dropped.appendleft((name, parts[_PARTS_AT_ONCE:]))
+        await rest(began)
 
     async def collect(self, before: int) -> None:
         """A pass: records and fences of before that time go."""
-        await self._drop_undropped()
+        again = [each for each in self._undropped if each[0][0] not in self._damaged]
+        self._undropped = deque(each for each in self._undropped if each[0][0] in self._damaged)
+        self._dropped.extend(again)
+        self._wake.set()
         await self._collect_records(before)
         await self._collect_fences(before)
-
-    async def _drop_undropped(self) -> None:
-        for _ in range(0, len(self._undropped), _PIECES_AT_ONCE):
-            some = list(islice(self._undropped, _PIECES_AT_ONCE))
-            await self._remover.remove_of_each(some, "staged")
-            for _ in some:
-                self._undropped.popleft()
-            self._undropped.extend(key for key in some if tenant_of(key) in self._damaged)
 
     async def _collect_records(self, before: int) -> None:
         # Who waits for a commit that is not in its place yet will ask for its record.

@@ -59,6 +59,11 @@ ROLL_FORWARDS = Gauge(
     "Large commits that are durable and not all in their place.",
     registry=REGISTRY,
 )
+ROLL_FORWARDS_DAMAGED = Gauge(
+    "dormouse_storage_roll_forwards_damaged",
+    "Those of them that meet damaged data: their tenants are to be restored.",
+    registry=REGISTRY,
+)
 ROLL_FORWARDS_STUCK = Gauge(
     "dormouse_storage_roll_forwards_stuck",
     "Those of them that the engine fails just now; they are tried again.",

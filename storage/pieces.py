@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from dormouse.base import blocks
 from dormouse.base.ids import PodId, TenantId
 from storage.cache import Record
-from storage.engines.interface import Engine, Row, ScanRange
+from storage.engines.interface import Engine, EngineDamaged, Row, ScanRange
 from storage.layout import TIME, marker_key, split_record, staged_key, time_of
 
 Writes = dict[bytes, bytes | None]
@@ -109,8 +109,11 @@ async def read(engine: Engine, name: Name, parts: range) -> Writes | None:
     found = [part for part in await engine.get(part_keys(name, parts)) if part is not None]
     if len(found) < len(parts):
         return None
-    keys, values = blocks.unpack_present(b"".join(found))
-    return dict(zip(blocks.unpack_present(keys), blocks.unpack(values), strict=True))
+    try:
+        keys, values = blocks.unpack_present(b"".join(found))
+        return dict(zip(blocks.unpack_present(keys), blocks.unpack(values), strict=True))
+    except ValueError as error:
+        raise EngineDamaged(f"a staged piece: {error}") from error
 
 
 async def current(engine: Engine, keys: Sequence[bytes]) -> dict[bytes, Record]:

@@ -32,9 +32,10 @@ of the batch that superseded something. Lists are numbered by the writes of the 
 through, so none is ever written over by another, however batches are cut the next time.
 
 What the engine fails at is tried again, for ever and with growing pauses; meanwhile commits of the
-tenant are told what it failed with, and reads go on. At the start of a process each marker that is
-there is taken up in the background. Its locks are gone, so the tenant opens no session before it is
-done; other tenants are served at once.
+tenant are told what it failed with, and reads go on. So it is where a part of what was staged is
+damaged or missing, for which there is an operator to be told: only a backup has the tenant whole.
+At the start of a process each marker that is there is taken up in the background. Its locks are
+gone, so the tenant opens no session before it is done; other tenants are served at once.
 """
 
 import asyncio
@@ -53,7 +54,8 @@ from dormouse.base.tasks import cancel, spawn
 from storage.admission import Admission
 from storage.cache import Record, VersionCache
 from storage.committer import Committer
-from storage.engines.interface import Engine, EngineError, ScanRange, Write
+from storage.engines.interface import Engine, EngineDamaged, EngineError, ScanRange, Write
+from storage.failures import Failures
 from storage.layout import (
     MARKER_SPAN,
     TIME,
@@ -67,6 +69,7 @@ from storage.metrics import (
     ROLL_FORWARD_BYTES,
     ROLL_FORWARD_SECONDS,
     ROLL_FORWARDS,
+    ROLL_FORWARDS_DAMAGED,
     ROLL_FORWARDS_STUCK,
 )
 from storage.pieces import PART_BYTES, Marker, current, part_keys, read, unpack
@@ -78,6 +81,8 @@ from storage.tenants import Tenant
 
 _PAUSE_MIN_SECONDS, _PAUSE_MAX_SECONDS = 0.05, 5.0
 """Before what failed is tried again."""
+_DAMAGED_SECONDS = 600.0
+"""The longest pause where data is damaged, which hardly ever heals."""
 _ROW_BYTES = 64
 """What a row of a batch costs beside its key and value."""
 _PAGE_ROWS = 100
@@ -186,7 +191,7 @@ class RollForward:
         if self._items[0] != place.piece:
             found = await read(self._engine, self._marker.name, piece.parts)
             if found is None:
-                raise EngineError("a part of a committed transaction is missing")
+                raise EngineDamaged("a part of a committed transaction is missing")
             self._items = (place.piece, list(found.items()))
         items = self._items[1]
         room = room if piece.clear else room // 2
@@ -250,6 +255,7 @@ class RollForwards:
         admission: Admission,
         sizes: Sizes,
         quotas: Quotas,
+        failures: Failures,
     ) -> None:
         self._engine = engine
         self._committer = committer
@@ -257,6 +263,7 @@ class RollForwards:
         self._admission = admission
         self._sizes = sizes
         self._quotas = quotas
+        self._failures = failures
         self._jobs: dict[TenantId, _Job] = {}
 
     def __repr__(self) -> str:
@@ -335,11 +342,10 @@ class RollForwards:
         try:
             while not await self._tried(tenant, rolling, work):
                 await asyncio.sleep(pause)
-                pause = min(2 * pause, _PAUSE_MAX_SECONDS)
+                damaged = isinstance(rolling.failing, EngineDamaged)
+                pause = min(2 * pause, _DAMAGED_SECONDS if damaged else _PAUSE_MAX_SECONDS)
         finally:
-            if rolling.failing is not None:
-                ROLL_FORWARDS_STUCK.dec()
-                rolling.failing = None
+            _set_failing(rolling, None)
 
     async def _tried(self, tenant: Tenant, rolling: Rolling, work: RollForward) -> bool:
         making = partial(work.batch, measured=bool(self._quotas.of(tenant.id)))
@@ -356,11 +362,22 @@ class RollForwards:
         return True
 
     def _failed(self, tenant: Tenant, rolling: Rolling, error: EngineError) -> None:
-        if rolling.failing is None:
-            ROLL_FORWARDS_STUCK.inc()
-            extra = {"tenant": int(tenant.id), "kind": error.kind}
+        self._failures.failed(error)
+        extra = {"tenant": int(tenant.id), "kind": error.kind}
+        if isinstance(error, EngineDamaged) and not isinstance(rolling.failing, EngineDamaged):
+            extra["time"] = rolling.time
+            _log.error("a commit is durable and damaged: the tenant is to be restored", extra=extra)
+        elif rolling.failing is None:
             _log.warning("a commit is durable and cannot be put in its place yet", extra=extra)
-        rolling.fail(error)
+        _set_failing(rolling, error)
+        rolling.wake()
+
+
+def _set_failing(rolling: Rolling, error: EngineError | None) -> None:
+    before, rolling.failing = rolling.failing, error
+    ROLL_FORWARDS_STUCK.inc((error is not None) - (before is not None))
+    damaged = isinstance(error, EngineDamaged) - isinstance(before, EngineDamaged)
+    ROLL_FORWARDS_DAMAGED.inc(damaged)
 
 
 def _cost(items: Sequence[tuple[bytes, bytes | None]]) -> int:

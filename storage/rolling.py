@@ -36,11 +36,6 @@ class Rolling:
         self._waiting.append(future)
         return future
 
-    def fail(self, error: EngineError) -> None:
-        """It does not go on: who waits is told."""
-        self.failing = error
-        self.wake()
-
     def wake(self) -> None:
         """Let all who wait look again, in the order in which they came."""
         waiting, self._waiting = self._waiting, []

@@ -18,7 +18,7 @@ from storage.clock import HybridClock
 from storage.committer import Committer
 from storage.config import Limits
 from storage.counters import Counters
-from storage.engines.interface import Engine, EngineError, ScanRange
+from storage.engines.interface import Engine, EngineDamaged, EngineError, ScanRange
 from storage.failures import Failures
 from storage.garbage import Collector
 from storage.intake import Intake
@@ -44,7 +44,7 @@ from storage.locks import LockTable
 from storage.metrics import LOCKS, TRANSACTIONS
 from storage.pieces import Marker
 from storage.quotas import Quotas
-from storage.refusals import Refusal, transaction_ended
+from storage.refusals import Refusal, engine_failed, transaction_ended
 from storage.rollforward import RollForwards
 from storage.sequences import Sequences
 from storage.sizes import Sizes
@@ -125,15 +125,12 @@ class Shard:
             default_seconds=retention.window_seconds,
         )
         self.roll_forwards = RollForwards(
-            engine, self.committer, self.cache, self.admission, self.sizes, self.quotas
+            *(engine, self.committer, self.cache, self.admission),
+            *(self.sizes, self.quotas, self.failures),
         )
         self.intake = Intake(
-            engine,
-            self.committer,
-            self.admission,
-            self.caps,
-            self.locks,
-            self.quotas,
+            *(engine, self.committer, self.admission),
+            *(self.caps, self.locks, self.quotas),
             end=self.end,
         )
         self.counters = Counters(engine, self.committer)
@@ -180,6 +177,7 @@ class Shard:
             shard._take_up(marker)
         shard._background = [
             spawn(shard.collector.run(retention.collect_seconds), name="garbage collection"),
+            spawn(shard.collector.leftovers.run(), name="leftovers"),
             spawn(shard.sizes.run(retention.measure_seconds), name="tenants' sizes"),
         ]
         return shard
@@ -328,13 +326,16 @@ class Shard:
         self.roll_forwards.begin(tenant, rolling, marker, over)
 
     async def _taken_up(self, number: TenantId) -> None:
-        """Wait until no commit of before the start keeps the tenant. Raises Refusal (BUSY)."""
+        """Wait until no commit of before the start keeps the tenant. Raises Refusal (BUSY,
+        DAMAGED)."""
         tenant = self.tenants.find(number)
         try:
             async with asyncio.timeout(_ENTER_SECONDS):
                 while (
                     tenant is not None and tenant.rolling is not None and tenant.rolling.restarted
                 ):
+                    if isinstance(tenant.rolling.failing, EngineDamaged):
+                        raise engine_failed(tenant.rolling.failing)
                     await tenant.rolling.moved()
         except TimeoutError:
             text = "a commit of the tenant is still being put in its place"

@@ -136,7 +136,12 @@ def test_what_finds_no_room_takes_none_from_others(rig: Rig) -> None:
             await client.put({b"row%d" % number: os.urandom(10_000)})
         await client.end(1)
         rig.disk.full()
-        assert await refused(client.stage(2, {b"x": os.urandom(1 << 20)})) == "DISK_FULL"
+
+        async def fill() -> None:
+            for number in range(64):  # what is free inside of the log first
+                await client.stage(2, {b"x%d" % number: os.urandom(1 << 20)})
+
+        assert await refused(fill()) == "DISK_FULL"
         rig.disk.heals()
         await client.stage(3, {b"x": os.urandom(1 << 20)})
         rig.disk.fails("write", errno.ENOSPC)

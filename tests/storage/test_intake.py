@@ -14,7 +14,8 @@ from dormouse.base import blocks
 from dormouse.base.clock import ManualClock
 from dormouse.base.tasks import cancel, spawn
 from proto import kv_pb2 as kv
-from storage.engines.interface import EngineError, EngineFull, Write
+from storage import damage
+from storage.engines.interface import EngineDamaged, EngineError, EngineFull, Write
 from storage.engines.memory import MemoryEngine
 from storage.layout import STAGED_SPAN
 from storage.pieces import PART_BYTES
@@ -23,7 +24,7 @@ from storage.shard import Shard
 from storage.spans import TenantSpan
 from tests.storage.stoppable import StoppableEngine
 from tests.storage.test_caps import value
-from tests.storage.test_rolling import BANK, Rig, refused, running, seen
+from tests.storage.test_rolling import BANK, Rig, refused, running, seen, until
 from tests.storage.test_versions import PREFIX, TENANT, DirectSession
 
 PARTS = 12
@@ -123,11 +124,7 @@ def test_a_turn_that_fails_takes_the_transaction_along_and_nobody_else(
         assert await refused(rig.shop.commit(1, {})) == "TXN_ENDED"
         assert value("staged_bytes") == 0
         rig.engine.fails = lambda batch: None
-        for _ in range(1000):
-            if not await parts_left(rig):
-                break
-            await asyncio.sleep(0.005)
-        assert await parts_left(rig) == 0
+        await none_left(rig)
 
     running(monkeypatch, body)
 
@@ -144,11 +141,7 @@ def test_a_transaction_that_ends_in_the_middle_leaves_nothing(
             rig.engine.resume()
             assert await refused(staging) == "TXN_ENDED"
             await rig.shop.put({b"k0": b"old"})
-            for _ in range(1000):
-                if not await parts_left(rig):
-                    break
-                await asyncio.sleep(0.005)
-            assert await parts_left(rig) == 0
+            await none_left(rig)
             assert sum(map(parts_in, batches)) < PARTS
         assert value("staged_bytes") == value("transactions") == 0
 
@@ -169,6 +162,61 @@ def test_a_bad_key_is_refused_before_anything_is_there(monkeypatch: pytest.Monke
         assert (await seen(rig.shop))[b"more"] == MORE[b"more"]
 
     running(monkeypatch, body)
+
+
+def removed_in(batch: list[Write]) -> int:
+    return sum(1 for key, part in batch if key.startswith(b"s") and part is None)
+
+
+async def none_left(rig: Rig) -> None:
+    for _ in range(1000):
+        if not await parts_left(rig):
+            return
+        await asyncio.sleep(0.005)
+    raise TimeoutError
+
+
+def test_what_is_rolled_back_goes_bit_by_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body(rig: Rig) -> None:
+        large: dict[bytes, bytes | None] = {b"large": b"x" * 100 * PART_BYTES}
+        await rig.shop.stage(1, large)
+        await rig.shop.stage(2, PIECE)
+        assert await parts_left(rig) > 100 + PARTS
+        batches = watched(rig)
+        await rig.shop.end(1)
+        await rig.shop.end(2)
+        await none_left(rig)
+        removed = [removed_in(batch) for batch in batches]
+        assert max(removed) == 32
+        assert all(len(batch) == removed_in(batch) for batch in batches)  # nobody else's with it
+
+    running(monkeypatch, body)
+
+
+@pytest.mark.parametrize("error", [EngineFull("no room"), EngineDamaged("torn")])
+def test_what_cannot_be_removed_goes_with_a_later_pass(
+    monkeypatch: pytest.MonkeyPatch, error: EngineError
+) -> None:
+    async def body(rig: Rig) -> None:
+        await rig.shop.stage(1, PIECE)
+        await rig.shop.stage(2, {b"large": b"x" * 100 * PART_BYTES})
+        failed = 0
+
+        def fails(batch: list[Write]) -> EngineError | None:
+            nonlocal failed
+            failed += bool(removed_in(batch))
+            return error if removed_in(batch) else None
+
+        rig.engine.fails = fails
+        await rig.shop.end(1)
+        await rig.shop.end(2)
+        await until(lambda: failed >= 2)
+        await rig.shop.put({b"k0": b"old"})
+        rig.engine.fails = lambda batch: None
+        await none_left(rig)
+
+    monkeypatch.setattr(damage, "_RETRY_TICKS", 0)
+    running(monkeypatch, body, collect_seconds=0.02)
 
 
 @pytest.mark.parametrize("applies", [1, 4, PARTS - 1])

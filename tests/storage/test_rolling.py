@@ -20,11 +20,19 @@ from dormouse.base.tls import Identity, Role
 from proto import kv_pb2 as kv
 from proto import kv_pb2_grpc
 from storage import rollforward, server, shard
-from storage.engines.interface import EngineError, EngineFull, Write
+from storage.engines.interface import Engine, EngineError, EngineFull, Row, ScanRange, Write
 from storage.engines.memory import MemoryEngine
 from storage.exports import Exports, TransferRefused
 from storage.imports import Imports
-from storage.layout import FORMAT, FORMAT_NOW, HORIZON, TIME, stored_spans, tenant_spans
+from storage.layout import (
+    FORMAT,
+    FORMAT_NOW,
+    HORIZON,
+    STAGED_SPAN,
+    TIME,
+    stored_spans,
+    tenant_spans,
+)
 from storage.refusals import Refusal
 from storage.shard import Retention, Shard
 from tests.storage.stoppable import StoppableEngine
@@ -79,6 +87,7 @@ def running(
     monkeypatch: pytest.MonkeyPatch, body: Callable[[Rig], Awaitable[None]], **settings: Any
 ) -> None:
     monkeypatch.setattr(rollforward, "_PAUSE_MAX_SECONDS", 0.05)
+    monkeypatch.setattr(rollforward, "_DAMAGED_SECONDS", 0.05)
     engine = StoppableEngine(MemoryEngine(), turn_bytes=100)
 
     async def opened(_settings: Any) -> StoppableEngine:
@@ -299,6 +308,48 @@ def test_a_full_disk_in_the_middle(monkeypatch: pytest.MonkeyPatch) -> None:
     running(monkeypatch, body)
 
 
+Hurt = Callable[[Row], Write]
+
+
+def _gone(part: Row) -> Write:
+    return part[0], None
+
+
+def _torn(part: Row) -> Write:
+    return part[0], part[1][:-1]
+
+
+async def hurt(engine: Engine, how: Hurt) -> Row:
+    """Damage the first part of what is staged; what it was."""
+    [page] = await engine.scan([ScanRange(*STAGED_SPAN, 1, 1)])
+    [part] = page.rows
+    await engine.apply([how(part)])
+    return part
+
+
+@pytest.mark.parametrize("how", [_gone, _torn])
+def test_damage_in_the_middle(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, how: Hurt
+) -> None:
+    async def body(rig: Rig) -> None:
+        async with rig.storage.session(SHOP) as other, rig.storage.session(BANK) as bank:
+            loading = await rig.load()
+            part = await hurt(rig.engine, how)
+            rig.engine.go()
+            await until(lambda: value("roll_forwards_damaged") == 1)
+            assert value("roll_forwards_stuck") == 1
+            assert await refused(other.commit(1, {b"k0": b"x"})) == "DAMAGED"
+            assert await seen(other) == OLD
+            assert await bank.put({b"k": b"1"})
+            assert not loading.done()
+            await rig.engine.apply([part])  # the disk has thought better of it
+            await reads_its_own(rig, loading)
+            assert value("roll_forwards_damaged") == value("roll_forwards_stuck") == 0
+
+    running(monkeypatch, body)
+    assert caplog.text.count("a commit is durable and damaged") == 1
+
+
 def test_a_disk_that_is_too_full_is_asked_before(monkeypatch: pytest.MonkeyPatch) -> None:
     async def body(rig: Rig) -> None:
         rig.engine.bytes_free = 200_000
@@ -394,7 +445,17 @@ def test_a_quota_counts_what_it_has_brought(monkeypatch: pytest.MonkeyPatch) -> 
 Restarted = Callable[[Shard, StoppableEngine, ManualClock], Awaitable[None]]
 
 
-def restarted(body: Restarted, *, seconds: float = 1.0, window_seconds: int = 0) -> None:
+async def _nothing(_engine: Engine) -> None:
+    """What happens while no process runs, mostly."""
+
+
+def restarted(
+    body: Restarted,
+    *,
+    seconds: float = 1.0,
+    window_seconds: int = 0,
+    before: Callable[[Engine], Awaitable[None]] = _nothing,
+) -> None:
     """What a process finds where another one died in the middle of a large commit."""
 
     async def whole() -> None:
@@ -406,6 +467,7 @@ def restarted(body: Restarted, *, seconds: float = 1.0, window_seconds: int = 0)
         case.clock.advance(seconds)
         # The collection went on, and has removed something of another tenant.
         await engine.apply([(HORIZON, TIME.pack(case.clock.wall_ns()))])
+        await before(engine)
         stoppable = StoppableEngine(engine)
         stoppable.fails = full(TENANT)
         retention = Retention(
@@ -434,6 +496,31 @@ def test_a_session_waits_for_what_was_left_behind(monkeypatch: pytest.MonkeyPatc
         assert await scanned(session, 0, 3, reverse=False) == fixed().new
 
     restarted(body)
+
+
+def test_who_comes_to_a_tenant_whose_commit_is_damaged_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rollforward, "_DAMAGED_SECONDS", 0.05)
+    torn: list[Row] = []
+
+    async def tear(engine: Engine) -> None:
+        torn.append(await hurt(engine, _torn))
+
+    async def body(opened: Shard, engine: StoppableEngine, _clock: ManualClock) -> None:
+        assert value("roll_forwards_damaged") == 1
+        session = DirectSession(opened)
+        with pytest.raises(Refusal) as caught:
+            await session.open()
+        assert caught.value.code == kv.Error.DAMAGED
+        await opened.enter(BANK, session)
+        engine.fails = lambda batch: None
+        await engine.apply(torn)
+        await until(lambda: value("roll_forwards") == 0)
+        await session.open()
+        assert await scanned(session, 0, 3, reverse=False) == fixed().new
+
+    restarted(body, before=tear)
 
 
 def test_what_its_readers_see_is_kept_however_long_it_takes() -> None:

@@ -56,6 +56,38 @@ def test_many_requests_in_flight_answer_each_its_own(engine: str) -> None:
     running(body, engine)
 
 
+@pytest.mark.parametrize("length", range(9))
+def test_a_key_too_short_to_name_a_tenant_comes_no_further(length: int) -> None:
+    """What is behind takes the tenant from the key, in the one task that writes."""
+
+    async def body(_storage: StorageForTest, client: KvClient) -> None:
+        short = client.prefix[:length]
+        keys, end = blocks.pack([short]), client.prefix + b"z"
+        writes = kv.Writes(keys=keys, values=blocks.pack([b"x"]))
+        take = kv.Sequence.Take(count=1, start=1, increment=1, min=1, max=9)
+        shaped: list[dict[str, Any]] = [
+            {"get": kv.Get(keys=keys)},
+            {"scan": kv.Scan(start=short, end=end)},
+            {"lock": kv.Lock(keys=keys, mode=kv.UPDATE)},
+            {"stage": kv.Stage(writes=writes)},
+            {"commit": kv.Commit(writes=writes)},
+            {"commit": kv.Commit(writes=client.writes({b"k": b""}), absent=keys)},
+            {
+                "commit": kv.Commit(
+                    writes=client.writes({}), retired=[kv.Range(start=short, end=end)]
+                )
+            },
+            {"increment": kv.Increment(key=short, delta=1)},
+            {"sequence": kv.Sequence(key=short, take=take)},
+        ]
+        for number, shape in enumerate(shaped, 1):
+            error = await refusal(client.send(txn=number, **shape))
+            assert error.code == kv.Error.OUTSIDE_TENANT, shape
+        await client.put({b"k": b"v"})
+
+    running(body)
+
+
 def test_requests_beyond_the_bound_are_refused() -> None:
     async def body(storage: StorageForTest, client: KvClient) -> None:
         assert client.hello.requests_max == 10
