@@ -91,6 +91,11 @@ class Validator:
         """A commit with this time is on its way."""
         if not self._readers:
             return
+        if len(keys) > self._keys_max:
+            # All are younger than every snapshot, so there is room for none of the readers.
+            self._readers.clear()
+            self._forget()
+            return
         fresh = [key for key in keys if key not in self._times]
         if len(fresh) < _MANY_KEYS:
             for key in fresh:

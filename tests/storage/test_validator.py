@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -104,6 +105,25 @@ def test_who_is_given_up_is_refused_and_never_guessed_at() -> None:
     with pytest.raises(LookupError):
         validator.conflict("young", [], [])
     assert not validator.watches
+
+
+class _NotToBeWalked(list[bytes]):
+    def __iter__(self) -> Iterator[bytes]:
+        raise AssertionError("walked")
+
+
+def test_more_keys_than_can_be_remembered_are_not_walked() -> None:
+    validator = Validator(keys_max=100)
+    for reader, snapshot in (("old", 10), ("young", 20)):
+        validator.begin(reader, snapshot, [], snapshot)
+    validator.wrote(30, _NotToBeWalked([b"k"] * 101))
+    for reader in ("old", "young"):
+        with pytest.raises(LookupError):
+            validator.conflict(reader, [], [])
+    validator.begin("new", 30, [_NotToBeWalked([b"k"] * 101)], 40)
+    with pytest.raises(LookupError):
+        validator.conflict("new", [], [])
+    assert repr(validator) == "<Validator 0 readers, 0 keys>"
 
 
 def test_old_writes_are_forgotten_as_readers_end() -> None:
