@@ -17,11 +17,14 @@ A circle of these is an anomaly, and its kinds of arrows say which one:
 Besides circles: values of transactions that failed (G1a), or that their transaction appended to
 later (G1b); lists that are no beginning of each other; values twice; acknowledged values that are
 gone; transactions of which a part was seen, whatever became of who saw it.
+
+The last transaction reads all lists when nobody writes any more: it says which order is the true
+one, and what became of those whose clients do not know.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import NamedTuple
 
@@ -79,7 +82,7 @@ Edges = dict[int, set[int]]
 
 
 class _Orders:
-    """The order of each list, as its longest reading has it, and who appended what."""
+    """The order of each list, as the last transaction read it, and who appended what."""
 
     def __init__(self, history: Sequence[Transaction]) -> None:
         self.problems: list[str] = []
@@ -90,12 +93,10 @@ class _Orders:
                 if isinstance(each, Append):
                     self.writer[each] = number
                     self.last[number, each.key] = each.value
-        self.lists: dict[int, tuple[int, ...]] = {}
-        for transaction in history:
-            for each in transaction.operations:
-                if isinstance(each, Read) and transaction.fate is not Fate.FAILED:
-                    longest = max(self.lists.get(each.key, ()), each.values, key=len)
-                    self.lists[each.key] = longest
+        self.lists: dict[int, tuple[int, ...]] = defaultdict(tuple)
+        for each in history[-1].operations:
+            if isinstance(each, Read):
+                self.lists[each.key] = each.values
 
     def look(self, history: Sequence[Transaction]) -> None:
         """Everything that is wrong without a circle."""
@@ -107,7 +108,7 @@ class _Orders:
             for each in transaction.operations:
                 if isinstance(each, Append):
                     own[each.key].append(each.value)
-                    lost = each.value not in self.lists.get(each.key, ())
+                    lost = each.value not in self.lists[each.key]
                     if transaction.fate is Fate.COMMITTED and lost:
                         self.problems.append(f"{each} of {number} was acknowledged and is gone")
                 elif isinstance(each, Torn):
@@ -136,6 +137,7 @@ class _Orders:
 
 def problems(history: Sequence[Transaction], level: Level) -> list[str]:
     """What the level forbids and the history shows, which ends with a reading of all lists."""
+    history = [_decided(each, history[-1]) for each in history]
     orders = _Orders(history)
     orders.look(history)
     ww, wr, rw = _dependencies(history, orders)
@@ -147,6 +149,17 @@ def problems(history: Sequence[Transaction], level: Level) -> list[str]:
     elif level is Level.REPEATABLE_READ:
         found += [f"G-single: {path}" for path in _single(_joined(ww, wr), rw)]
     return found
+
+
+def _decided(transaction: Transaction, final: Transaction) -> Transaction:
+    """With what became of it, where its client did not know: whether its values are there. Where
+    only some are, it counts as done, and the others are gone."""
+    if transaction.fate is not Fate.UNKNOWN:
+        return transaction
+    lists = {each.key: each.values for each in final.operations if isinstance(each, Read)}
+    own = [each for each in transaction.operations if isinstance(each, Append)]
+    done = any(each.value in lists.get(each.key, ()) for each in own)
+    return replace(transaction, fate=Fate.COMMITTED if done or not own else Fate.FAILED)
 
 
 def _dependencies(history: Sequence[Transaction], orders: _Orders) -> tuple[Edges, Edges, Edges]:
@@ -162,7 +175,7 @@ def _dependencies(history: Sequence[Transaction], orders: _Orders) -> tuple[Edge
         values = orders.lists[key]
         return orders.writer.get(Append(key, values[at])) if 0 <= at < len(values) else None
 
-    for key, values in orders.lists.items():
+    for key, values in list(orders.lists.items()):
         for at in range(1, len(values)):
             add(ww, writer(key, at - 1), writer(key, at))
     for number, transaction in enumerate(history):

@@ -255,6 +255,8 @@ def measure(
         found = load.run(disturb)
         load.met = nemesis.met()
     if found:
+        lines = [f"{number} {each}\n" for number, each in enumerate(load.history)]
+        (folder / "history").write_text("".join(lines), encoding="utf-8")
         raise AssertionError(f"seed {seed}, {level.value}:\n" + "\n".join(found[:20]))
     return load
 
@@ -265,7 +267,7 @@ def _say(text: str) -> None:
 
 def main() -> None:
     """The long run; the exit code is 0 when nothing was found. Otherwise the folder of the gateway
-    stays, with its logs."""
+    stays, with its logs, and beside it the history."""
     parser = argparse.ArgumentParser(description="List appends under faults, at every level.")
     parser.add_argument("--kills", type=int, default=34, help="of each level (default: 34)")
     parser.add_argument("--between", type=int, default=60, help="commits between two faults")

@@ -110,6 +110,25 @@ def test_who_does_not_know_may_have_done_it_or_not() -> None:
         assert problems([done(Append(1, 10), fate=Fate.UNKNOWN), final(k1=seen)], SER) == []
 
 
+def test_who_does_not_know_and_has_not_done_it_stands_before_nobody() -> None:
+    history = [
+        done(Append(1, 10), Read(1, (10,)), Read(2, ()), fate=Fate.UNKNOWN),
+        done(Append(2, 20)),
+        final(k1=(), k2=(20,)),
+    ]
+    assert problems(history, SER) == []
+
+
+@pytest.mark.parametrize("fate", [Fate.COMMITTED, Fate.UNKNOWN])
+def test_what_was_read_and_is_gone_is_found(fate: Fate) -> None:
+    seen = [done(Append(1, 10), fate=fate), done(Read(1, (10,))), final(k1=())]
+    assert any("no beginning" in each for each in problems(seen, RC))
+    half = [done(Append(1, 10), Append(2, 20), fate=fate), final(k1=(), k2=(20,))]
+    assert any("is gone" in each for each in problems(half, RC))
+    own = [done(Append(1, 10), Read(1, (10,))), final(k1=())]
+    assert any("is gone" in each for each in problems(own, RC))
+
+
 def test_circles_are_found_where_they_are() -> None:
     rng = random.Random(3)
     for _ in range(200):
