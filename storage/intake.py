@@ -20,9 +20,10 @@ leaves of a piece has no marker, and the next start drops it.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 
 from dormouse.base import blocks
 from dormouse.base.ids import TenantId
@@ -42,6 +43,7 @@ from storage.refusals import Refusal, transaction_ended
 from storage.supersede import growth_of
 from storage.tenants import Prepared, Transaction
 
+T = TypeVar("T")
 _PARTS_MAX = 200_000
 _ROWS_MAX = 2000
 """Of a piece: with so many the event loop is busy for some 2 ms."""
@@ -184,18 +186,23 @@ class Intake:
             return next(cut, None)
 
         found: list[Items] = []
-        while (some := await self._admission.read(transaction.tenant.share, one)) is not None:
+        while (some := await self._step(transaction, one)) is not None:
             found.append(some)
         keys = [[key for key, _ in some] for some in found]
         self._caps.check_new_locks(transaction, *keys)
         return found
 
+    async def _step(self, transaction: Transaction, work: Callable[[], Awaitable[T]]) -> T:
+        """Keep the event loop for a moment, when it is the tenant's turn; then others have it."""
+        done = await self._admission.read(transaction.tenant.share, work)
+        await asyncio.sleep(0)
+        return done
+
     async def _write(self, lane: _Lane, load: _Load, cut: list[Items]) -> None:
         transaction, quota = load.transaction, None
         turn: list[Row] = []
         for some in cut:
-            taking = partial(self._rows, transaction, some)
-            rows = await self._admission.read(transaction.tenant.share, taking)
+            rows = await self._step(transaction, partial(self._rows, transaction, some))
             if turn and _size(turn) + _size(rows) > self._turn_bytes:
                 await self._send(lane, load, turn)
                 turn = []

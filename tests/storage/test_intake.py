@@ -3,6 +3,7 @@ when one of them fails, the transaction ends, or the process dies in the middle.
 
 import asyncio
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -83,6 +84,28 @@ def test_a_commit_of_another_tenant_comes_in_between(monkeypatch: pytest.MonkeyP
         assert {key: row for key, row in (await seen(rig.shop)).items() if key in PIECE} == PIECE
 
     running(monkeypatch, body)
+
+
+def test_others_have_the_event_loop_in_between() -> None:
+    async def whole() -> None:
+        shard = await Shard.open(MemoryEngine(), clock=ManualClock())
+        session = DirectSession(shard)
+        await session.open()
+        keys = [PREFIX + b"%06d" % number for number in range(20_000)]
+        writes = kv.Writes(keys=blocks.pack(keys), values=blocks.pack([b""] * len(keys)))
+        staging = spawn(session.call(7, stage=kv.Stage(writes=writes)), name="stage")
+        locked, turns = [0], 0
+        while not staging.done():
+            await asyncio.sleep(0)
+            turns += 1
+            locked.append(shard.locks.total)
+        assert locked[-1] == len(keys)
+        assert max(after - before for before, after in pairwise(locked)) <= 2000
+        assert turns > 20  # ten to unpack it, ten to lock it
+        await session.call(7, end=kv.End())
+        await shard.close()
+
+    uvloop.run(whole())
 
 
 def test_pieces_keep_their_order_and_the_commit_waits_for_them(
@@ -236,6 +259,8 @@ def test_a_crash_in_the_middle_of_a_piece(applies: int) -> None:
         assert (await engine.measure(*STAGED_SPAN)).keys == applies
         await cancel(staging, shard.committer._task, *shard._background)
         await shard.intake.close()
+        for transaction in list(shard.tenants.open(TENANT).transactions.values()):
+            shard.end(transaction)  # for the metrics, which are of the whole process
         again = await Shard.open(StoppableEngine(engine), clock=ManualClock())
         assert (await engine.measure(*STAGED_SPAN)).keys == 0
         session = DirectSession(again)
