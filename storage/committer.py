@@ -61,6 +61,8 @@ class Submission:
     """How long that is kept; ticks."""
     alone: bool = False
     """Applied by itself: what becomes of it concerns its own tenant's writes at most."""
+    relied_on: bool = True
+    """Whether what is queued behind it may have been checked against what it writes."""
 
 
 class Committer:
@@ -115,6 +117,17 @@ class Committer:
         """
         size = _size(writes)
         await self._durable(lambda done: Submission(writes, done, size, share=share, alone=alone))
+
+    async def remove(self, keys: Sequence[bytes], *, share: Share | None) -> None:
+        """Queue the removal of keys that nobody reads any more, by itself, and wait until it is
+        durable. Where it fails, nothing else does."""
+        writes = [(key, None) for key in keys]
+
+        def make(done: Callable[[EngineError | None], None]) -> Submission:
+            size = _size(writes)
+            return Submission(writes, done, size, share=share, alone=True, relied_on=False)
+
+        await self._durable(make)
 
     async def commit(
         self, writes: Sequence[Write], *, time: int, record: bytes, published: Callable[[], None]
@@ -206,6 +219,8 @@ class Committer:
                 self._again_singly(group)
             elif isinstance(error, EngineDamaged) and group[0].share is None:
                 self._leave(group[0], error)  # nobody has relied on what the system removes
+            elif not group[0].relied_on:
+                self._leave(group[0], error)
             elif len(group) == 1:
                 self._fail(group, error, share=group[0].share)
             else:

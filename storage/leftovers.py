@@ -59,10 +59,10 @@ class Leftovers:
 
     async def _drop_some(self, name: Name, parts: range) -> None:
         began, tenant = now(), self._tenants.find(name[0])
-        some = [(key, None) for key in part_keys(name, parts[:_PARTS_AT_ONCE])]
+        some = part_keys(name, parts[:_PARTS_AT_ONCE])
         share = None if tenant is None else tenant.share
         try:
-            await self._committer.write(some, share=share, alone=True)
+            await self._committer.remove(some, share=share)
         except EngineError as error:
             if isinstance(error, EngineDamaged):
                 self._damaged.found(name[0], error)

@@ -23,8 +23,8 @@ from storage.pieces import PART_BYTES
 from storage.refusals import Refusal
 from storage.shard import Shard
 from storage.spans import TenantSpan
+from tests.storage.gauges import value
 from tests.storage.stoppable import StoppableEngine
-from tests.storage.test_caps import value
 from tests.storage.test_rolling import BANK, Rig, refused, running, seen, until
 from tests.storage.test_versions import PREFIX, TENANT, DirectSession
 
@@ -240,6 +240,29 @@ def test_what_cannot_be_removed_goes_with_a_later_pass(
 
     monkeypatch.setattr(damage, "_RETRY_TICKS", 0)
     running(monkeypatch, body, collect_seconds=0.02)
+
+
+@pytest.mark.parametrize("error", [EngineFull("no room"), EngineDamaged("torn")])
+def test_what_waits_behind_a_removal_that_fails_is_written(error: EngineError) -> None:
+    async def whole() -> None:
+        engine = StoppableEngine(MemoryEngine())
+        shard = await Shard.open(engine, clock=ManualClock())
+        session = DirectSession(shard)
+        await session.open()
+        tenant = shard.tenants.find(TENANT)
+        share = None if tenant is None else tenant.share
+        engine.fails = lambda batch: error if removed_in(batch) else None
+        keys = [PREFIX + b"k"]
+        commit = kv.Commit(writes=kv.Writes(keys=blocks.pack(keys), values=blocks.pack([b"v"])))
+        parts = [b"s" + PREFIX[1:] + b"part"]
+        removing = spawn(shard.committer.remove(parts, share=share), name="remove")
+        committing = spawn(session.call(1, commit=commit), name="commit")
+        assert (await committing).commit.commit_time
+        with pytest.raises(type(error)):
+            await removing
+        await shard.close()
+
+    uvloop.run(whole())
 
 
 @pytest.mark.parametrize("applies", [1, 4, PARTS - 1])
