@@ -147,8 +147,8 @@ def test_a_session_at_work_is_not_parked(tmp_path: Path) -> None:
             await asyncio.sleep(0.3)
             assert len(one.sessions) == 1
             assert await connection.ask("commit") == "2:commit"
-            await until(lambda: not one.sessions)
-            assert parked() == 1
+            await until(lambda: parked() == 1)
+            assert not one.sessions
 
     run(tmp_path, body)
 

@@ -6,8 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.storage import gauges
 from tests.support.diskfaults import BadDisk
 from tests.support.storagerig import Rig
+
+
+@pytest.fixture(autouse=True)
+def _gauges() -> None:
+    gauges.begin()
 
 
 @pytest.fixture(scope="module")

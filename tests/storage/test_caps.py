@@ -10,21 +10,17 @@ import pytest
 import uvloop
 
 from dormouse.base.ids import TenantId
-from dormouse.base.metrics import REGISTRY
 from dormouse.base.tasks import spawn
 from proto import kv_pb2 as kv
 from storage.config import Limits
+from tests.storage.gauges import value
 from tests.support.kv import KvClient, KvError, storage_running
 
-_GAUGES = ("transactions", "staged_bytes", "requests_in_flight")
-_BEFORE: dict[str, float] = {}
 Body = Callable[[KvClient, KvClient, KvClient], Awaitable[None]]
 
 
 def running(body: Body, **limits: Any) -> None:
     """Two streams of one tenant and one of another."""
-
-    _BEFORE.update({name: _read(name) for name in _GAUGES})
 
     async def whole() -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -43,15 +39,6 @@ async def refused(waiting: Awaitable[Any]) -> str:
     with pytest.raises(KvError) as caught:
         await waiting
     return kv.Error.Code.Name(caught.value.error.code)
-
-
-def value(name: str, **labels: str) -> float:
-    """Of a metric, without what other tests of this process have left behind."""
-    return _read(name, **labels) - (_BEFORE.get(name, 0.0) if not labels else 0.0)
-
-
-def _read(name: str, **labels: str) -> float:
-    return REGISTRY.get_sample_value(f"dormouse_storage_{name}", labels) or 0.0
 
 
 async def until(name: str, wanted: float) -> None:

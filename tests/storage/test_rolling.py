@@ -35,8 +35,8 @@ from storage.layout import (
 )
 from storage.refusals import Refusal
 from storage.shard import Retention, Shard
+from tests.storage.gauges import value
 from tests.storage.stoppable import StoppableEngine
-from tests.storage.test_caps import value
 from tests.storage.test_rollforward import fixed
 from tests.storage.test_versions import TENANT, DirectSession, scanned
 from tests.support.kv import STORAGE, KvClient, KvError, StorageForTest, storage_running
