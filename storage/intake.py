@@ -59,7 +59,7 @@ class _Load:
 
     transaction: Transaction
     message: kv.Writes
-    ends: Callable[[], None]
+    ends: Callable[[EngineError], None]
     size: int
     total: int
     """Bytes that the transaction has staged with it."""
@@ -116,7 +116,7 @@ class Intake:
         return f"<Intake {sum(len(lane.loads) for lane in self._lanes.values())} loads wait>"
 
     def add(
-        self, transaction: Transaction, message: kv.Writes, ends: Callable[[], None]
+        self, transaction: Transaction, message: kv.Writes, ends: Callable[[EngineError], None]
     ) -> "asyncio.Future[int]":
         """Take in what a request stages: the bytes staged so far, when it is durable. What is
         awaited raises Refusal and EngineError; QUOTA where the rows without an older version alone
@@ -300,7 +300,7 @@ class Intake:
         if load.refused is not None and not load.begun and not transaction.ended:
             staged(transaction, -load.size)
         if load.failed is not None and not transaction.ended:
-            load.ends()
+            load.ends(load.failed)
             self._end(transaction)
         if load.answer.done():
             return

@@ -77,7 +77,7 @@ class Operations:
         self._resolver = Resolver(shard)
         self._advisory = Advisory(shard, tenant, pod, stream)
         self._tables = TableLocking(shard, tenant, stream, self._known)
-        self._ended: OrderedDict[int, None] = OrderedDict()
+        self._ended: OrderedDict[int, EngineError | None] = OrderedDict()
         self._handlers: dict[str, Callable[[kv.Request], kv.Reply | None]] = {
             "get": self._get,
             "scan": self._scan,
@@ -120,7 +120,7 @@ class Operations:
             self._shard.caps.check_open(tenant)
             transaction = self._known(number, request.session)
             if transaction is None:
-                raise transaction_ended()
+                raise self._ended.get(number) or transaction_ended()
         elif transaction.committing or transaction.session is not self._stream:
             raise transaction_ended()
         if request.session:
@@ -143,8 +143,10 @@ class Operations:
             self._advisory.join(transaction, session)
         return transaction
 
-    def _remember_ended(self, number: int) -> None:
-        self._ended[number] = None
+    def _remember_ended(self, number: int, error: EngineError | None = None) -> None:
+        """`error`: why storage has ended it. Whoever goes on with it is told, for it may be heard
+        before the answer to what could not be written."""
+        self._ended[number] = error
         if len(self._ended) > _ENDED_MAX:
             self._ended.popitem(last=False)
 

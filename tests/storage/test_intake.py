@@ -144,7 +144,7 @@ def test_a_turn_that_fails_takes_the_transaction_along_and_nobody_else(
             assert await refused(second) == "TXN_ENDED"
             assert await putting
         assert sum(map(parts_in, batches)) == 5
-        assert await refused(rig.shop.commit(1, {})) == "TXN_ENDED"
+        assert await refused(rig.shop.commit(1, {})) == "DISK_FULL"
         assert value("staged_bytes") == 0
         rig.engine.fails = lambda batch: None
         await none_left(rig)
