@@ -84,7 +84,10 @@ _CERTAIN = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_CORR
 """After these a COMMIT has not happened."""
 _CERTAIN_ALONE = {*_CERTAIN, sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ}
 """Nor has a statement that is its own transaction: it reads before it commits."""
-_CERTAIN_KINDS = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY}
+_CERTAIN_KINDS = {
+    *(sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY),
+    *(sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_TOOBIG),
+}
 """Likewise, whatever the details: it has not even begun to write."""
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _READ_ERRORS = (sqlite3.Error, UnicodeDecodeError, EngineDamaged)
@@ -389,8 +392,9 @@ def _apply_one(connection: sqlite3.Connection, statement: str, parameters: Seque
     try:
         connection.execute(statement, parameters)
     except sqlite3.Error as error:
-        code = error.sqlite_errorcode
-        if code in _CERTAIN_ALONE or code & 0xFF in _CERTAIN_KINDS:
+        # Without a code it is Python's, which did not hand the statement on.
+        code = getattr(error, "sqlite_errorcode", None)
+        if code is None or code in _CERTAIN_ALONE or code & 0xFF in _CERTAIN_KINDS:
             raise
         raise _OpenOutcome(error.sqlite_errorname) from error
 

@@ -3,18 +3,29 @@
 import asyncio
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.config import ObjectStorage
-from storage.engines.interface import Engine, EngineError, EngineInUse, Measure, ScanRange, Write
+from storage.engines import sqlite
+from storage.engines.interface import (
+    Engine,
+    EngineError,
+    EngineInUse,
+    EngineLost,
+    Measure,
+    ScanRange,
+    Write,
+)
 from storage.engines.memory import MemoryEngine
 from storage.engines.slatedb import SlateEngine
 from storage.engines.sqlite import SqliteEngine
@@ -197,6 +208,7 @@ def test_sqlite_has_one_owner(tmp_path: Path) -> None:
 _CHILD = """
 import asyncio, sys
 from pathlib import Path
+from typing import Any
 from storage.engines.slatedb import SlateEngine
 from storage.engines.sqlite import SqliteEngine
 
@@ -237,3 +249,23 @@ def test_sqlite_keeps_acknowledged_batches_over_kill_9(tmp_path: Path) -> None:
             await engine.close()
 
         asyncio.run(check(acknowledged))
+
+
+def test_a_batch_that_sqlite_refuses_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is one statement and its own transaction, and has not happened: the engine goes on."""
+
+    def connect(path: Path, *settings: Any) -> sqlite3.Connection:
+        connection = connect_as_ever(path, *settings)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1000)
+        return connection
+
+    async def body(engine: Engine) -> None:
+        with pytest.raises(EngineError) as caught:
+            await engine.apply([(b"k", b"x" * 2000)])
+        assert not isinstance(caught.value, EngineLost)
+        await engine.apply([(b"k", b"short")])
+        assert await engine.get([b"k"]) == [b"short"]
+
+    connect_as_ever = sqlite._connect
+    monkeypatch.setattr(sqlite, "_connect", connect)
+    run(open_sqlite, body)
