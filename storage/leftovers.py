@@ -28,6 +28,10 @@ _PARTS_AT_ONCE = 32
 """Of staged pieces, 8 KiB each: their removal takes as much of the log again."""
 
 
+_UNDROPPED_MAX = 10_000
+"""Transactions of which that has failed; the next start removes what the oldest have left."""
+
+
 class Leftovers:
     """Removes what transactions have left."""
 
@@ -38,7 +42,7 @@ class Leftovers:
         self._damaged = remover.damaged
         self._dropped: deque[tuple[Name, range]] = deque()
         """Parts of staged pieces that are to go."""
-        self._undropped: deque[tuple[Name, range]] = deque()
+        self._undropped: deque[tuple[Name, range]] = deque(maxlen=_UNDROPPED_MAX)
         """Likewise, with the next pass: the disk was full or damaged when they were to go."""
         self._wake = asyncio.Event()
 
@@ -76,7 +80,9 @@ class Leftovers:
     async def collect(self, before: int) -> None:
         """A pass: records and fences of before that time go."""
         again = [each for each in self._undropped if each[0][0] not in self._damaged]
-        self._undropped = deque(each for each in self._undropped if each[0][0] in self._damaged)
+        left = [each for each in self._undropped if each[0][0] in self._damaged]
+        self._undropped.clear()
+        self._undropped.extend(left)
         self._dropped.extend(again)
         self._wake.set()
         await self._collect_records(before)

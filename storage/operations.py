@@ -77,7 +77,7 @@ class Operations:
         self._resolver = Resolver(shard)
         self._advisory = Advisory(shard, tenant, pod, stream)
         self._tables = TableLocking(shard, tenant, stream, self._known)
-        self._ended: OrderedDict[int, EngineError | None] = OrderedDict()
+        self._ended: OrderedDict[int, Callable[[], Refusal]] = OrderedDict()
         self._handlers: dict[str, Callable[[kv.Request], kv.Reply | None]] = {
             "get": self._get,
             "scan": self._scan,
@@ -120,7 +120,8 @@ class Operations:
             self._shard.caps.check_open(tenant)
             transaction = self._known(number, request.session)
             if transaction is None:
-                raise self._ended.get(number) or transaction_ended()
+                refusal = self._ended.get(number, transaction_ended)()
+                raise refusal
         elif transaction.committing or transaction.session is not self._stream:
             raise transaction_ended()
         if request.session:
@@ -143,10 +144,9 @@ class Operations:
             self._advisory.join(transaction, session)
         return transaction
 
-    def _remember_ended(self, number: int, error: EngineError | None = None) -> None:
-        """`error`: why storage has ended it. Whoever goes on with it is told, for it may be heard
-        before the answer to what could not be written."""
-        self._ended[number] = error
+    def _remember_ended(self, number: int, why: Callable[[], Refusal] = transaction_ended) -> None:
+        """`why`: what whoever goes on with it is told."""
+        self._ended[number] = why
         if len(self._ended) > _ENDED_MAX:
             self._ended.popitem(last=False)
 
@@ -342,7 +342,14 @@ class Operations:
         return _lock_reply(request, visible, records, locked)
 
     def _stage(self, request: kv.Request) -> None:
-        transaction, ends = self._transaction(request), partial(self._remember_ended, request.txn)
+        transaction = self._transaction(request)
+
+        def ends(error: EngineError) -> None:
+            # Whoever goes on with it may be heard before the answer to what could not be written.
+            # Of the error its kind is kept: its traceback holds on to all that was to be written.
+            kind = type(error)("")
+            self._remember_ended(request.txn, partial(engine_failed, kind))
+
         staged = self._shard.intake.add(transaction, request.stage.writes, ends)
 
         async def answer(_: InFlight) -> kv.Reply:
