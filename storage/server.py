@@ -87,7 +87,7 @@ async def _serving(shard: Shard, settings: StorageSettings) -> AsyncIterator[Rea
         await cancel(expiring, watching, refusing)
         shard.end_sessions("storage is ending")
         await server.stop(settings.grace_seconds)
-        _stop(metrics_server)
+        metrics.stop(metrics_server)
 
 
 async def _expire(handshakes: Handshakes, pause_seconds: float) -> None:
@@ -120,8 +120,3 @@ def _size_of(file: Path) -> int:
 
 def _make_folder(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-
-def _stop(server: object) -> None:
-    for name in ("shutdown", "server_close"):
-        getattr(server, name)()

@@ -4,6 +4,8 @@ Roles declare their metrics in a `metrics.py` of their own on this registry and 
 anything a stranger can choose freely.
 """
 
+import contextlib
+import socket
 from http.server import HTTPServer
 
 from prometheus_client import CollectorRegistry, start_http_server
@@ -18,7 +20,10 @@ def serve(host: str, port: int) -> tuple[int, "object"]:
 
 
 def stop(server: object) -> None:
-    """End what `serve` started."""
+    """End what `serve` started, within milliseconds: the caller's event loop stands still."""
     if isinstance(server, HTTPServer):
+        # Its thread looks only every half second whether it is to end; a shut socket wakes it.
+        with contextlib.suppress(OSError):
+            server.socket.shutdown(socket.SHUT_RDWR)
         server.shutdown()
         server.server_close()
