@@ -14,6 +14,9 @@ PYTEST_PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile --max-wo
 up: $(VENV)/.installed
 	$(BIN)/dormouse up --data $(DATA) --sql-port $(SQL_PORT) --api-port $(API_PORT) --demo
 
+# A run starts hundreds of processes of ours. Each would compile all it imports where the
+# environment says, as that of containers often does, that nothing compiled is kept.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: check system
 	$(BIN)/python -m pytest $(PYTEST_PARALLEL) $(PYTEST_ARGS)
 
