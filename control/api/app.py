@@ -5,12 +5,13 @@ from importlib import metadata
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Security
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, Response
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 
 from control.access import PUBLIC, check_complete
-from control.api import docs, problems
+from control.api import problems
+from control.api.document import Document
 from control.api.gate import Gate
 from control.api.problems import unavailable
 from control.buckets import Allowance, Buckets
@@ -68,18 +69,21 @@ def make_api(router: APIRouter, is_ready: Callable[[], Awaitable[bool]]) -> Fast
     _add_pages(app, is_ready)
     bearer = HTTPBearer(auto_error=False, description="The gate checks it; this documents it.")
     app.include_router(router, dependencies=[Security(bearer)])
-    document = _finished(app.openapi())
-    page = docs.render(document)
+    _add_documents(app)
+    return app
 
+
+def _add_documents(app: FastAPI) -> None:
+    document = Document(lambda: _finished(app.openapi()))
+
+    # Not coroutines: FastAPI calls them on a thread.
     @app.get("/openapi.json", include_in_schema=False)
-    async def read_document() -> dict[str, Any]:
-        return document
+    def read_document() -> Response:
+        return Response(document.read().json, media_type="application/json")
 
     @app.get("/docs", include_in_schema=False)
-    async def read_docs() -> HTMLResponse:
-        return HTMLResponse(page, headers={"Content-Security-Policy": _DOCS_POLICY})
-
-    return app
+    def read_docs() -> HTMLResponse:
+        return HTMLResponse(document.read().page, headers={"Content-Security-Policy": _DOCS_POLICY})
 
 
 def _finished(document: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,10 @@ import schemathesis
 import uvicorn
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
+from schemathesis.specs.openapi.schemas import OpenApiSchema
 
 from control.access import PUBLIC, TABLE
+from control.api.document import Document
 from tests.control.openapi import FILE, document
 from tests.control.support import KEY, FakePeers, rig_at
 
@@ -36,6 +40,20 @@ _EXAMPLES = 12
 
 def test_the_document_in_the_tree_is_fresh() -> None:
     assert FILE.read_text(encoding="utf-8") == document(), "run `python -m tests.control.openapi`"
+
+
+def test_it_is_written_once_for_all_who_ask_at_the_same_time() -> None:
+    def write() -> dict[str, Any]:
+        written.append(1)
+        time.sleep(0.05)  # the others come meanwhile
+        return {"paths": {}}
+
+    written: list[int] = []
+    shared = Document(write)
+    with ThreadPoolExecutor(4) as pool:
+        texts = set(pool.map(lambda _: shared.read(), range(4)))
+    assert len(written) == 1
+    assert {each.json for each in texts} == {b'{"paths":{}}'}
 
 
 @contextmanager
@@ -68,15 +86,15 @@ def _served(folder: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with _served(tmp_path_factory.mktemp("fuzz")) as served:
-        yield served
+def schema(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenApiSchema]:
+    with _served(tmp_path_factory.mktemp("fuzz")) as url:
+        yield schemathesis.openapi.from_url(f"{url}/openapi.json")
 
 
 @pytest.mark.parametrize("endpoint", sorted([*TABLE, *PUBLIC]))
-def test_fuzzing_finds_nothing(url: str, endpoint: str) -> None:
+def test_fuzzing_finds_nothing(schema: OpenApiSchema, endpoint: str) -> None:
     method, _, path = endpoint.partition(" ")
-    operation = schemathesis.openapi.from_url(f"{url}/openapi.json")[path][method]
+    operation = schema[path][method]
 
     # An idempotency key may be another request's; and see above.
     is_once = any(each.name == "idempotency-key" for each in operation.headers)
