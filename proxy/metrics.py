@@ -61,6 +61,11 @@ TENANTS_FOLLOWED = Gauge(
 TENANT_CHANGES = Counter(
     "dormouse_proxy_tenant_changes_total", "Changes of tenants that came in.", registry=REGISTRY
 )
+POD_CHANGES = Counter(
+    "dormouse_proxy_pod_changes_total",
+    "Changes of the picture of pods and proxies that came in.",
+    registry=REGISTRY,
+)
 FAILED_LOGINS = Counter("dormouse_proxy_failed_logins_total", "Wrong passwords.", registry=REGISTRY)
 DRAINING = Gauge(
     "dormouse_proxy_draining", "Whether the proxy takes no new connections.", registry=REGISTRY

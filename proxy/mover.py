@@ -113,7 +113,7 @@ class Mover:
 
     def _fell_idle(self, session: Session) -> None:
         pod = session.pod_id
-        if pod is not None and self._wishes.get(pod) == MOVE and _free(session):
+        if pod is not None and self._wish_of(session, pod) == MOVE and _free(session):
             self._move_away(session, pod, first=True)
 
     def _move_away(self, session: Session, pod: PodId, *, first: bool = False) -> None:
@@ -122,10 +122,14 @@ class Mover:
 
     def _wish_is(self, wish: int, pod: PodId, session: Session) -> Callable[[], bool]:
         return lambda: (
-            self._wishes.get(pod) == wish
+            self._wish_of(session, pod) == wish
             and session.pod_id == pod
             and session.tenant not in self._no_pod_at
         )
+
+    def _wish_of(self, session: Session, pod: PodId) -> int:
+        """As the picture has it now, which `_wishes` follows a little late."""
+        return self._door.pods.wish(session.tenant, pod)
 
     def _balance(self, tenants: list[TenantId], joined: set[TenantId]) -> None:
         pods, now = self._door.pods, self._door.clock.monotonic()

@@ -30,6 +30,7 @@ from proto.autoscaler_pb2 import (
     WatchPodsRequest,
 )
 from proto.autoscaler_pb2 import Pods as PodsOfTenant
+from proxy import metrics
 from proxy.balance import PodLoad, pick
 from proxy.errors import Reason, TooManyConnections, unknown_tenant
 
@@ -98,6 +99,10 @@ class Pods:
             for pod in pods
             if pod.wish != SERVE
         }
+
+    def wish(self, tenant: TenantId, pod: PodId) -> int:
+        """What is wished for one of the tenant's pods (a PodWish); SERVE where it is unknown."""
+        return next((each.wish for each in self.of(tenant) if each.pod_id == pod), SERVE)
 
     def known(self, tenant: TenantId, *, but: PodId | None = None) -> PodAddress | None:
         """The least busy pod of the picture that takes sessions, if there is one `but` that."""
@@ -208,6 +213,7 @@ class Pods:
             if change.complete:
                 self._picture = picture
                 self.complete.set()
+            metrics.POD_CHANGES.inc()
             self.changed.set()
 
     def _meet(self, proxies: Proxies) -> None:

@@ -30,7 +30,8 @@ from proto.autoscaler_pb2 import (
 from proto.control_pb2 import TenantSettings
 from proto.pod_pb2 import Hold
 from tests.autoscaler.doubles import FakeControl, FakePod, FakeRuntime, Harness, autoscaler
-from tests.autoscaler.test_service import until, wake
+from tests.autoscaler.test_service import wake
+from tests.support.waiting import until
 
 POLICY = Policy(stamp_timeout=1.0, warm_pods=2, shrink_spacing=0.0)
 SHORT = TenantSettings(idle_timeout_seconds=60)

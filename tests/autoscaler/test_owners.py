@@ -14,7 +14,7 @@ from dormouse.base.tasks import spawn
 from dormouse.base.tls import Role
 from proto.autoscaler_pb2 import SetOwnerRequest, WakeRequest
 from tests.autoscaler.doubles import FakeRuntime, Harness, autoscaler
-from tests.autoscaler.test_service import until
+from tests.support.waiting import until
 
 
 def _wake(tenant: int) -> WakeRequest:

@@ -12,7 +12,7 @@ from dormouse.base.tasks import spawn
 from dormouse.base.tls import Role
 from proto.autoscaler_pb2 import EndPodRequest, ListPodsRequest, RenewPodsRequest, WakeRequest
 from tests.autoscaler.doubles import Harness, autoscaler
-from tests.autoscaler.test_service import until
+from tests.support.waiting import until
 
 
 async def _woken(harness: Harness, tenant: int) -> None:

@@ -1,7 +1,6 @@
 """The whole autoscaler over doubles: wakes, suspends, crashes, restarts, through real mTLS gRPC."""
 
 import asyncio
-from collections.abc import Callable
 
 import grpc
 import grpc.aio
@@ -24,18 +23,11 @@ from proto.autoscaler_pb2 import (
 )
 from proto.control_pb2 import SpendLeave, TenantSettings
 from tests.autoscaler.doubles import FakeRuntime, Harness, autoscaler
+from tests.support.waiting import until
 
 
 def wake(tenant: int) -> WakeRequest:
     return WakeRequest(protocol_version=1, tenant_id=tenant)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    for _ in range(2000):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("never came true")
 
 
 def test_a_wake_stamps_a_warm_pod_and_the_pool_refills() -> None:

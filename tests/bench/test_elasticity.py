@@ -5,7 +5,7 @@ import asyncio
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from bench.postgres import postgres, restart
 from bench.scrape import Reading, Sample, read_histograms, read_samples, total
 from bench.steady import Steady, Window
 from bench.step import Trace
+from tests.support.waiting import until
 
 _PAGE = b"""\
 # HELP moves_total Moves.
@@ -171,21 +172,13 @@ def test_flags_of_all_benchmarks_go_together() -> None:
     assert {"simulate", "density", "move", "step", "idle"} <= set(BENCHMARKS)
 
 
-async def _until(probe: Callable[[], bool]) -> None:
-    for _ in range(6_000):
-        if probe():
-            return
-        await asyncio.sleep(0.01)
-    raise TimeoutError("a minute has passed")
-
-
 async def _watch_a_restart(url: str, folder: Path) -> tuple[Window, Window]:
     async with Steady(url, 5, 0.05) as sessions:
         calm = sessions.begin()
-        await _until(lambda: len(calm.latencies_ms) >= 20)
+        await until(lambda: len(calm.latencies_ms) >= 20)
         storm = sessions.begin()
         await asyncio.to_thread(restart, folder)
-        await _until(lambda: not sessions.alive)
+        await until(lambda: not sessions.alive)
     return calm, storm
 
 

@@ -28,6 +28,7 @@ from dormouse.cli.spec import Handover
 from dormouse.cli.supervisor import Supervisor
 from dormouse.cli.upgrade import Draining, draining
 from tests.cli.support import Changes, behave, run_roles, spec, trace
+from tests.support.waiting import until
 
 
 @pytest.mark.parametrize(
@@ -89,12 +90,6 @@ def _upgraded(path: Path, body: Callable[[DataFolder, Supervisor], Awaitable[Non
     return run_roles(path, specs, run)
 
 
-async def _until(found: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not found():  # noqa: ASYNC110 - of what another process does nobody tells
-            await asyncio.sleep(0.01)
-
-
 def _asked(folder: DataFolder, *arguments: str) -> int:
     return main(["upgrade", "--data", str(folder.root), *arguments])
 
@@ -116,7 +111,7 @@ def test_an_upgrade_is_asked_for_and_shown(
         assert "The new generation serves" in shown
         # The settings were written by the code that is installed.
         assert json.loads((folder.run / "proxy.json").read_text())["listen_fds"] == [5]
-        await _until(lambda: "proxy drains" in trace(tmp_path))
+        await until(lambda: "proxy drains" in trace(tmp_path))
 
     lines = _upgraded(tmp_path, body)
     assert lines.index("control ended") < lines.index("proxy drains")
@@ -264,7 +259,7 @@ def test_one_upgrade_at_a_time_and_it_goes_on_when_its_asker_leaves(tmp_path: Pa
         (second,) = await asyncio.to_thread(_events, folder, line)
         assert second["reason"] == "another upgrade is running"
         writer.close()
-        await _until(lambda: supervisor.statuses["control"].pid != before)
+        await until(lambda: supervisor.statuses["control"].pid != before)
 
     _upgraded(tmp_path, body)
 
@@ -274,7 +269,7 @@ def test_an_upgrade_ends_with_the_gateway(tmp_path: Path) -> None:
         behave(tmp_path, "control", "hang")
         asking = asyncio.to_thread(_events, folder, b'{"command": "upgrade"}\n')
         task = asyncio.get_running_loop().create_task(asking)
-        await _until(lambda: "control stands by" in trace(tmp_path))
+        await until(lambda: "control stands by" in trace(tmp_path))
         await supervisor.stop()
         assert (await task)[-1]["event"] == "failed"
 

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -105,15 +105,6 @@ async def connected(
         yield client
     finally:
         client.close()
-
-
-async def eventually(condition: Callable[[], bool]) -> None:
-    """Wait until it holds."""
-    for _ in range(1000):
-        if condition():
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("it never came to be")
 
 
 async def open_socket(port: int, source: str = "127.0.0.1") -> socket.socket:

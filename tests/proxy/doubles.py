@@ -40,9 +40,11 @@ from proto.control_pb2 import (
     TenantSettings,
     WatchTenantsRequest,
 )
+from proxy import metrics
 from proxy.__main__ import serve
 from proxy.config import ProxyLimits, ProxySettings
 from tests.support.certificates import Authority
+from tests.support.waiting import until
 
 AUTHORITY = Authority()
 PASSWORD = "open sesame"
@@ -243,6 +245,11 @@ class FakePlane(control_pb2_grpc.ControlServicer, autoscaler_pb2_grpc.Autoscaler
             ],
         )
 
+    @property
+    def watchers(self) -> int:
+        """How many proxies follow the pods."""
+        return len(self._watchers)
+
     def publish(self, tenant: int) -> None:
         for queue in self._watchers.values():
             queue.put_nowait(PodsChange(pods=self.pods(tenant)))
@@ -361,6 +368,12 @@ class Setup:
         """The port of one of the proxy's listeners."""
         return int(str(self.service.ready[what]).rpartition(":")[2])
 
+    async def publish(self, tenant: int = 17) -> None:
+        """Tell every proxy of the tenant's pods as they are now; they know when this returns."""
+        known = pod_changes() + self.plane.watchers
+        self.plane.publish(tenant)
+        await until(lambda: pod_changes() >= known)
+
     def conninfo(self, **overrides: str) -> str:
         values = {
             "host": "127.0.0.1",
@@ -374,6 +387,11 @@ class Setup:
             **overrides,
         }
         return " ".join(f"{name}={value}" for name, value in values.items() if value)
+
+
+def pod_changes() -> float:
+    """How much the proxies have been told of pods and of each other."""
+    return float(metrics.POD_CHANGES._value.get())
 
 
 def write_certificates(folder: Path) -> None:
@@ -410,6 +428,7 @@ async def proxied(
     )
     try:
         async with serve(settings) as service:
+            await until(lambda: metrics.TENANTS_FOLLOWED._value.get() == 1)
             yield Setup(plane, pod, service, settings)
     finally:
         pod.stop()

@@ -4,7 +4,7 @@ import asyncio
 import json
 import ssl
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import cast
 
@@ -22,6 +22,7 @@ from pgwire.link import (
 )
 from pgwire.startup import CancelRequest, StartupDecoder, StartupMessage
 from tests.proxy.doubles import PASSWORD, FakePod, Setup, next_frame, some
+from tests.support.waiting import GUARD_SECONDS
 
 FIELD = backend.Field("value", 0, 0, 25, -1, -1, 0)
 
@@ -269,13 +270,13 @@ class Client:
     def send(self, data: bytes) -> None:
         self.writer.write(data)
 
-    async def until(self, end: bytes, seconds: float = 20.0) -> bytes:
-        async with asyncio.timeout(seconds):
+    async def until(self, end: bytes) -> bytes:
+        async with asyncio.timeout(GUARD_SECONDS):
             return await self.reader.readuntil(end)
 
-    async def rest(self, seconds: float = 20.0) -> bytes:
+    async def rest(self) -> bytes:
         """All until the end of the connection."""
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(GUARD_SECONDS):
             return await self.reader.read()
 
     async def ask(self, text: str) -> str:
@@ -358,12 +359,3 @@ async def client(setup: Setup, early: bytes = b"") -> AsyncIterator[Client]:
         yield connection
     finally:
         writer.transport.abort()
-
-
-async def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    """Wait until `condition()` holds."""
-    for _ in range(int(seconds / 0.01)):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("waited in vain")

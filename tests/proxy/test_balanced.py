@@ -15,8 +15,9 @@ from proto.control_pb2 import TenantSettings
 from proxy import metrics
 from proxy.config import ProxyLimits, ProxyProtocolSettings, ProxySettings
 from proxy.proxyprotocol import SIGNATURE
-from tests.proxy.client import Refused, connected, error_in, eventually, open_socket
+from tests.proxy.client import Refused, connected, error_in, open_socket
 from tests.proxy.doubles import Setup, proxied
+from tests.support.waiting import until
 
 Body = Callable[[Setup], Coroutine[Any, Any, None]]
 
@@ -83,8 +84,9 @@ def test_where_the_header_names_nobody_the_balancer_is_the_client(
         port = setup.port_of("proxy_protocol")
         async with connected(setup, port=port, header=header) as client:
             await client.log_in()
-        setup.plane.settings[17] = TenantSettings(allowed_networks=["203.0.113.0/24"])
-        setup.plane.tell_change(17)
+            setup.plane.settings[17] = TenantSettings(allowed_networks=["203.0.113.0/24"])
+            setup.plane.tell_change(17)
+            assert (await client.farewell()).sqlstate == "57P01"
         async with connected(setup, port=port, header=header) as client:
             with pytest.raises(Refused, match=r"127\.0\.0\.1"):
                 await client.log_in()
@@ -207,8 +209,8 @@ def test_a_balanced_connection_counts_until_it_is_gone(tmp_path: Path) -> None:
         before = gauge.get()
         plain = await open_socket(setup.port_of("proxy_protocol"))
         plain.send(V1[:5])
-        await eventually(lambda: gauge.get() == before + 1)
+        await until(lambda: gauge.get() == before + 1)
         plain.close()
-        await eventually(lambda: gauge.get() == before)
+        await until(lambda: gauge.get() == before)
 
     run(tmp_path, body)

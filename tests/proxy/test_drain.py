@@ -17,8 +17,9 @@ from dormouse.base import config
 from dormouse.base.tasks import cancel, spawn
 from proxy import metrics
 from proxy.config import ProxyLimits, ProxySettings
-from tests.proxy.client import Client, connected, eventually
+from tests.proxy.client import Client, connected
 from tests.proxy.doubles import Setup, another_proxy, proxied, write_certificates
+from tests.support.waiting import until
 
 
 async def drain(setup: Setup) -> None:
@@ -46,7 +47,7 @@ def test_a_draining_proxy_goes_on_until_its_last_session_ends(tmp_path: Path) ->
             async with connected(setup) as client:
                 await client.log_in()
                 draining = spawn(drain(setup), name="drain")
-                await eventually(lambda: metrics.DRAINING._value.get() == 1)
+                await until(lambda: metrics.DRAINING._value.get() == 1)
                 await _refused(setup)
                 assert await client.query()
                 assert not draining.done()
@@ -76,7 +77,7 @@ def test_a_login_under_way_is_finished(tmp_path: Path) -> None:
         async with asyncio.timeout(60), proxied(tmp_path) as setup:
             async with connected(setup) as client:
                 draining = spawn(drain(setup), name="drain")
-                await eventually(lambda: metrics.DRAINING._value.get() == 1)
+                await until(lambda: metrics.DRAINING._value.get() == 1)
                 await client.log_in()
                 assert await client.query()
             await draining
@@ -106,7 +107,7 @@ def test_the_successor_takes_over_the_listening_socket(tmp_path: Path) -> None:
             async with connected(old) as before:
                 await before.log_in()
                 draining = spawn(drain(old), name="drain")
-                await eventually(lambda: metrics.DRAINING._value.get() == 1)
+                await until(lambda: metrics.DRAINING._value.get() == 1)
                 waiting = asyncio.gather(_log_in(old))  # in the queue of a socket nobody serves
                 await asyncio.sleep(0.05)
                 theirs = os.dup(supervisors.fileno())
@@ -155,7 +156,7 @@ class Process:
         self._process.send_signal(number)
 
     async def logged(self, event: str) -> None:
-        await eventually(lambda: f'"event": "{event}"' in self._log.read_text())
+        await until(lambda: f'"event": "{event}"' in self._log.read_text())
 
     async def ended(self) -> int:
         return await asyncio.to_thread(self._process.wait, 30)

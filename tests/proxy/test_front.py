@@ -19,12 +19,12 @@ from tests.proxy.client import (
     Refused,
     connected,
     error_in,
-    eventually,
     message,
     open_socket,
     send_plain,
 )
 from tests.proxy.doubles import Setup, proxied
+from tests.support.waiting import until
 
 Body = Callable[[Setup], Coroutine[Any, Any, None]]
 
@@ -317,7 +317,7 @@ def test_a_client_that_never_reads_is_ended(tmp_path: Path) -> None:
             transport: Any = client.writer.transport
             transport.pause_reading()
             client.writer.write(message(b"Q", b"rows 40000\0"))
-            await eventually(lambda: setup.pod.connections == 0)
+            await until(lambda: setup.pod.connections == 0)
 
     run(tmp_path, body, ProxyLimits(unread_timeout=0.5))
 

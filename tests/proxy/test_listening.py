@@ -9,6 +9,7 @@ import psycopg
 from proto.autoscaler_pb2 import MOVE
 from tests.proxy.doubles import Setup
 from tests.proxy.test_realpods import RealPod, connected, has, one_row, run, told
+from tests.support.waiting import GUARD_SECONDS
 
 
 def test_they_stay_and_hear_until_nothing_keeps_them(tmp_path: Path) -> None:
@@ -19,7 +20,7 @@ def test_they_stay_and_hear_until_nothing_keeps_them(tmp_path: Path) -> None:
             await ear.execute("listen news")
             await holder.execute("select pg_advisory_lock(1)")
             one.wish = MOVE
-            told(setup, one, two)
+            await told(setup, one, two)
             await has(two, 1)
             assert await one_row(free, "select pg_try_advisory_lock(1)") == (False,)
             await free.execute("notify news, 'from the other pod'")
@@ -39,7 +40,7 @@ async def _next(
     connection: "psycopg.AsyncConnection[tuple[object, ...]]", heard: list[psycopg.Notify]
 ) -> None:
     """Wait for a notification while the client is idle: it asks for nothing."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(GUARD_SECONDS):
         while not heard:
             await asyncio.sleep(0.01)
             connection.pgconn.consume_input()

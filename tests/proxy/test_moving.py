@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import uvloop
 
+from dormouse.base.tasks import cancel, spawn
 from pgwire.startup import CancelRequest
 from proto.autoscaler_pb2 import MOVE, SERVE
 from proxy import metrics, mover, moving
@@ -23,8 +24,8 @@ from tests.proxy.linkedpod import (
     message,
     pipeline,
     query,
-    until,
 )
+from tests.support.waiting import until
 
 READY = b"Z\0\0\0\x05I"
 
@@ -46,11 +47,11 @@ def run(folder: Path, body: Body, limits: ProxyLimits | None = None) -> None:
     uvloop.run(main())
 
 
-def drain(setup: Setup, one: LinkedPod, two: LinkedPod | None) -> None:
-    """The sessions of `one` are to go to `two`."""
+async def drain(setup: Setup, one: LinkedPod, two: LinkedPod | None) -> None:
+    """The sessions of `one` are to go to `two`, and the proxy knows."""
     one.wish = MOVE
     setup.plane.running[17] = [one] if two is None else [one, two]
-    setup.plane.publish(17)
+    await setup.publish()
 
 
 def moves(outcome: str) -> float:
@@ -69,7 +70,7 @@ def test_an_idle_session_moves_and_goes_on(tmp_path: Path) -> None:
         before = moves("moved")
         async with client(setup) as idle, client(setup) as other:
             assert await idle.ask("a") == "1:a"
-            drain(setup, one, two)
+            await drain(setup, one, two)
             await until(lambda: len(two.sessions) == 2 and not one.sessions)
             assert await idle.idle()
             assert await idle.ask("b") == "2:b"
@@ -82,8 +83,7 @@ def test_an_idle_session_moves_and_goes_on(tmp_path: Path) -> None:
 
 def test_new_sessions_do_not_go_to_a_draining_pod(tmp_path: Path) -> None:
     async def body(setup: Setup, one: LinkedPod, two: LinkedPod) -> None:
-        drain(setup, one, two)
-        await asyncio.sleep(0.2)
+        await drain(setup, one, two)
         async with client(setup):
             assert len(two.sessions) == 1
         assert not one.startups
@@ -95,7 +95,7 @@ def test_without_another_pod_one_is_woken(tmp_path: Path) -> None:
     async def body(setup: Setup, one: LinkedPod, two: LinkedPod) -> None:
         setup.plane.sleeping[17] = [two]
         async with client(setup) as connection:
-            drain(setup, one, None)
+            await drain(setup, one, None)
             await until(lambda: two.sessions)
             assert await connection.ask("a") == "1:a"
         assert setup.plane.wakes == 1
@@ -103,19 +103,23 @@ def test_without_another_pod_one_is_woken(tmp_path: Path) -> None:
     run(tmp_path, body)
 
 
-def test_a_draining_pod_that_is_taken_back_keeps_its_sessions(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("hasty")
+def test_a_draining_pod_that_is_taken_back_keeps_its_sessions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # From the moment the picture says so, though the one who follows it looks up later.
     async def body(setup: Setup, one: LinkedPod, two: LinkedPod) -> None:
         async with client(setup) as connection:
             connection.send(query("begin"))
             await connection.until(b"Z\0\0\0\x05T")
-            drain(setup, one, two)
-            await asyncio.sleep(1.0)
-            one.wish = SERVE
-            setup.plane.running[17] = [one]
-            setup.plane.publish(17)
+            await drain(setup, one, two)
             await asyncio.sleep(0.2)
+            monkeypatch.setattr(mover, "PAUSE_SECONDS", 3600.0)
+            await asyncio.sleep(0.2)
+            one.wish = SERVE
+            await setup.publish()
             assert await connection.ask("commit") == "2:commit"
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(0.2)
             assert len(one.sessions) == 1
             assert not two.startups
 
@@ -127,7 +131,7 @@ def test_a_transaction_ends_where_it_began(tmp_path: Path) -> None:
         async with client(setup) as connection:
             connection.send(query("begin"))
             await connection.until(b"Z\0\0\0\x05T")
-            drain(setup, one, two)
+            await drain(setup, one, two)
             await asyncio.sleep(1.2)
             connection.send(query("inside"))
             assert answer_of(await connection.until(b"Z\0\0\0\x05T")) == "2:inside"
@@ -143,7 +147,7 @@ def test_a_held_session_stays_until_it_is_let_go(tmp_path: Path) -> None:
     async def body(setup: Setup, one: LinkedPod, two: LinkedPod) -> None:
         async with client(setup) as connection:
             assert await connection.ask("hold") == "1:hold"
-            drain(setup, one, two)
+            await drain(setup, one, two)
             await asyncio.sleep(1.2)
             assert not two.startups
             assert await connection.ask("release") == "2:release"
@@ -158,7 +162,7 @@ def test_a_refusal_changes_nothing(tmp_path: Path) -> None:
         before = moves("refused_held")
         one.refuses_to_give = "it is dear to me"
         async with client(setup) as connection:
-            drain(setup, one, two)
+            await drain(setup, one, two)
             await until(lambda: moves("refused_held") > before)
             assert await connection.ask("a") == "1:a"
             assert len(one.sessions) == 1
@@ -176,7 +180,7 @@ def test_many_sessions_move_a_few_at_a_time(tmp_path: Path) -> None:
             clients = [await stack.enter_async_context(client(setup)) for _ in range(12)]
             for each in clients:
                 await each.ask("a")
-            drain(setup, one, two)
+            await drain(setup, one, two)
             for _ in range(40):
                 answers = await asyncio.gather(*(each.ask("b") for each in clients))
                 assert len(set(answers)) == 1
@@ -226,28 +230,38 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(moving, "MOMENT_SECONDS", 0.2)
 
 
+async def toss(setup: Setup, one: LinkedPod, two: LinkedPod) -> None:
+    """The one session is to go from each pod to the other, over and over."""
+    while True:
+        await hand_over(setup, one, two)
+        await hand_over(setup, two, one)
+
+
+async def hand_over(setup: Setup, source: LinkedPod, target: LinkedPod) -> None:
+    source.wish, target.wish = MOVE, SERVE
+    setup.plane.running[17] = [source, target]
+    await setup.publish()
+    await until(lambda: target.sessions and not source.sessions)
+
+
 @pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("piece", [7, 200, 10_000])
 def test_a_client_that_never_waits_gets_what_it_would_have_got(tmp_path: Path, piece: int) -> None:
     async def body(setup: Setup, one: LinkedPod, two: LinkedPod) -> None:
         stream = conversation(40 if piece < 50 else 300)
-        async with client(setup) as unmoved:
-            wanted = await speak(unmoved, stream, 1 << 20)
         async with client(setup) as moved:
-            speaking = asyncio.gather(speak(moved, stream, piece))
-            pods = [one, two]
-            while not speaking.done():  # to and fro as long as it lasts
-                pods[0].wish, pods[1].wish = MOVE, SERVE
-                setup.plane.running[17] = list(pods)
-                setup.plane.publish(17)
-                for _ in range(100):
-                    if speaking.done() or (pods[1].sessions and not pods[0].sessions):
-                        break
-                    await asyncio.sleep(0.005)
-                pods.reverse()
-            (got,) = await speaking
-        assert got == wanted
-        assert one.resumed + two.resumed > 2
+            tossing = spawn(toss(setup, one, two), name="toss")
+            got, rounds, moves = b"", 0, 0
+            while moves < 3:  # while it spoke
+                before = one.resumed + two.resumed
+                got += await speak(moved, stream, piece)
+                rounds += 1
+                moves += one.resumed + two.resumed - before
+            await cancel(tossing)
+        one.wish = two.wish = SERVE
+        await setup.publish()
+        async with client(setup) as unmoved:
+            assert got == await speak(unmoved, stream * rounds, 1 << 20)
 
     run(tmp_path, body)
 
@@ -258,7 +272,7 @@ def test_what_is_said_during_a_move_waits_and_follows(tmp_path: Path, piece: int
     async def body(setup: Setup, one: LinkedPod, two: LinkedPod) -> None:
         stream = b"".join(query(f"q{number}") for number in range(50))
         async with client(setup) as connection:
-            drain(setup, one, two)
+            await drain(setup, one, two)
             for at in range(0, len(stream), piece):
                 connection.send(stream[at : at + piece])
                 if at % 50 == 0:
@@ -276,7 +290,7 @@ def test_what_is_pipelined_behind_the_password_is_answered(tmp_path: Path) -> No
     async def body(setup: Setup, one: LinkedPod, two: LinkedPod) -> None:
         async with client(setup, early=query("early")) as connection:
             assert answer_of(await connection.until(READY)) == "1:early"
-            drain(setup, one, two)
+            await drain(setup, one, two)
             await until(lambda: two.sessions)
             assert await connection.ask("later") == "2:later"
 
@@ -288,8 +302,8 @@ def test_a_slow_reader_is_moved_when_it_has_read(tmp_path: Path) -> None:
         async with client(setup) as connection:
             connection.read_nothing()
             connection.send(query("rows 20000"))
-            await asyncio.sleep(0.3)
-            drain(setup, one, two)
+            await until(lambda: one.sessions[0].number == 1)
+            await drain(setup, one, two)
             await asyncio.sleep(1.5)
             assert one.sessions
             assert not two.sessions
@@ -310,17 +324,18 @@ def test_a_cancel_request_follows_the_session(tmp_path: Path, own_pids: bool) ->
     async def body(setup: Setup, one: LinkedPod, two: LinkedPod) -> None:
         one.own_pids = two.own_pids = own_pids
         async with client(setup) as connection:
-            drain(setup, one, two)
+            await drain(setup, one, two)
             await until(lambda: two.sessions)
+            assert await connection.ask("a") == "1:a"
             connection.send(query("sleep"))
-            await asyncio.sleep(0.1)
-            await cancel(setup, connection.key)
+            await until(lambda: two.sessions[0].number == 2)
+            await send_cancel(setup, connection.key)
             assert answer_of(await connection.until(READY)) == "57014"
 
     run(tmp_path, body)
 
 
-async def cancel(setup: Setup, key: CancelRequest) -> None:
+async def send_cancel(setup: Setup, key: CancelRequest) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", setup.port)
     writer.write(key.build())
     assert await reader.read() == b""
@@ -346,7 +361,7 @@ def test_a_session_between_transactions_outlives_its_pod(tmp_path: Path) -> None
     run(tmp_path, body)
 
 
-@pytest.mark.parametrize("said", ["begin", "nap", "hold"])
+@pytest.mark.parametrize("said", ["begin", "sleep", "hold"])
 def test_a_session_that_is_more_than_its_checkpoint_ends_with_its_pod(
     tmp_path: Path, said: str
 ) -> None:
@@ -354,7 +369,10 @@ def test_a_session_that_is_more_than_its_checkpoint_ends_with_its_pod(
         setup.plane.sleeping[17] = [two]
         async with client(setup) as connection:
             connection.send(query(said))
-            await asyncio.sleep(0.1)
+            await until(lambda: one.sessions[0].number == 1)
+            if said != "sleep":
+                await connection.until(b"Z\0\0\0\x05")
+                await connection.reader.readexactly(1)
             one.die()
             *_, (kind, body_) = frames_of(await connection.rest())
             assert (kind, b"57P01" in body_) == ("E", True)
@@ -394,7 +412,7 @@ def test_a_pod_that_dies_when_it_is_asked_has_given_the_session_away(tmp_path: P
         one.dies_when = "asked"
         async with client(setup) as connection:
             assert await connection.ask("a") == "1:a"
-            drain(setup, one, two)
+            await drain(setup, one, two)
             await until(lambda: two.sessions)
             assert await connection.ask("b") == "2:b"
 
@@ -410,7 +428,7 @@ def test_a_pod_that_dies_when_it_takes_a_session_up_is_replaced(tmp_path: Path, 
         async with client(setup) as connection:
             assert await connection.ask("a") == "1:a"
             setup.plane.sleeping[17] = [three]
-            drain(setup, one, two)
+            await drain(setup, one, two)
             await until(lambda: two.resumed + three.resumed == 2)
             assert await connection.ask("b") == "2:b"
         three.stop()
@@ -427,7 +445,7 @@ def test_a_session_does_not_take_down_one_pod_after_the_other(tmp_path: Path) ->
             await pod.start()
         setup.plane.sleeping[17] = list(more)
         async with client(setup) as connection:
-            drain(setup, one, two)
+            await drain(setup, one, two)
             (frame,) = frames_of(await connection.rest())
             assert b"57P01" in frame[1]
         assert sum(len(pod.startups) for pod in (two, *more)) == 3
@@ -444,13 +462,13 @@ def test_a_pod_that_falls_silent_is_replaced(tmp_path: Path) -> None:
         two.takes_up.clear()
         async with client(setup) as connection:
             setup.plane.sleeping[17] = [three]
-            drain(setup, one, two)
+            await drain(setup, one, two)
             await until(lambda: three.sessions)
             assert await connection.ask("a") == "1:a"
         two.takes_up.set()
         three.stop()
 
-    run(tmp_path, body, ProxyLimits(dial_timeout=1.0))
+    run(tmp_path, body, ProxyLimits(dial_timeout=2.0))
 
 
 def test_a_pod_that_takes_nobody_is_passed_over(tmp_path: Path) -> None:
@@ -462,7 +480,7 @@ def test_a_pod_that_takes_nobody_is_passed_over(tmp_path: Path) -> None:
             one.wish = MOVE
             setup.plane.running[17] = [one, two, three]
             two.sessions_told, three.sessions_told = 0, 5
-            setup.plane.publish(17)
+            await setup.publish()
             await until(lambda: three.sessions)
             assert await connection.ask("a") == "1:a"
             assert two.startups
@@ -475,7 +493,7 @@ def test_a_refusal_for_good_is_the_clients(tmp_path: Path) -> None:
     async def body(setup: Setup, one: LinkedPod, two: LinkedPod) -> None:
         two.refuse = "28000"
         async with client(setup) as connection:
-            drain(setup, one, two)
+            await drain(setup, one, two)
             (frame,) = frames_of(await connection.rest())
             assert b"28000" in frame[1]
 
@@ -486,7 +504,7 @@ def test_nobody_to_take_the_session_up_is_told_in_time(tmp_path: Path) -> None:
     async def body(setup: Setup, one: LinkedPod, two: LinkedPod) -> None:
         two.takes_up.clear()
         async with client(setup) as connection:
-            drain(setup, one, two)
+            await drain(setup, one, two)
             (frame,) = frames_of(await connection.rest())
             assert b"57P03" in frame[1]
 
@@ -497,7 +515,7 @@ def test_a_client_that_leaves_during_a_move_leaves_nothing_behind(tmp_path: Path
     async def body(setup: Setup, one: LinkedPod, two: LinkedPod) -> None:
         two.takes_up.clear()
         async with client(setup) as connection:
-            drain(setup, one, two)
+            await drain(setup, one, two)
             await until(lambda: two.connections)
             connection.writer.transport.abort()
             await until(lambda: not one.connections)
@@ -515,7 +533,7 @@ def test_a_pod_that_joins_gets_sessions(tmp_path: Path) -> None:
         async with AsyncExitStack() as stack:
             clients = [await stack.enter_async_context(client(setup)) for _ in range(12)]
             setup.plane.running[17] = [one, two]
-            setup.plane.publish(17)
+            await setup.publish()
             await until(lambda: len(two.sessions) == 3)
             for each in clients:
                 assert await each.ask("a") == "1:a"
@@ -529,8 +547,7 @@ def test_new_sessions_even_out(tmp_path: Path) -> None:
     async def body(setup: Setup, one: LinkedPod, two: LinkedPod) -> None:
         one.sessions_told = 4  # of another proxy
         setup.plane.running[17] = [one, two]
-        setup.plane.publish(17)
-        await asyncio.sleep(0.2)
+        await setup.publish()
         async with AsyncExitStack() as stack:
             for _ in range(8):
                 await stack.enter_async_context(client(setup))

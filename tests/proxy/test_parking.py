@@ -12,11 +12,12 @@ import uvloop
 
 from dormouse.base.ids import TenantId
 from proto.autoscaler_pb2 import PARK, SERVE
-from proxy import metrics, mover
+from proxy import dialer, metrics, mover
 from proxy.config import ProxyLimits
 from proxy.parking import SealedStore
 from tests.proxy.doubles import Setup, proxied
-from tests.proxy.linkedpod import LinkedPod, client, frames_of, message, pipeline, query, until
+from tests.proxy.linkedpod import LinkedPod, client, frames_of, message, pipeline, query
+from tests.support.waiting import until
 
 READY = b"Z\0\0\0\x05I"
 TERMINATE = b"X\0\0\0\x04"
@@ -45,24 +46,19 @@ def run(folder: Path, body: Body, limits: ProxyLimits | None = None) -> None:
     uvloop.run(main())
 
 
-def wish(setup: Setup, pod: LinkedPod, wish: Any) -> None:
+async def wish(setup: Setup, pod: LinkedPod, wish: Any) -> None:
     pod.wish = wish
-    setup.plane.publish(17)
-
-
-def sleep(setup: Setup, pod: LinkedPod) -> None:
-    """The tenant has no pod any more."""
-    setup.plane.running[17] = []
-    setup.plane.publish(17)
-    pod.stop()
+    await setup.publish()
 
 
 async def park(setup: Setup, one: LinkedPod) -> None:
     """All sessions are parked, and the tenant sleeps."""
-    wish(setup, one, PARK)
-    await until(lambda: not one.sessions and not one.connections)
-    sleep(setup, one)
-    await asyncio.sleep(0.05)
+    sessions = parked() + len(one.sessions)
+    await wish(setup, one, PARK)
+    await until(lambda: parked() == sessions and not one.connections)
+    setup.plane.running[17] = []
+    await setup.publish()
+    one.stop()
 
 
 def parked() -> float:
@@ -127,7 +123,6 @@ def test_a_parked_session_is_parked_again(tmp_path: Path) -> None:
         async with client(setup) as connection:
             await park(setup, one)
             assert await connection.ask("a") == "1:a"
-            setup.plane.publish(17)
             await park(setup, two)
             assert await connection.ask("b") == "2:b"
         three.stop()
@@ -143,12 +138,11 @@ def test_a_session_at_work_is_not_parked(tmp_path: Path) -> None:
         async with client(setup) as connection:
             connection.send(query("begin"))
             await connection.until(b"Z\0\0\0\x05T")
-            wish(setup, one, PARK)
+            await wish(setup, one, PARK)
             await asyncio.sleep(0.3)
             assert len(one.sessions) == 1
             assert await connection.ask("commit") == "2:commit"
-            await until(lambda: parked() == 1)
-            assert not one.sessions
+            await until(lambda: parked() == 1 and not one.sessions)
 
     run(tmp_path, body)
 
@@ -158,10 +152,9 @@ def test_a_pod_that_is_to_serve_again_keeps_its_sessions(tmp_path: Path) -> None
         async with client(setup) as connection:
             connection.send(query("begin"))
             await connection.until(b"Z\0\0\0\x05T")
-            wish(setup, one, PARK)
+            await wish(setup, one, PARK)
             await asyncio.sleep(0.2)
-            wish(setup, one, SERVE)
-            await asyncio.sleep(0.2)
+            await wish(setup, one, SERVE)
             await connection.ask("commit")
             await asyncio.sleep(0.4)
             assert len(one.sessions) == 1
@@ -174,7 +167,7 @@ def test_a_refusal_to_park_changes_nothing(tmp_path: Path) -> None:
         before = outcomes("refused_held")
         one.refuses_to_give = "it is dear to me"
         async with client(setup) as connection:
-            wish(setup, one, PARK)
+            await wish(setup, one, PARK)
             await until(lambda: outcomes("refused_held") > before)
             assert await connection.ask("a") == "1:a"
             assert parked() == 0
@@ -186,7 +179,7 @@ def test_a_state_that_is_too_large_is_not_parked(tmp_path: Path) -> None:
     async def body(setup: Setup, one: LinkedPod, two: LinkedPod) -> None:
         one.padding = 5000
         async with client(setup) as connection:
-            wish(setup, one, PARK)
+            await wish(setup, one, PARK)
             await asyncio.sleep(0.3)
             assert len(one.sessions) == 1
             # It has grown since the last checkpoint: the pod has given it away already.
@@ -206,8 +199,8 @@ def test_there_is_room_for_so_many(tmp_path: Path) -> None:
         one.padding = 1000
         async with AsyncExitStack() as stack:
             clients = [await stack.enter_async_context(client(setup)) for _ in range(5)]
-            wish(setup, one, PARK)
-            await until(lambda: len(one.sessions) == 2)
+            await wish(setup, one, PARK)
+            await until(lambda: (len(one.sessions), parked()) == (2, 3))
             await asyncio.sleep(0.3)
             assert (len(one.sessions), parked()) == (2, 3)
             for each in clients:
@@ -285,8 +278,10 @@ def test_a_cancel_request_for_a_parked_session_does_nothing(tmp_path: Path) -> N
     ],
 )
 def test_a_tenant_that_cannot_be_woken_is_told_so(
-    tmp_path: Path, code: grpc.StatusCode, sqlstate: str
+    tmp_path: Path, code: grpc.StatusCode, sqlstate: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(dialer, "RESUME_ATTEMPTS_MAX", 2)
+
     async def body(setup: Setup, one: LinkedPod, two: LinkedPod) -> None:
         async with client(setup) as connection:
             await park(setup, one)
@@ -297,7 +292,7 @@ def test_a_tenant_that_cannot_be_woken_is_told_so(
             assert sqlstate.encode() in fields
         assert parked() == 0
 
-    run(tmp_path, body, ProxyLimits(resume_timeout=0.5))
+    run(tmp_path, body)
 
 
 def test_a_wake_that_fails_for_a_moment_is_tried_again(tmp_path: Path) -> None:
@@ -347,8 +342,7 @@ def test_the_report_tells_parked_sessions_apart(tmp_path: Path) -> None:
 def test_a_login_that_wakes_is_broken_down_into_parts_that_add_up(tmp_path: Path) -> None:
     async def body(setup: Setup, one: LinkedPod, two: LinkedPod) -> None:
         setup.plane.running[17] = []
-        setup.plane.publish(17)
-        await asyncio.sleep(0.05)
+        await setup.publish()
         parts = {name: part(name) for name in ("resolve", "wake", "dial", "login", "first_row")}
         total = metrics.LOGIN_SECONDS.labels("yes")._sum.get()
         async with client(setup) as connection:

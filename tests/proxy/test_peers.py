@@ -15,8 +15,9 @@ from dormouse.base.tls import Identity, Role
 from pgwire.startup import CancelRequest, StartupMessage
 from proxy import metrics
 from proxy.peers import send_request
-from tests.proxy.client import connected, eventually, send_plain
-from tests.proxy.doubles import AUTHORITY, Setup, another_proxy, proxied
+from tests.proxy.client import connected, send_plain
+from tests.proxy.doubles import AUTHORITY, Setup, another_proxy, pod_changes, proxied
+from tests.support.waiting import until
 
 Body = Callable[[Setup, Setup], Coroutine[Any, Any, None]]
 
@@ -25,13 +26,12 @@ def run(folder: Path, body: Body, **others: Any) -> None:
     """Two proxies of one installation that know of each other; `others`: settings of both."""
 
     async def main() -> None:
-        async with (
-            asyncio.timeout(60),
-            proxied(folder, **others) as one,
-            another_proxy(one) as other,
-        ):
-            await eventually(lambda: len(one.plane.proxies) == 2)
-            await body(one, other)
+        async with asyncio.timeout(120), proxied(folder, **others) as one:
+            before = pod_changes()
+            async with another_proxy(one) as other:
+                # Its number, the pods and their end; and the first one has to hear of it.
+                await until(lambda: pod_changes() == before + 4)
+                await body(one, other)
 
     uvloop.run(main())
 
@@ -94,7 +94,7 @@ def test_a_draining_proxy_still_hears_of_cancels(tmp_path: Path) -> None:
             assert one.service.drain is not None
             draining = asyncio.gather(one.service.drain())
             running = asyncio.gather(client.query("sleep"))
-            await eventually(lambda: metrics.DRAINING._value.get() == 1)
+            await until(lambda: metrics.DRAINING._value.get() == 1)
             await send_plain(other, client.key.build())
             assert b"C57014\0" in (await running)[0]
             client.close()

@@ -312,9 +312,8 @@ def test_a_pod_that_is_not_there_is_replaced(tmp_path: Path, gone: str) -> None:
         if gone == "stopped":
             bad.stop()
         setup.plane.running[17] = [bad]
-        setup.plane.publish(17)
         setup.plane.sleeping[17] = [good]
-        await asyncio.sleep(0.05)
+        await setup.publish()
         async with await connect(setup) as connection:
             assert await query(connection, "select 1") == [("1",)]
         assert bad.startups == []

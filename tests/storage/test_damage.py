@@ -25,8 +25,8 @@ from storage.layout import (
 )
 from storage.operations import Operations
 from storage.shard import Retention, Shard
-from tests.storage.test_rolling import until
 from tests.storage.test_versions import DirectSession
+from tests.support.waiting import until
 
 TENANTS = [TenantId(number) for number in (5, 6, 7)]
 FIRST, MIDDLE, LAST = TENANTS

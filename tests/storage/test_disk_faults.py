@@ -24,7 +24,8 @@ from proto import kv_pb2_grpc
 from storage.layout import STAGED_SPAN, tenant_spans
 from tests.support.diskfaults import damage, pages_with, places_of
 from tests.support.kv import STORAGE, KvClient, KvError
-from tests.support.storagerig import SHOP, Rig, until
+from tests.support.storagerig import SHOP, Rig
+from tests.support.waiting import until
 
 BANK = TenantId(8)
 Writes = dict[bytes, bytes | None]

@@ -25,8 +25,9 @@ from storage.shard import Shard
 from storage.spans import TenantSpan
 from tests.storage.gauges import value
 from tests.storage.stoppable import StoppableEngine
-from tests.storage.test_rolling import BANK, Rig, refused, running, seen, until
+from tests.storage.test_rolling import BANK, Rig, refused, running, seen
 from tests.storage.test_versions import PREFIX, TENANT, DirectSession
+from tests.support.waiting import until
 
 PARTS = 12
 HELD_AT = 3

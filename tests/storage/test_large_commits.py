@@ -13,7 +13,8 @@ import uvloop
 
 from proto import kv_pb2 as kv
 from tests.support.kv import KvClient, KvError
-from tests.support.storagerig import POD, SHOP, Rig, until
+from tests.support.storagerig import POD, SHOP, Rig
+from tests.support.waiting import until
 
 Writes = dict[bytes, bytes | None]
 PIECES: list[Writes] = [{b"k%02d" % n: b"%d" % n * (1 << 19)} for n in range(10, 20)]

@@ -40,6 +40,7 @@ from tests.storage.stoppable import StoppableEngine
 from tests.storage.test_rollforward import fixed
 from tests.storage.test_versions import TENANT, DirectSession, scanned
 from tests.support.kv import STORAGE, KvClient, KvError, StorageForTest, storage_running
+from tests.support.waiting import until
 
 SHOP, BANK = TenantId(7), TenantId(8)
 OLD: dict[bytes, bytes | None] = {b"k%d" % n: b"old" for n in range(6)}
@@ -73,14 +74,6 @@ class Rig:
         credentials = self.storage.authority.credentials(Identity(role=Role.CONTROL))
         async with make_channel(self.storage.address, credentials, STORAGE) as channel:
             yield kv_pb2_grpc.StorageAdminStub(channel)
-
-
-async def until(probe: Callable[[], bool]) -> None:
-    for _ in range(5000):
-        if probe():
-            return
-        await asyncio.sleep(0.005)
-    raise TimeoutError
 
 
 def running(

@@ -1,6 +1,5 @@
 """A storage process on a disk that fails on demand."""
 
-import asyncio
 import signal
 import urllib.request
 from collections.abc import Awaitable, Callable
@@ -72,11 +71,3 @@ class Rig:
         code, log = self.child.end(signal.SIGTERM)
         assert code == 0, log
         return log
-
-
-async def until(probe: Callable[[], bool]) -> None:
-    for _ in range(1000):
-        if probe():
-            return
-        await asyncio.sleep(0.02)
-    raise TimeoutError
