@@ -172,7 +172,7 @@ class Memory(KvClient):
         self.tables.greeted(kv.HelloReply())
 
     def call(
-        self, request: kv.Request, *, epoch: int = 0, retry: bool = False
+        self, request: kv.Request, *, epoch: int = 0, retry: bool = False, elsewhere: int = 0
     ) -> asyncio.Future[kv.Reply]:
         """See `KvClient.call`."""
         future: asyncio.Future[kv.Reply] = asyncio.get_running_loop().create_future()

@@ -8,8 +8,8 @@ has seen it.
 
 A pod answers what concerns the schema alone (names, pg_catalog, the columns of a statement) from
 its copy, without asking anybody. As the commit waits, a statement that begins anywhere after a
-COMMIT was answered meets the schema that was committed. Data need none of this: reads and locks
-prove their catalog version request by request, and writers hold their tables (`storage.wanted`).
+COMMIT was answered meets the schema that was committed. Data need none of this: statements hold
+their tables (`storage.wanted`), and a request under no such lock proves its catalog version.
 
 A reader is a stream that has said which version it has. One that hangs must not hold up others for
 long, so it is ended; its pod learns of the catalog when it comes back.

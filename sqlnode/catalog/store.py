@@ -29,10 +29,10 @@ modes (manual, 13.3.1) and to the end of its transaction:
 A change locks its tables first and the head after that: who waits for readers of one table does not
 hold up changes of others. Whoever got a table after it was changed is planned anew.
 
-*Readers and versions.* Every pod keeps a picture of its own. A statement's first request proves its
-version (`sqlnode.kv.transaction`), and a DDL's commit is answered only when every other pod has the
-new picture (`sqlnode.kv.following`), so that a statement which asks storage nothing, such as
-one on pg_class, is up to date too.
+*Readers and versions.* Every pod keeps a picture of its own. A statement whose tables are not
+locked, or that begins a snapshot to be kept, proves its version (`sqlnode.kv.transaction`), and a
+DDL's commit is answered only when every other pod has the new picture (`sqlnode.kv.following`), so
+that a statement which asks storage nothing, such as one on pg_class, is up to date too.
 """
 
 from typing import TYPE_CHECKING
@@ -141,7 +141,8 @@ async def begin_change(transaction: Transaction, catalog: Catalog) -> None:
 
     Raises CatalogStale if `catalog` is not the newest.
     """
-    [head] = await transaction.lock([_key(catalog, _HEAD)])
+    # Who is refused before he has the lock may be overtaken again and again; with it, once.
+    [head] = await transaction.lock([_key(catalog, _HEAD)], proves=False)
     if head.version > catalog.version:
         raise CatalogStale(head.version)
 

@@ -84,10 +84,16 @@ class Transaction(Protocol):
         ...
 
     async def lock(
-        self, keys: Sequence[bytes], *, strength: str = "update", wait: str = "wait"
+        self,
+        keys: Sequence[bytes],
+        *,
+        strength: str = "update",
+        wait: str = "wait",
+        proves: bool = True,
     ) -> list[Locked]:
         """Take row locks in this order (`strength`, `wait` as in tree.RowLock) and answer the
-        newest values. From REPEATABLE READ on a newer version than the snapshot raises 40001."""
+        newest values. From REPEATABLE READ on a newer version than the snapshot raises 40001.
+        `proves` False: the caller sees from the answer whether its catalog is the newest."""
         ...
 
     async def insert(

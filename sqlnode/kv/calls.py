@@ -42,6 +42,8 @@ class Call:
     """May be sent again on the next stream though it may have been carried out."""
     size: int
     is_lock: bool
+    elsewhere: int = 0
+    """The catalog version it proves on another stream than it was made for; 0: none."""
     is_system: bool = field(default_factory=IS_SYSTEM_WORK.get)
     """Work that nobody pays for; a call remembers it from where it was made."""
     apart: KvUsage | None = field(default_factory=COUNTED_APART.get)
@@ -51,6 +53,12 @@ class Call:
         """Tell who waits, if anybody still does."""
         if self.future is not None and not self.future.done():
             self.future.set_exception(error)
+
+    def move(self) -> None:
+        """It goes on another stream than it was made for."""
+        if self.elsewhere:
+            self.request.catalog_version = self.elsewhere
+            self.size = self.request.ByteSize() + 8
 
     @property
     def abandoned(self) -> bool:
@@ -155,6 +163,8 @@ class Calls:
                 call.fail(StreamLost(sent=False))
         self._locks = deque([call for call in self._locks if not call.bound])
         self._outbox = deque([*again, *kept])
+        for call in self._outbox:
+            call.move()
 
     def fail_waiting(self, error: Exception) -> None:
         """Fail everything that waits to be sent."""

@@ -97,7 +97,7 @@ class KvClient:
         self.tables = PodTables(pod, lambda request: self.send(request, epoch=self.epoch))
         """What the pod knows of tables' locks."""
         self.freeing: dict[int, asyncio.Future[kv.Reply]] = {}
-        """By session: its last request that frees locks, until it is `settled`."""
+        """By session: its last request that frees something, until it is `settled`."""
         self.holders: dict[AdvisoryLocks, None] = {}
         """The sessions that hold advisory locks beyond their transactions."""
         self._row_ids = self.numbers(ROW_ID_COUNTER, first=1)
@@ -165,18 +165,19 @@ class KvClient:
         return next(self._txn_ids)
 
     def call(
-        self, request: kv.Request, *, epoch: int = 0, retry: bool = False
+        self, request: kv.Request, *, epoch: int = 0, retry: bool = False, elsewhere: int = 0
     ) -> asyncio.Future[kv.Reply]:
         """Send a request soon; the future gives the reply or raises KvRefused or StreamLost.
 
-        `epoch` binds it to a stream; `retry` lets it be sent again if its stream breaks.
+        `epoch` binds it to a stream; `retry` lets it be sent again if its stream breaks, and
+        `elsewhere` is the catalog version it proves on any other stream than this one.
         """
         future: asyncio.Future[kv.Reply] = asyncio.get_running_loop().create_future()
         request.id = next(self._request_ids)
         if epoch and epoch != self.epoch:
             future.set_exception(StreamLost(sent=False))
             return future
-        self._queue(request, future, bound=epoch != 0, retry=retry)
+        self._queue(request, future, bound=epoch != 0, retry=retry, elsewhere=elsewhere)
         return future
 
     def send(self, request: kv.Request, *, epoch: int) -> None:
@@ -186,8 +187,8 @@ class KvClient:
             self._queue(request, None, bound=True, retry=False)
 
     def free(self, request: kv.Request, *, epoch: int) -> None:
-        """Send a request that frees locks of a session. Nobody need wait for it, but `settled` lets
-        the session's client hear of it when the locks are free."""
+        """Send a request that frees locks of a session, or numbers that it did not need. Nobody
+        waits for it here, but `settled` lets the session's client hear of it when they are free."""
         if epoch == self.epoch:
             self.freeing[request.session] = future = self.call(request, epoch=epoch)
             future.add_done_callback(_ignore)
@@ -245,9 +246,11 @@ class KvClient:
         *,
         bound: bool,
         retry: bool,
+        elsewhere: int = 0,
     ) -> None:
         is_lock = request.WhichOneof("op") in _LOCKS
-        self._calls.add(Call(request, future, bound, retry, request.ByteSize() + 8, is_lock))
+        size = request.ByteSize() + 8
+        self._calls.add(Call(request, future, bound, retry, size, is_lock, elsewhere))
         self._wake_writer()
 
     def _wake_writer(self) -> None:

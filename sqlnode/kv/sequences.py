@@ -7,9 +7,10 @@
 How many will be wanted: rows travel in batches, so a statement that will surely work through a
 batch says how many rows are in it (`expect`): INSERT asks once per batch. Where it may stop early
 (LIMIT, a cursor) each question asks for twice as many as the last one of the statement. At the end
-of the statement what was not needed goes back (`settle`), so that a client that is alone sees 1, 2,
-3 and no gaps, as in PostgreSQL. Where somebody else has taken numbers meanwhile, storage does not
-take them back, and they are skipped.
+of the statement what was not needed goes back (`settle`), and is back before its client hears of
+the end (`KvClient.settled`): so a client that is alone sees 1, 2, 3 and no gaps, as in PostgreSQL,
+on whichever pods its sessions are. Where somebody else has taken numbers meanwhile, storage does
+not take them back, and they are skipped.
 
 CACHE n keeps up to n numbers beyond the statement, as in PostgreSQL: questions are for multiples of
 n, and what PostgreSQL would have cached is not given back.
@@ -62,18 +63,20 @@ class _Held:
 
 
 class SessionSequences:
-    """See the module. `catalog` is the one whose sequences count now, `reload` brings it to a
-    version, `read_only` says whether the transaction may not write."""
+    """See the module. `session` is the backend pid, `catalog` the one whose sequences count now,
+    `reload` brings it to a version, `read_only` says whether the transaction may not write."""
 
     def __init__(
         self,
         client: KvClient,
         *,
+        session: int,
         catalog: Callable[[], Catalog],
         reload: Callable[[int], Awaitable[None]],
         read_only: Callable[[], bool],
     ) -> None:
         self._client = client
+        self._session = session
         self._session_catalog = catalog
         self._own_catalog: Catalog | None = None
         self._reload = reload
@@ -264,7 +267,8 @@ class SessionSequences:
             next=following, last=following + (unused - 1) * increment, increment=increment
         )
         getattr(asked, "return").CopyFrom(back)  # a word of Python's
-        self._client.send(kv.Request(sequence=asked), epoch=self._client.epoch)
+        request = kv.Request(sequence=asked, session=self._session)
+        self._client.free(request, epoch=self._client.epoch)
 
     def _key(self, sequence: NumberSequence) -> bytes:
         return sequence_key(self._client.tenant, sequence.generation)

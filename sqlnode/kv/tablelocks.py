@@ -24,16 +24,22 @@ _STREAMS_MAX = 10
 class TableLocks:
     """The table locks of `owner`."""
 
-    __slots__ = ("_client", "_owner", "_savepoints", "held")
+    __slots__ = ("_client", "_owner", "_savepoints", "guard", "held")
 
     def __init__(self, owner: KvTransaction, client: KvClient, savepoints: Savepoints) -> None:
         self._owner = owner
         self._client = client
         self._savepoints = savepoints
         self.held = HeldTables()
+        self.guard = False
+        """Whether the statement that runs holds the tables it uses."""
 
     def __repr__(self) -> str:
         return f"<TableLocks {self.held!r}>"
+
+    def next_statement(self) -> None:
+        """Another statement begins, which may use other tables."""
+        self.guard = False
 
     def hold(self, tables: Sequence[TableLock]) -> bool:
         """Note weak locks; False where storage must be asked. Raises SqlError 40001, 53200."""
@@ -44,6 +50,7 @@ class TableLocks:
             self._owner.tie()
             self.held.add(missing, self._savepoints.newest, asked=False)
             self._client.tables.users[self._owner] = None
+        self.guard = bool(tables)
         return True
 
     async def lock(self, tables: Sequence[TableLock], *, nowait: bool = False) -> None:
@@ -52,8 +59,11 @@ class TableLocks:
         if all(mode <= ROW_EXCLUSIVE for _, mode in tables) and self.hold(tables):
             return
         missing = self.held.missing(tables)
-        if not missing:
-            return
+        if missing:
+            await self._ask(missing, nowait=nowait)
+        self.guard = bool(tables)
+
+    async def _ask(self, missing: Sequence[TableLock], *, nowait: bool) -> None:
         catalog = self._catalog(missing)
         lock = kv.LockTables(
             tables=[

@@ -13,10 +13,13 @@ goes with the commit.
     READ COMMITTED   get(0) ─▶ @71   get(71, pin)   ┃ next statement ┃   get(0) ─▶ @85
     REPEATABLE READ  get(0, pin) ─▶ @71   get(71)   ┃                ┃   get(71)
 
-The catalog. The first request of a statement proves the catalog version it was planned with, and
-is refused (CatalogStale) if that is not the one its snapshot is of. The statement's later reads are
-at that snapshot, so they need no proof: what happens to the schema meanwhile is not in it. What is
-locked or written is newer; there the locks of the tables stand in (`sqlnode.kv.tables`).
+The catalog. Under READ COMMITTED the locks of its tables are all a statement needs: nobody changes
+them under it, and what becomes of others is nothing to it (`sqlnode.kv.tables`). Locks end with the
+stream, so a read that is sent again on another one proves there the catalog version the statement
+was planned with, and is refused (CatalogStale) if the catalog has another one. So does the first
+request of a statement that has not said which tables it uses, and that of a transaction which keeps
+its snapshot, for the catalog goes with it. Later reads at that snapshot need no proof: what happens
+to the schema meanwhile is not in it.
 
 Writes wait in a `WriteBuffer` and go with the commit message; a bulk write that calls `flush`
 stages them in pieces before. A commit that must wait for a lock can be told to give up; one whose
@@ -81,7 +84,7 @@ class KvTransaction:
     ) -> None:
         self.isolation = isolation
         self.catalog_version = catalog_version
-        """The catalog the statement was planned with; its first request proves it (0: no)."""
+        """The catalog the statement was planned with (0: none)."""
         self.lock_timeout_ms = 0
         self.commit_time = 0
         """Set by a commit that wrote."""
@@ -155,6 +158,7 @@ class KvTransaction:
         """See `Transaction.begin_statement`."""
         if self.tables.held:
             self.tie()
+        self.tables.next_statement()
         self._buffer.next_statement()
         if self.isolation is Isolation.READ_COMMITTED:
             self._snapshot = 0
@@ -255,7 +259,7 @@ class KvTransaction:
         """Send a read with the statement's snapshot, pinned where more than one read uses it."""
         snapshot = self._snapshot
         pin = pin or self._keeps_snapshot
-        self._prove(request)
+        elsewhere = self._prove(request)
         target = request.get if request.HasField("get") else request.scan
         target.snapshot = snapshot or self.as_of
         target.as_of = not snapshot and self.as_of != 0
@@ -266,7 +270,7 @@ class KvTransaction:
             self._enlist(request)
             return self._send(request, bound=True)
         bound = snapshot != 0
-        return self._send(request, bound=bound, retry=not bound)
+        return self._send(request, bound=bound, retry=not bound, elsewhere=elsewhere)
 
     def _saw(self, snapshot: int) -> None:
         self._proven = True
@@ -278,7 +282,12 @@ class KvTransaction:
     # --- locks ---
 
     async def lock(
-        self, keys: Sequence[bytes], *, strength: str = "update", wait: str = "wait"
+        self,
+        keys: Sequence[bytes],
+        *,
+        strength: str = "update",
+        wait: str = "wait",
+        proves: bool = True,
     ) -> list[Locked]:
         """See `Transaction.lock`."""
         mode = _STRENGTHS[strength]
@@ -286,7 +295,8 @@ class KvTransaction:
         if not (asked := [key for key, own in zip(keys, known, strict=True) if own is None]):
             return [own for own in known if own is not None]
         await self._need_snapshot()
-        found = iter(await self._lock(asked, mode, wait, self._lock_snapshot()))
+        snapshot = self._lock_snapshot()
+        found = iter(await self._lock(asked, mode, wait, snapshot, proves=proves))
         return [next(found) if own is None else own for own in known]
 
     def _known(self, key: bytes, mode: int) -> Locked | None:
@@ -315,14 +325,20 @@ class KvTransaction:
         return self._snapshot
 
     async def _lock(
-        self, keys: Sequence[bytes], mode: int, wait: str, snapshot: int
+        self,
+        keys: Sequence[bytes],
+        mode: int,
+        wait: str,
+        snapshot: int,
+        *,
+        proves: bool = True,
     ) -> list[Locked]:
         locked: list[Locked] = []
         if self._reads is not None:
             await self._need_snapshot()  # one that a lock has given cannot be validated
         for at in range(0, len(keys), LOCKS_PER_REQUEST):
             part = keys[at : at + LOCKS_PER_REQUEST]
-            reply = await self._lock_part(part, mode, wait, snapshot)
+            reply = await self._lock_part(part, mode, wait, snapshot, proves=proves)
             self._newest_seen = max(self._newest_seen, reply.snapshot)
             self._proven = True
             if not self._snapshot and not snapshot:
@@ -332,7 +348,7 @@ class KvTransaction:
         return locked
 
     async def _lock_part(
-        self, keys: Sequence[bytes], mode: int, wait: str, snapshot: int
+        self, keys: Sequence[bytes], mode: int, wait: str, snapshot: int, *, proves: bool
     ) -> kv.LockReply:
         lock = kv.Lock(
             keys=blocks.pack(keys),
@@ -343,7 +359,8 @@ class KvTransaction:
             savepoint=self._savepoints.locking(),
         )
         request = kv.Request(lock=lock)
-        self._prove(request)
+        if proves:
+            self._prove(request)
         return (await self.locked(request)).lock
 
     async def locked(self, request: kv.Request) -> kv.Reply:
@@ -545,14 +562,21 @@ class KvTransaction:
         if self._enlist(request) != self._client.epoch:
             raise connection_lost()
 
-    def _prove(self, request: kv.Request) -> None:
-        if not self._proven:
+    def _prove(self, request: kv.Request) -> int:
+        """Let a request prove the catalog where that is needed on this stream; answers what it has
+        to prove on another one."""
+        if self._proven:
+            return 0
+        guarded = self.tables.guard and self._epoch == self._client.epoch
+        if self._keeps_snapshot or not guarded:
             request.catalog_version = self.catalog_version
+        return self.catalog_version
 
     def _send(
-        self, request: kv.Request, *, bound: bool = False, retry: bool = False
+        self, request: kv.Request, *, bound: bool = False, retry: bool = False, elsewhere: int = 0
     ) -> asyncio.Future[kv.Reply]:
-        return self._client.call(request, epoch=self._epoch if bound else 0, retry=retry)
+        epoch = self._epoch if bound else 0
+        return self._client.call(request, epoch=epoch, retry=retry, elsewhere=elsewhere)
 
     async def _reply(self, sent: asyncio.Future[kv.Reply]) -> kv.Reply:
         return await answered(sent, past=self.as_of != 0)

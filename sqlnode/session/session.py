@@ -91,6 +91,7 @@ class Session:
         self.context.advisory = self.advisory
         self.sequences = self.context.sequences = SessionSequences(
             tenant.kv,
+            session=pid,
             catalog=lambda: self.transactions.newest_catalog,
             reload=tenant.reload_catalog,
             read_only=lambda: self.transactions.read_only,

@@ -108,7 +108,12 @@ class MemoryTransaction:
             )
 
     async def lock(
-        self, keys: Sequence[bytes], *, strength: str = "update", wait: str = "wait"
+        self,
+        keys: Sequence[bytes],
+        *,
+        strength: str = "update",
+        wait: str = "wait",
+        proves: bool = True,
     ) -> list[Locked]:
         self.store.requests += 1
         found = []

@@ -15,6 +15,7 @@ from dormouse.base.tls import Identity
 from proto import kv_pb2 as kv
 from sqlnode.kv import client as module
 from sqlnode.kv.client import KvClient
+from sqlnode.kv.errors import CatalogStale
 from sqlnode.kv.tables import ACCESS_SHARE, ROW_EXCLUSIVE
 from tests.support.cutter import Cutter, cutting
 from tests.support.kv import storage_running
@@ -72,6 +73,36 @@ def test_reads_are_sent_again_and_idle_transactions_do_not_notice() -> None:
         assert await idle.get([_ONE]) == [b"one"]
         idle.put(_TWO, b"two")
         assert await idle.commit() > 0
+
+    _with_cutter(body)
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_read_that_is_sent_again_proves_the_catalog_for_its_tables_are_free(
+    changed: bool,
+) -> None:
+    async def change(client: KvClient) -> int:
+        txn = client.begin()
+        txn.change_catalog()
+        return await txn.commit()
+
+    async def body(client: KvClient, cutter: Cutter, direct: KvClient) -> None:
+        reader = client.begin(catalog_version=await change(direct))
+        await reader.lock_tables([(_TABLE, ACCESS_SHARE)])
+        cutter.lose_replies = True
+        reading = spawn(reader.get([_ONE]), name="reader")
+        await asyncio.sleep(0.05)
+        if changed:
+            await change(direct)
+        cutter.cut()
+        if changed:
+            with pytest.raises(CatalogStale):
+                await reading
+        else:
+            assert await reading == [None]
+        with pytest.raises(DormouseError) as error:
+            await reader.begin_statement()
+        assert error.value.sqlstate == "40001"
 
     _with_cutter(body)
 

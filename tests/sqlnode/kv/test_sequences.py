@@ -28,6 +28,7 @@ class Session:
         self.read_only = False
         self.sequences = SessionSequences(
             client,
+            session=1,
             catalog=lambda: self.catalog,
             reload=self._reload,
             read_only=lambda: self.read_only,

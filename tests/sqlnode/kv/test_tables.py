@@ -245,6 +245,33 @@ def test_what_storage_is_told_of_is_shown_to_everybody() -> None:
     _two_pods(body)
 
 
+@pytest.mark.parametrize("asks", [False, True], ids=["noted", "asked"])
+def test_a_statement_that_holds_its_tables_need_not_prove_the_catalog(asks: bool) -> None:
+    async def body(a: KvClient, b: KvClient) -> None:
+        version = await _change(a, _U)
+        txn = b.begin(catalog_version=version)
+        await txn.begin_statement()
+        if asks:
+            await txn.lock_tables(_BUILD)
+        assert txn.hold_tables(_READ) is not asks
+        await txn.lock_tables(_READ)
+        await _change(a, _U)
+        assert await txn.get([_key(1)]) == [None]
+        assert (await txn.lock([_key(1)]))[0].value is None
+        await txn.begin_statement()  # it has not said which tables it uses
+        with pytest.raises(CatalogStale):
+            await txn.lock([_key(2)])
+        assert (await txn.lock([_key(2)], proves=False))[0].value is None
+        txn.rollback()
+        keeps = b.begin(isolation=Isolation.REPEATABLE_READ, catalog_version=version)
+        await keeps.lock_tables(_READ)
+        with pytest.raises(CatalogStale):  # for the catalog goes with the snapshot
+            await keeps.get([_key(1)])
+        keeps.rollback()
+
+    _two_pods(body)
+
+
 def test_only_the_first_request_of_a_statement_proves_the_catalog() -> None:
     async def body(a: KvClient, b: KvClient) -> None:
         first = await _change(a, _U)

@@ -3,12 +3,15 @@
 import asyncio
 import random
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import psycopg
 import pytest
 import uvloop
 
+from proto import kv_pb2 as kv
+from storage.sequence_operations import SequenceOperations
 from tests.support.kv import storage_running
 from tests.support.pod import pod_on
 
@@ -60,5 +63,45 @@ def test_no_number_is_given_twice(cache: int) -> None:
                     assert len(given) == len(set(given)) > SESSIONS * STATEMENTS
                     cursor = await connection.execute("SELECT nextval('s') > %s", [max(given)])
                     assert await cursor.fetchone() == (True,)
+
+    uvloop.run(run())
+
+
+@pytest.mark.parametrize("block", [False, True], ids=["alone", "in a block"])
+def test_what_goes_back_is_there_for_the_next_on_any_pod(
+    monkeypatch: pytest.MonkeyPatch, block: bool
+) -> None:
+    handle = SequenceOperations.handle
+
+    def late(operations: SequenceOperations, request: kv.Request) -> None:
+        if request.sequence.HasField("return"):
+            loop = asyncio.get_running_loop()
+            loop.call_later(0.1, partial(handle, operations, request))
+        else:
+            handle(operations, request)
+
+    monkeypatch.setattr(SequenceOperations, "handle", late)
+
+    async def run() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            async with (
+                storage_running(Path(folder), engine="memory") as storage,
+                pod_on(storage) as a,
+                pod_on(storage) as b,
+                await psycopg.AsyncConnection.connect(a.dsn, autocommit=True) as one,
+                await psycopg.AsyncConnection.connect(b.dsn, autocommit=True) as other,
+            ):
+                await one.execute("CREATE SEQUENCE s")
+                if block:
+                    await one.execute("BEGIN")
+                await one.execute("SELECT nextval('s') FROM generate_series(1, 5000)")
+                cursor = await other.execute("SELECT nextval('s')")
+                assert await cursor.fetchone() == (5001,)
+                with pytest.raises(psycopg.errors.DivisionByZero):
+                    await one.execute(
+                        "SELECT nextval('s') / (10 - n) FROM generate_series(1, 20) n"
+                    )
+                cursor = await other.execute("SELECT nextval('s')")
+                assert await cursor.fetchone() == (5012,)
 
     uvloop.run(run())
