@@ -6,8 +6,10 @@ DATA ?= .dormouse
 SQL_PORT ?= 5433
 API_PORT ?= 8080
 PYTEST_ARGS ?=
-# A worker that dies ends the run: xdist's replacement of it may wait without end.
-PYTEST_PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile --max-worker-restart 0
+# The order is that of tests/conftest.py. A worker that dies ends the run: xdist's replacement of it
+# may wait without end.
+PYTEST_PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
+	--max-worker-restart 0
 
 .PHONY: up test soak check fmt bench proto install install-dev system clean
 
@@ -18,7 +20,7 @@ up: $(VENV)/.installed
 # environment says, as that of containers often does, that nothing compiled is kept.
 test: export PYTHONDONTWRITEBYTECODE :=
 test: check system
-	$(BIN)/python -m pytest $(PYTEST_PARALLEL) $(PYTEST_ARGS)
+	TMPDIR=$$(sh tests/scratch-folder.sh) $(BIN)/python -m pytest $(PYTEST_PARALLEL) $(PYTEST_ARGS)
 
 # Three isolation levels under a hundred kill -9, and streams and disks that fail; some fifteen
 # minutes. SOAK_ARGS, such as --seed 7 --kills 34 --level SERIALIZABLE.

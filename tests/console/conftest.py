@@ -10,7 +10,7 @@ from tests.console.browser import Watch, chromium, sign_in, watched
 from tests.support.gateway import gateway
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def console_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnGateway]:
     with gateway(tmp_path_factory.mktemp("console"), warm_pods=1) as running:
         yield running

@@ -8,7 +8,7 @@ from bench.gateway import OwnGateway
 from tests.support.gateway import gateway
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnGateway]:
     with gateway(tmp_path_factory.mktemp("shared")) as running:
         yield running
