@@ -49,9 +49,10 @@ LAST_COMMIT = b"mlast-commit"
 
 FORMAT = b"mformat"
 """Holds the version of this layout, `FORMAT_NOW`; data without it is older than that."""
-FORMAT_NOW = 4
+FORMAT_NOW = 5
 """1 had no `d`, `e` and `w`; 2 had no `u`, and would drop what is staged there; 3 had no checksums
-in the SQLite file, and would leave behind those of the rows it writes."""
+in the SQLite file, and would leave behind those of the rows it writes; 4 had all rows of that file
+in one table."""
 FORMAT_WITHOUT_DUE = 1
 """The last one in which nothing says when superseded versions are due."""
 

@@ -25,41 +25,11 @@ from xxhash import xxh3_64_digest as digest
 from xxhash import xxh3_64_intdigest as seed
 
 from storage.engines.interface import EngineDamaged, Measure, Page, Row, ScanRange, Write
+from storage.engines.tables import Part, Tables
 
 T = TypeVar("T")
 Statement = tuple[str, Sequence[bytes]]
 """SQL and its parameters."""
-
-_SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS kv (k BLOB PRIMARY KEY NOT NULL, v BLOB NOT NULL, c BLOB) "
-    "WITHOUT ROWID"
-)
-_HAS_SUMS = "SELECT 1 FROM pragma_table_info('kv') WHERE name = 'c'"
-_ADD_SUMS = "ALTER TABLE kv ADD COLUMN c BLOB"
-_AT_ONCE = (128, 64, 32, 16, 8, 4, 2, 1)
-"""How many keys one statement reads or removes, the largest first. Python lets other threads in
-three or four times in a statement and then waits for its turn again, so one statement with many
-keys is worth several times as much as many with one."""
-_PUTS_AT_ONCE = (128, *range(64, 0, -1))
-"""How many rows one writes: what most commits have fits into a single one."""
-_PUTS = {
-    count: f"INSERT INTO kv (k, v, c) VALUES {', '.join(['(?, ?, ?)'] * count)} "
-    "ON CONFLICT (k) DO UPDATE SET v = excluded.v, c = excluded.c"
-    for count in _PUTS_AT_ONCE
-}
-_GETS = {
-    count: f"SELECT k, v, c FROM kv WHERE k IN ({', '.join('?' * count)})" for count in _AT_ONCE
-}
-_DELETES = {count: f"DELETE FROM kv WHERE k IN ({', '.join('?' * count)})" for count in _AT_ONCE}
-_GET = "SELECT v, c FROM kv WHERE k = ?"
-_FORWARD = "SELECT {} FROM kv WHERE k >= ? AND k < ? ORDER BY k LIMIT ?"
-_BACKWARD = "SELECT {} FROM kv WHERE k >= ? AND k < ? ORDER BY k DESC LIMIT ?"
-_SCANS = {
-    (reverse, keys_only): (_BACKWARD if reverse else _FORWARD).format(columns)
-    for reverse in (False, True)
-    for keys_only, columns in ((False, "k, v, c"), (True, "k, x''"))
-}
-_MEASURE = "SELECT count(*), coalesce(sum(length(k) + length(v)), 0) FROM kv WHERE k >= ? AND k < ?"
 
 _ROWS_AT_FIRST, _ROWS_AT_ONCE = 16, 512
 """Rows fetched before the first look at the size of a page, and between later ones."""
@@ -68,39 +38,88 @@ _NAMED_BYTES = 9
 """Of a key that an error names: keyspace and tenant. What follows is the tenant's own."""
 
 
-def prepare(connection: sqlite3.Connection) -> None:
-    """Make the table, or add to one of before what it lacks, which takes no time."""
-    connection.execute(_SCHEMA)
-    if not connection.execute(_HAS_SUMS).fetchall():
-        connection.execute(_ADD_SUMS)
-
-
 def no_text(text: bytes) -> NoReturn:
     """The `text_factory` of a connection: in this file nothing is text."""
     raise EngineDamaged(f"{len(text)} bytes of a row have changed their type")
 
 
-def get(connection: sqlite3.Connection, keys: Sequence[bytes]) -> list[bytes | None]:
-    """See `Engine.get`. Raises EngineDamaged, sqlite3.Error; so do the others."""
-    if len(keys) == 1:
-        row = connection.execute(_GET, keys).fetchone()
-        return [None if row is None else _checked(keys[0], *row)]
-    found: dict[bytes, bytes] = {}
-    with _Snapshot(connection):
-        for statement, some in _pieces(keys, _GETS):
-            if rows := connection.execute(statement, some).fetchall():
-                found.update(zip(*_checked_all(rows), strict=True))
-    return [found.get(key) for key in keys]
+class Rows:
+    """What is asked of a file, on whichever connection. All of it raises EngineDamaged,
+    sqlite3.Error."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    def __repr__(self) -> str:
+        return f"<Rows of {self._tables}>"
+
+    def get(self, connection: sqlite3.Connection, keys: Sequence[bytes]) -> list[bytes | None]:
+        """See `Engine.get`."""
+        if len(keys) == 1:
+            [key] = keys
+            row = connection.execute(self._tables.of_key(key).get, keys).fetchone()
+            return [None if row is None else _checked(key, *row)]
+        found: dict[bytes, bytes] = {}
+        with _Snapshot(connection):
+            for table, some in self._tables.of_keys(keys).items():
+                for statement, piece in _pieces(some, table.gets):
+                    if rows := connection.execute(statement, piece).fetchall():
+                        found.update(zip(*_checked_all(rows), strict=True))
+        return [found.get(key) for key in keys]
+
+    def scan(self, connection: sqlite3.Connection, ranges: Sequence[ScanRange]) -> list[Page]:
+        """See `Engine.scan`."""
+        return [self._scan_one(connection, each) for each in ranges]
+
+    def _scan_one(self, connection: sqlite3.Connection, wanted: ScanRange) -> Page:
+        parts = self._tables.of_range(wanted.start, wanted.end)
+        if len(parts) == 1:
+            rows, full = _scan_part(connection, parts[0], wanted, wanted.rows_max, wanted.bytes_max)
+            return Page(rows, exhausted=not full)
+        found: list[Row] = []
+        size, full = 0, False
+        with _Snapshot(connection):
+            for part in reversed(parts) if wanted.reverse else parts:
+                left = wanted.rows_max - len(found), wanted.bytes_max - size
+                rows, full = _scan_part(connection, part, wanted, *left)
+                found += rows
+                size += sum(len(key) + len(value) for key, value in rows)
+                if full:
+                    break
+        return Page(found, exhausted=not full)
+
+    def measure(self, connection: sqlite3.Connection, start: bytes, end: bytes) -> Measure:
+        """See `Engine.measure`. No value is read for it."""
+        with _Snapshot(connection):
+            found = [
+                connection.execute(table.measure, (low, high)).fetchone()
+                for table, low, high in self._tables.of_range(start, end)
+            ]
+        return Measure(sum(keys for keys, _ in found), sum(size for _, size in found))
+
+    def statements(self, batch: Iterable[Write]) -> tuple[list[Statement], int]:
+        """What writes a batch, and how many pages of the log that takes at most, about: rows may
+        lie far from each other."""
+        last = dict(batch)
+        puts = [(key, value) for key, value in last.items() if value is not None]
+        rows = [(key, value, digest(value, seed(key))) for key, value in puts]
+        found: list[Statement] = [
+            (statement, list(chain.from_iterable(some)))
+            for statement, some in _pieces(rows, self._tables.puts)
+        ]
+        if len(puts) < len(last):
+            gone = [key for key, value in last.items() if value is None]
+            for table, keys in self._tables.of_keys(gone).items():
+                found += _pieces(keys, table.deletes)
+        return found, len(last) + sum([len(value) for _, value in puts]) // _PAGE_BYTES
 
 
-def scan(connection: sqlite3.Connection, ranges: Sequence[ScanRange]) -> list[Page]:
-    """See `Engine.scan`."""
-    return [_scan_one(connection, each) for each in ranges]
-
-
-def _scan_one(connection: sqlite3.Connection, wanted: ScanRange) -> Page:
-    statement = _SCANS[wanted.reverse, wanted.keys_only]
-    cursor = connection.execute(statement, (wanted.start, wanted.end, wanted.rows_max))
+def _scan_part(
+    connection: sqlite3.Connection, part: Part, wanted: ScanRange, rows_max: int, bytes_max: int
+) -> tuple[list[Row], bool]:
+    """Rows of a part of a range, and whether there may be more that are too many."""
+    statement = part.table.scans[wanted.reverse, wanted.keys_only]
+    cursor = connection.execute(statement, (part.start, part.end, rows_max))
     # Closed however it ends: one that is kept with an error would keep its connection in the past.
     with closing(cursor):
         rows: list[Row] = []
@@ -109,31 +128,11 @@ def _scan_one(connection: sqlite3.Connection, wanted: ScanRange) -> Page:
             keys, values = zip(*some, strict=True) if wanted.keys_only else _checked_all(some)
             rows += zip(keys, values, strict=True)
             size += sum(map(len, keys)) + sum(map(len, values))
-            if size >= wanted.bytes_max:
-                return Page(rows, exhausted=False)
+            if size >= bytes_max:
+                return rows, True
             # As many more as should fit, going by the rows so far.
-            chunk = min(_ROWS_AT_ONCE, 1 + (wanted.bytes_max - size) * len(rows) // (size + 1))
-    return Page(rows, exhausted=len(rows) < wanted.rows_max)
-
-
-def measure(connection: sqlite3.Connection, start: bytes, end: bytes) -> Measure:
-    """See `Engine.measure`. No value is read for it."""
-    keys, size = connection.execute(_MEASURE, (start, end)).fetchone()
-    return Measure(keys, size)
-
-
-def statements(batch: Iterable[Write]) -> tuple[list[Statement], int]:
-    """What writes a batch, and how many pages of the log that takes at most, about: rows may lie
-    far from each other."""
-    last = dict(batch)
-    puts = [(key, value) for key, value in last.items() if value is not None]
-    rows = [(key, value, digest(value, seed(key))) for key, value in puts]
-    found: list[Statement] = [
-        (statement, list(chain.from_iterable(some))) for statement, some in _pieces(rows, _PUTS)
-    ]
-    if len(puts) < len(last):
-        found += _pieces([key for key, value in last.items() if value is None], _DELETES)
-    return found, len(last) + sum([len(value) for _, value in puts]) // _PAGE_BYTES
+            chunk = min(_ROWS_AT_ONCE, 1 + (bytes_max - size) * len(rows) // (size + 1))
+    return rows, len(rows) == rows_max
 
 
 def _checked(key: bytes, value: bytes, wanted: bytes | None) -> bytes:

@@ -56,7 +56,7 @@ from typing import Any, Self, TypeVar
 import aiosqlite
 
 from dormouse.base.tasks import cancel, spawn
-from storage.engines import rows
+from storage.engines import tables
 from storage.engines.checkpoints import Checkpoints
 from storage.engines.interface import (
     EngineDamaged,
@@ -70,6 +70,8 @@ from storage.engines.interface import (
     Upkeep,
     Write,
 )
+from storage.engines.rows import Rows, Statement, no_text
+from storage.engines.tables import Tables
 
 T = TypeVar("T")
 
@@ -103,6 +105,7 @@ class SqliteEngine:
         self,
         path: Path,
         lock_fd: int,
+        rows: Rows,
         here: sqlite3.Connection,
         writer: aiosqlite.Connection,
         readers: Sequence[aiosqlite.Connection],
@@ -111,6 +114,7 @@ class SqliteEngine:
         self._path = path
         self._log = _log_of(path)
         self._lock_fd = lock_fd
+        self._rows = rows
         self._here = here
         self._writer = writer
         self._readers = readers
@@ -139,6 +143,7 @@ class SqliteEngine:
                 made = await asyncio.to_thread(_connect, path, number > 0, cache_bytes, mmap_bytes)
                 connections.append(await _with_thread(made))
             here = _connect(path, True, cache_bytes, mmap_bytes)
+            rows = Rows(Tables.of(here))
         except (sqlite3.Error, ValueError, OSError) as error:
             for connection in connections:
                 await connection.close()
@@ -147,25 +152,25 @@ class SqliteEngine:
                 raise EngineError(f"{_log_of(path)}: {error.strerror}") from error
             raise _engine_error(error, str(path)) from error
         writer, *reading, copier = connections
-        return cls(path, lock_fd, here, writer, reading, copier)
+        return cls(path, lock_fd, rows, here, writer, reading, copier)
 
     async def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """See `Engine.get`."""
-        return await self._read(rows.get, keys)
+        return await self._read(self._rows.get, keys)
 
     def get_now(self, keys: Sequence[bytes]) -> list[bytes | None] | None:
         """See `Engine.get_now`."""
         if len(keys) > _KEYS_NOW_MAX or self._closed or self._lost.done():
             return None
         try:
-            return rows.get(self._here, keys)
+            return self._rows.get(self._here, keys)
         except _READ_ERRORS:
             return None  # `get` will meet the error, if it stands
 
     async def scan(self, ranges: Sequence[ScanRange]) -> list[Page]:
         """See `Engine.scan`; a few rows are read without crossing, as in `get_now`."""
         found = self._scan_now(ranges)
-        return await self._read(rows.scan, ranges) if found is None else found
+        return await self._read(self._rows.scan, ranges) if found is None else found
 
     def _scan_now(self, ranges: Sequence[ScanRange]) -> list[Page] | None:
         if (
@@ -175,7 +180,7 @@ class SqliteEngine:
         ):
             return None
         try:
-            return rows.scan(self._here, ranges)
+            return self._rows.scan(self._here, ranges)
         except _READ_ERRORS:
             return None
 
@@ -184,7 +189,7 @@ class SqliteEngine:
         async with self._writing:
             log_bytes = _size_of(self._log)
             try:
-                pages = await self._hop(self._writer, _apply, batch)
+                pages = await self._hop(self._writer, _apply, self._rows, batch)
             except EngineFull:
                 await self._hop(self._writer, _shorten, self._log, log_bytes)
                 raise
@@ -200,7 +205,7 @@ class SqliteEngine:
 
     async def measure(self, start: bytes, end: bytes) -> Measure:
         """See `Engine.measure`."""
-        return await self._read(rows.measure, start, end)
+        return await self._read(self._rows.measure, start, end)
 
     async def backup(self, target: Path) -> None:
         """See `Engine.backup`."""
@@ -357,11 +362,11 @@ def _prepare(
     if reads_only:
         connection.execute("PRAGMA query_only=ON")
     else:
-        rows.prepare(connection)
+        tables.prepare(connection)
         # A file that can't be written is opened all the same. No key is empty, so this changes
         # nothing, but it is a write: let it be known at once.
         connection.execute("DELETE FROM kv WHERE k = x''")
-    connection.text_factory = rows.no_text
+    connection.text_factory = no_text
 
 
 def _backup(connection: sqlite3.Connection, target: Path) -> None:
@@ -378,7 +383,7 @@ def _checkpoint(connection: sqlite3.Connection) -> tuple[int, int]:
     return pages, copied
 
 
-def _apply(connection: sqlite3.Connection, batch: Iterable[Write]) -> int:
+def _apply(connection: sqlite3.Connection, rows: Rows, batch: Iterable[Write]) -> int:
     statements, pages = rows.statements(batch)
     if len(statements) == 1:
         _apply_one(connection, *statements[0])
@@ -399,7 +404,7 @@ def _apply_one(connection: sqlite3.Connection, statement: str, parameters: Seque
         raise _OpenOutcome(error.sqlite_errorname) from error
 
 
-def _apply_all(connection: sqlite3.Connection, statements: Iterable[rows.Statement]) -> None:
+def _apply_all(connection: sqlite3.Connection, statements: Iterable[Statement]) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         for statement, parameters in statements:

@@ -443,7 +443,7 @@ def test_damaged_history_of_a_tenant_keeps_nothing_of_the_others(rig: Rig) -> No
 
     def kept(tenant: TenantId) -> int:
         [span] = tenant_spans(tenant, b"h")
-        return sql("SELECT count(*) FROM kv WHERE k >= ? AND k < ?", *span)
+        return sql("SELECT count(*) FROM past WHERE k >= ? AND k < ?", *span)
 
     uvloop.run(fill())
     assert sql("PRAGMA wal_checkpoint(TRUNCATE)") == 0
