@@ -2,7 +2,8 @@
 
 from http import HTTPStatus
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Security
+from fastapi.security import HTTPBearer
 
 from control.api.actions import (
     add_action_routes,
@@ -86,10 +87,11 @@ def make_router(
         webhooks=stores.webhooks,
         invoices=stores.invoices,
     )
+    bearer = HTTPBearer(auto_error=False, description="The gate checks it; this documents it.")
     router = APIRouter(
         prefix="/v1",
         route_class=OnceRoute,
-        dependencies=[Depends(authorise)],
+        dependencies=[Security(bearer), Depends(authorise)],
         responses=documented(*_ANYWHERE),
     )
     add_create_route(router, tenants, endpoint)
