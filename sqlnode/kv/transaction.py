@@ -103,6 +103,8 @@ class KvTransaction:
         """Its name in storage, once it has one."""
         self._epoch = 0
         self._enlisted = False
+        self._locks = False
+        """Whether storage may hold locks for it."""
         self._keeps_snapshot = isolation is not Isolation.READ_COMMITTED
         validated = isolation is Isolation.SERIALIZABLE and not read_only
         self._reads = ReadSet() if validated else None
@@ -366,6 +368,7 @@ class KvTransaction:
     async def locked(self, request: kv.Request) -> kv.Reply:
         """What storage answers to a request of the transaction that may wait for others."""
         self._enlist(request)
+        self._locks = True
         try:
             return await self._reply(self._send(request, bound=True))
         except asyncio.CancelledError:
@@ -521,7 +524,11 @@ class KvTransaction:
 
     def _tell_end(self) -> None:
         if self._enlisted:
-            self._client.send(kv.Request(txn=self.number, end=kv.End()), epoch=self._epoch)
+            end = kv.Request(txn=self.number, session=self.session, end=kv.End())
+            if self._locks and self.session:
+                self._client.free(end, epoch=self._epoch)
+            else:
+                self._client.send(end, epoch=self._epoch)
 
     def _finish(self) -> None:
         self._ended = True
@@ -545,7 +552,8 @@ class KvTransaction:
         return self._epoch
 
     def enlist(self) -> None:
-        """Storage holds something for the transaction, which is to be told of its end."""
+        """Storage holds a lock for the transaction, which is to be told of its end."""
+        self._locks = True
         self._enlist(kv.Request())
 
     def tie(self) -> None:
