@@ -337,6 +337,7 @@ class Session:
                 if attempt == STALE_RETRIES_MAX:
                     raise
                 await self.catch_up(stale)
+                await self.transactions.keep_snapshot()
                 continue
             portal.open(_resumed(first, batches), execution)
             return

@@ -20,6 +20,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from dormouse.base.ids import TenantId
 from sqlnode.catalog import store
 from sqlnode.errors import SqlError
 from sqlnode.kv.api import Isolation
@@ -118,6 +119,14 @@ class Exports:
         for holder in self._holders:
             holder.rollback()
         self._holders.clear()
+
+
+async def catalog_of_snapshot(transaction: "KvTransaction", like: "Catalog") -> "Catalog":
+    """Take the snapshot of a transaction, and the catalog of then; `like`: another one of the
+    tenant. Raises SqlError."""
+    await transaction.look()
+    with system_work():
+        return await store.read_at(transaction, TenantId(like.tenant), like=like)
 
 
 async def catalog_at(client: "KvClient", name: SnapshotName, now: "Catalog") -> "Catalog":

@@ -29,7 +29,13 @@ from sqlnode.session.interrupts import SessionInterrupts
 from sqlnode.session.modes import Mode
 from sqlnode.session.notifications import Mark, Notifications
 from sqlnode.session.settings import Settings, SettingsMark
-from sqlnode.session.snapshots import Exports, SnapshotName, catalog_at, invalid
+from sqlnode.session.snapshots import (
+    Exports,
+    SnapshotName,
+    catalog_at,
+    catalog_of_snapshot,
+    invalid,
+)
 from sqlnode.session.tenant import Tenant
 from sqlnode.spending.scale import of_writes
 
@@ -272,6 +278,15 @@ class Transactions:
             return False
         self._frozen = None
         return True
+
+    async def keep_snapshot(self) -> None:
+        """For a statement that begins anew and is the first of a transaction which keeps its
+        snapshot: take that, and the catalog of then, so that no change overtakes it again. Raises
+        SqlError."""
+        kv = self._kv
+        if kv is not None and self._kv_isolation is not Isolation.READ_COMMITTED:
+            kv.catalog_version = 0
+            self._frozen = await catalog_of_snapshot(kv, self._tenant.catalog)
 
     def begin_implicit_block(self) -> None:
         """A query of several statements starts."""

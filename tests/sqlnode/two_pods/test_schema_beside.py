@@ -1,8 +1,8 @@
 """Statements that others overtake with changes of the schema that do not concern them."""
 
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -43,6 +43,7 @@ async def _two_sessions() -> AsyncIterator[Beside]:
             await own.execute("CREATE TABLE plain (id int, n int)")
             await own.execute("INSERT INTO t VALUES (1, 1, 1), (2, 2, 2)")
             await own.execute("INSERT INTO plain VALUES (1, 1)")
+            await other.execute("SET lock_timeout = 50")
             yield Beside(own, other, a.tenant)
 
 
@@ -52,6 +53,24 @@ def _run(body: Callable[[Beside], Awaitable[None]]) -> None:
             await body(beside)
 
     uvloop.run(run())
+
+
+@contextmanager
+def _overtaken(beside: Beside) -> Iterator[None]:
+    """Somebody makes a table whenever a statement of `own` has been planned, 20 times at most."""
+    run, made = Session.execution, count()
+
+    async def overtaken(session: Session, *arguments: Any, **named: Any) -> Execution:
+        execution = await run(session, *arguments, **named)
+        if session.tenant is beside.tenant and (number := next(made)) < 20:
+            with suppress(psycopg.errors.LockNotAvailable):  # the statement's turn has come
+                await beside.other.execute(f"CREATE TABLE made_{number} (x int)")
+        return execution
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Session, "execution", overtaken)
+        yield
+    assert next(made) > 0
 
 
 @pytest.mark.parametrize("block", [False, True], ids=["alone", "in a block"])
@@ -71,32 +90,50 @@ def _run(body: Callable[[Beside], Awaitable[None]]) -> None:
         "CREATE TABLE new (x int)",
     ],
 )
-def test_a_statement_that_changes_overtake_goes_on(
-    monkeypatch: pytest.MonkeyPatch, statement: str, block: bool
-) -> None:
-    """However often: somebody makes a table whenever the statement has been planned."""
-    run, made = Session.execution, count()
-
+def test_a_statement_that_changes_overtake_goes_on(statement: str, block: bool) -> None:
     async def body(beside: Beside) -> None:
-        async def overtaken(session: Session, *arguments: Any, **named: Any) -> Execution:
-            execution = await run(session, *arguments, **named)
-            if session.tenant is beside.tenant and next(made) < 20:
-                with suppress(psycopg.errors.LockNotAvailable):  # the statement's turn has come
-                    await beside.other.execute(f"CREATE TABLE made_{next(made)} (x int)")
-            return execution
-
         if block:
             await beside.own.execute("BEGIN")
             await beside.own.execute("UPDATE t SET n = 5 WHERE id = 2")
-        await beside.other.execute("SET lock_timeout = 50")
-        monkeypatch.setattr(Session, "execution", overtaken)
-        await beside.own.execute(statement)
-        assert next(made) > 1
-        monkeypatch.undo()
+        with _overtaken(beside):
+            await beside.own.execute(statement)
         if block:
             await beside.own.execute("COMMIT")
 
     _run(body)
+
+
+@pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT n FROM t WHERE id = 1",
+        "SELECT id FROM t UNION SELECT n FROM plain",
+        "SELECT * FROM t FOR UPDATE",
+        "INSERT INTO t VALUES (3, 3, 3)",
+        "UPDATE t SET u = u + 10",
+    ],
+)
+def test_so_does_one_that_begins_a_snapshot(statement: str, level: str) -> None:
+    async def body(beside: Beside) -> None:
+        await beside.own.execute(f"BEGIN ISOLATION LEVEL {level}")
+        with _overtaken(beside):
+            await beside.own.execute(statement)
+            before = await _rows(beside.own, "SELECT count(*) FROM pg_class WHERE relname ~ 'made'")
+            await _rows(beside.own, "SELECT u FROM t WHERE u = 2")
+        await beside.other.execute("INSERT INTO plain VALUES (3, 3)")
+        await beside.other.execute("CREATE TABLE made_late (x int)")
+        assert await _rows(beside.own, "SELECT * FROM plain") == [(1, 1)]
+        query = "SELECT count(*) FROM pg_class WHERE relname ~ 'made'"
+        assert await _rows(beside.own, query) == before
+        # SERIALIZABLE has read what was written since.
+        await beside.own.execute("COMMIT" if level == "REPEATABLE READ" else "ROLLBACK")
+
+    _run(body)
+
+
+async def _rows(connection: Connection, query: str) -> list[Any]:
+    return await (await connection.execute(query)).fetchall()
 
 
 @pytest.mark.parametrize("block", [False, True], ids=["alone", "in a block"])
