@@ -22,7 +22,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from dormouse.base.ids import PodId
+from dormouse.base.ids import PodId, TenantId
 from dormouse.base.rpc import caller
 from dormouse.base.tasks import cancel, spawn
 from proto import kv_pb2 as kv
@@ -92,10 +92,8 @@ class SessionStream:
         if identity is None or identity.tenant is None or identity.tenant != frame.hello.tenant_id:
             await self._abort("outside_tenant", grpc.StatusCode.PERMISSION_DENIED)
             return
-        try:
-            tenant = await self._shard.enter(identity.tenant, self)
-        except Refusal as refusal:
-            await self._context.abort(grpc.StatusCode.UNAVAILABLE, refusal.message)
+        tenant = await self._enter(identity.tenant)
+        if tenant is None:
             return
         SESSIONS.inc()
         self._tenant = tenant
@@ -173,6 +171,22 @@ class SessionStream:
         flight = self._in_flight.get(request_id)
         if flight is not None:
             flight.cancel()
+
+    async def _enter(self, number: TenantId) -> Tenant | None:
+        """Begin; None where that is refused. The pod tries again then, and where it is told of
+        damage, it tells its clients meanwhile."""
+        try:
+            return await self._shard.enter(number, self)
+        except Refusal as refused:
+            refusal = refused
+        except EngineError as error:
+            self._shard.failures.failed(error)
+            refusal = engine_failed(error)
+        REFUSED.labels(kv.Error.Code.Name(refusal.code).lower()).inc()
+        damaged = refusal.code == kv.Error.DAMAGED
+        status = grpc.StatusCode.DATA_LOSS if damaged else grpc.StatusCode.UNAVAILABLE
+        await self._context.abort(status, refusal.message)
+        return None
 
     async def _first_frame(self) -> kv.ClientFrame:
         frame = None

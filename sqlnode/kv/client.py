@@ -8,7 +8,7 @@ When the stream breaks, the client opens another (with growing pauses) and gives
 Locks, pins and staged writes died with the old stream, so requests that build on them are *bound*
 to an epoch and fail with StreamLost; pure reads are sent again; a commit that was sent is in doubt
 and is settled with `resolve`. Requests that find storage away for UNAVAILABLE_SECONDS fail with
-57P03.
+57P03; those of a tenant that storage lets nobody into, because of damage, at once with XX001.
 """
 
 from __future__ import annotations  # the gRPC types are generic for the type checker only
@@ -266,11 +266,12 @@ class KvClient:
         down_since: float | None = None
         async with make_channel(self._address, self._credentials, server) as channel:
             while True:
-                self._greeted = False
+                self._greeted = damaged = False
                 try:
                     await self._session(channel)
                 except (grpc.aio.AioRpcError, grpc.aio.UsageError, _StreamEnded) as error:
                     _log.warning("storage stream broke", extra={"reason": _reason(error)})
+                    damaged = _is_damage(error)
                 self.epoch += 1
                 self._calls.stream_broke()
                 self.channels.stream_broke()
@@ -280,7 +281,9 @@ class KvClient:
                 if self._greeted:
                     pause, down_since = _PAUSE_MIN, None
                 down_since = down_since or loop.time()
-                if loop.time() - down_since > UNAVAILABLE_SECONDS:
+                if damaged:
+                    self._calls.fail_waiting(KvRefused(kv.Error(code=kv.Error.DAMAGED)))
+                elif loop.time() - down_since > UNAVAILABLE_SECONDS:
                     self._calls.fail_waiting(Unavailable("storage does not answer"))
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _PAUSE_MAX)
@@ -293,7 +296,7 @@ class KvClient:
             while True:
                 frame = await stream.read()
                 if frame is _EOF:
-                    raise _StreamEnded(f"{await stream.code()}: {await stream.details()}")
+                    raise _StreamEnded(await stream.details(), await stream.code())
                 if frame.HasField("hello"):
                     self._hello(frame.hello)
                 if frame.catalog_version:
@@ -309,7 +312,7 @@ class KvClient:
 
     def _hello(self, hello: kv.HelloReply) -> None:
         if hello.protocol_version != kv.PROTOCOL_VERSION:
-            raise _StreamEnded(f"storage speaks version {hello.protocol_version}")
+            raise _StreamEnded(f"storage speaks version {hello.protocol_version}", None)
         self._greeted = True
         self.greeted.set()
         self.catalog.told(hello.catalog_version)
@@ -350,12 +353,28 @@ class KvClient:
 
 
 class _StreamEnded(Exception):
-    """Storage ended the stream."""
+    """Storage ended the stream, or speaks another protocol."""
+
+    def __init__(self, details: str, code: grpc.StatusCode | None) -> None:
+        super().__init__(details if code is None else f"{code}: {details}")
+        self._code = code
+
+    def code(self) -> grpc.StatusCode | None:
+        """As that of grpc's own error."""
+        return self._code
 
 
 def _ignore(future: asyncio.Future[kv.Reply]) -> None:
     if not future.cancelled():
         future.exception()
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether storage lets nobody in, for it cannot read what all need of the tenant's data."""
+    return (
+        isinstance(error, grpc.aio.AioRpcError | _StreamEnded)
+        and error.code() == grpc.StatusCode.DATA_LOSS
+    )
 
 
 def _reason(error: Exception) -> str:

@@ -1,6 +1,8 @@
 """What a broken stream does to reads, to transactions, and to commits in doubt."""
 
 import asyncio
+import contextlib
+import sqlite3
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -266,3 +268,35 @@ async def _get_until_refused(client: KvClient) -> None:
 async def _put_quietly(client: KvClient) -> str:
     """The SQLSTATE a commit ends with."""
     return await _outcome(_put(client, _ONE, b"one"))
+
+
+def test_who_waits_for_a_tenant_that_cannot_be_read_is_told_so_and_served_once_it_can() -> None:
+    """Not that storage does not answer, ten seconds later."""
+
+    async def run(folder: Path) -> None:
+        file = folder / "data" / "storage.sqlite"
+        async with (
+            storage_running(folder, engine="sqlite") as storage,
+            tenant_client(storage) as client,
+        ):
+            await _put(client, _ONE, b"one")
+        await asyncio.to_thread(_sql, file, "INSERT INTO kv VALUES (?, zeroblob(8), x'00')")
+        async with (
+            storage_running(folder, engine="sqlite") as storage,
+            tenant_client(storage) as client,
+        ):
+            with pytest.raises(DormouseError, match="invalid page") as caught:
+                await _get(client, _ONE)
+            assert caught.value.sqlstate == "XX001"
+            await asyncio.to_thread(_sql, file, "DELETE FROM kv WHERE k = ?")
+            await client.greeted.wait()
+            assert await _get(client, _ONE) == b"one"
+
+    with tempfile.TemporaryDirectory() as name:
+        asyncio.run(run(Path(name)))
+
+
+def _sql(file: Path, statement: str) -> None:
+    """About where the tenant's catalog version lies."""
+    with contextlib.closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute(statement, [b"v" + TENANT.to_bytes(8, "big")])
