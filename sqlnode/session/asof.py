@@ -11,12 +11,14 @@ the plan is for the tables, columns and indexes of then, also those that are dro
 
 from typing import TYPE_CHECKING
 
+from dormouse.base.ids import TenantId
 from sqlnode import sqlstate
+from sqlnode.catalog import store
 from sqlnode.errors import SqlError
 from sqlnode.functions.datetimemath import timestamptz_add
+from sqlnode.kv.usage import system_work
 from sqlnode.session.context import EPOCH_MICROS
 from sqlnode.session.guc_values import AS_OF, invalid
-from sqlnode.session.snapshots import catalog_of_snapshot
 from sqlnode.types.intervalparse import parse_interval
 from sqlnode.types.timestamps import timestamptz_of
 from sqlnode.types.zones import zone
@@ -46,6 +48,8 @@ def as_of_ns(text: str, context: "SessionContext") -> int:
 async def catalog_of_past(transaction: "KvTransaction", now: "Catalog") -> "Catalog":
     """Take the snapshot of a transaction that reads the past, and the catalog of then; `now`: the
     newest, which it is where nothing has changed since. Raises SqlError."""
-    if now.version <= await transaction.look():
+    snapshot = await transaction.look()
+    if now.version <= snapshot:
         return now
-    return await catalog_of_snapshot(transaction, now)
+    with system_work():
+        return await store.read_at(transaction, TenantId(now.tenant), like=now)

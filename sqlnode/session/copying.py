@@ -97,6 +97,8 @@ async def _claimed(session: "Session", relation: Any) -> tuple[Table, Execution]
         except CatalogStale as stale:
             await session.catch_up(stale)
         else:
+            # The data may take their time.
+            await session.transactions.keep_snapshot()
             return table, execution
     raise CatalogStale(0)
 

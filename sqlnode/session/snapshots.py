@@ -20,7 +20,6 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from dormouse.base.ids import TenantId
 from sqlnode.catalog import store
 from sqlnode.errors import SqlError
 from sqlnode.kv.api import Isolation
@@ -121,12 +120,20 @@ class Exports:
         self._holders.clear()
 
 
-async def catalog_of_snapshot(transaction: "KvTransaction", like: "Catalog") -> "Catalog":
+async def catalog_of_snapshot(
+    client: "KvClient", transaction: "KvTransaction", like: "Catalog"
+) -> "Catalog":
     """Take the snapshot of a transaction, and the catalog of then; `like`: another one of the
     tenant. Raises SqlError."""
-    await transaction.look()
-    with system_work():
-        return await store.read_at(transaction, TenantId(like.tenant), like=like)
+    snapshot = await transaction.look()
+    # A serializable transaction is not to have read what only its planning needs.
+    reader = client.begin(isolation=Isolation.REPEATABLE_READ, read_only=True)
+    try:
+        with system_work():
+            await reader.look(snapshot)
+            return await store.read_at(reader, client.tenant, like=like)
+    finally:
+        reader.rollback()
 
 
 async def catalog_at(client: "KvClient", name: SnapshotName, now: "Catalog") -> "Catalog":

@@ -280,13 +280,15 @@ class Transactions:
         return True
 
     async def keep_snapshot(self) -> None:
-        """For a statement that begins anew and is the first of a transaction which keeps its
-        snapshot: take that, and the catalog of then, so that no change overtakes it again. Raises
-        SqlError."""
+        """For the first statement of a transaction which keeps its snapshot: take that, and the
+        catalog of then, so that no change can overtake it. Raises SqlError."""
         kv = self._kv
-        if kv is not None and self._kv_isolation is not Isolation.READ_COMMITTED:
+        if kv is None or self._kv_isolation is Isolation.READ_COMMITTED:
+            return
+        if not kv.at_old_snapshot:
             kv.catalog_version = 0
-            self._frozen = await catalog_of_snapshot(kv, self._tenant.catalog)
+            tenant = self._tenant
+            self._frozen = await catalog_of_snapshot(tenant.kv, kv, tenant.catalog)
 
     def begin_implicit_block(self) -> None:
         """A query of several statements starts."""
