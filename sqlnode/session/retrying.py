@@ -31,6 +31,11 @@ STATEMENT_RETRIES = Counter(
     "Statements begun anew because of a conflict that their client was not told of.",
     registry=REGISTRY,
 )
+STATEMENTS_OVERTAKEN = Counter(
+    "dormouse_pod_statements_overtaken_total",
+    "Statements planned anew because the schema had changed since.",
+    registry=REGISTRY,
+)
 
 
 class Retries:

@@ -31,7 +31,7 @@ from sqlnode.session.pipeline import Planned, make_plan, names_objects, plan_one
 from sqlnode.session.portal import Portal
 from sqlnode.session.prepared import PreparedStatement, Statements
 from sqlnode.session.replies import wanted
-from sqlnode.session.retrying import Retries
+from sqlnode.session.retrying import STATEMENTS_OVERTAKEN, Retries
 from sqlnode.session.settings import Settings
 from sqlnode.session.tenant import Tenant
 from sqlnode.session.transactions import STALE_RETRIES_MAX, Transactions
@@ -242,6 +242,7 @@ class Session:
         has left something behind."""
         if not self.transactions.take_back_statement():
             raise stale
+        STATEMENTS_OVERTAKEN.inc()
         self.advisory.take_back_statement()
         await self.tenant.reload_catalog(stale.version)
         self.look_again()

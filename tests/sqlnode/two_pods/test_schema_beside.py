@@ -13,6 +13,7 @@ import pytest
 import uvloop
 
 from sqlnode.execute.api import Execution
+from sqlnode.session.retrying import STATEMENTS_OVERTAKEN
 from sqlnode.session.session import Session
 from tests.support.kv import storage_running
 from tests.support.pod import pod_on
@@ -95,8 +96,11 @@ def test_a_statement_that_changes_overtake_goes_on(statement: str, block: bool) 
         if block:
             await beside.own.execute("BEGIN")
             await beside.own.execute("UPDATE t SET n = 5 WHERE id = 2")
+        before = STATEMENTS_OVERTAKEN._value.get()
         with _overtaken(beside):
             await beside.own.execute(statement)
+        begun_anew = STATEMENTS_OVERTAKEN._value.get() > before
+        assert begun_anew is statement.startswith("CREATE")
         if block:
             await beside.own.execute("COMMIT")
 
