@@ -403,7 +403,9 @@ class Watch:
         self._stream.cancel()
 
 
-LIMITS = WakeLimits(wake_timeout=10.0, stamp_timeout=1.0, wakes_max=100)
+LIMITS = WakeLimits(wake_timeout=60.0, stamp_timeout=30.0, wakes_max=100)
+PATIENT = Policy(stamp_timeout=30.0, probe_timeout=60.0, ask_timeout=60.0, drain_grace=60.0)
+"""The times are guards: a test that lets one run out sets its own."""
 
 
 @asynccontextmanager
@@ -427,7 +429,7 @@ async def autoscaler(
     used = runtime or FakeRuntime()
     channel = make_channel(control_address, credentials, Identity(role=Role.CONTROL))
     core = Core(
-        policy=policy or Policy(stamp_timeout=1.0),
+        policy=policy or PATIENT,
         limits=limits,
         defaults=Defaults(),
         runtime=used,

@@ -8,8 +8,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from autoscaler.actions import Policy
-from autoscaler.pods import Phase
+from autoscaler.pods import Cause, Phase, Pod
 from autoscaler.scale import ScalePolicy, Wanted
 from autoscaler.suspender import GRACE_SECONDS
 from autoscaler.tenants import Limits
@@ -29,11 +28,11 @@ from proto.autoscaler_pb2 import (
 )
 from proto.control_pb2 import TenantSettings
 from proto.pod_pb2 import Hold
-from tests.autoscaler.doubles import FakeControl, FakePod, FakeRuntime, Harness, autoscaler
+from tests.autoscaler.doubles import PATIENT, FakeControl, FakePod, FakeRuntime, Harness, autoscaler
 from tests.autoscaler.test_service import wake
 from tests.support.waiting import until
 
-POLICY = Policy(stamp_timeout=1.0, warm_pods=2, shrink_spacing=0.0)
+POLICY = replace(PATIENT, shrink_spacing=0.0)
 SHORT = TenantSettings(idle_timeout_seconds=60)
 
 
@@ -366,22 +365,25 @@ def test_the_loads_of_several_pods_are_told_again_and_again() -> None:
 
 def test_a_storm_of_wakes_is_served_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     async def body() -> None:
-        async with autoscaler(policy=Policy(warm_pods=2, pods_max=60)) as harness:
+        async with autoscaler(policy=replace(PATIENT, pods_max=60)) as harness:
             stub = harness.stub()
-            came: list[int] = []
-            asked = harness.fleet.wake_asked
+            came: list[TenantId] = []
+            served: list[TenantId] = []
+            wake_asked, pod_claimed = harness.fleet.wake_asked, harness.fleet.pod_claimed
 
-            def wake_asked(tenant: TenantId, since: float) -> None:
+            def asked(tenant: TenantId, since: float) -> None:
                 came.append(tenant)
-                asked(tenant, since)
+                wake_asked(tenant, since)
 
-            monkeypatch.setattr(harness.fleet, "wake_asked", wake_asked)
+            def claimed(pod: Pod, tenant: TenantId, cause: Cause, now: float) -> None:
+                served.append(tenant)
+                pod_claimed(pod, tenant, cause, now)
+
+            monkeypatch.setattr(harness.fleet, "wake_asked", asked)
+            monkeypatch.setattr(harness.fleet, "pod_claimed", claimed)
             await asyncio.gather(*(stub.Wake(wake(tenant)) for tenant in range(1, 51)))
-            stamped = [tenant for tenant, _ in harness.runtime.stamps]
-            assert len(came) == len(stamped) == 50
-            # Claimed in turn; those claimed at one moment may be stamped in any order.
-            late = max(abs(stamped.index(tenant) - place) for place, tenant in enumerate(came))
-            assert late <= 8
+            assert served == came
+            assert len(served) == len(harness.runtime.stamps) == 50
             assert len(harness.fleet.pods) + len(harness.fleet.starting) <= 60
 
     asyncio.run(body())

@@ -1,15 +1,14 @@
 """The whole autoscaler over doubles: wakes, suspends, crashes, restarts, through real mTLS gRPC."""
 
 import asyncio
+from dataclasses import replace
 
 import grpc
 import grpc.aio
 import pytest
 
-from autoscaler.actions import Policy
 from autoscaler.pods import Phase
 from autoscaler.runtimes.base import Lost
-from autoscaler.waker import WakeLimits
 from dormouse.base.ids import TenantId
 from dormouse.base.tls import Role
 from proto.autoscaler_pb2 import (
@@ -22,7 +21,7 @@ from proto.autoscaler_pb2 import (
     WatchPodsRequest,
 )
 from proto.control_pb2 import SpendLeave, TenantSettings
-from tests.autoscaler.doubles import FakeRuntime, Harness, autoscaler
+from tests.autoscaler.doubles import LIMITS, PATIENT, FakeRuntime, Harness, autoscaler
 from tests.support.waiting import until
 
 
@@ -94,7 +93,7 @@ def test_a_stuck_stamp_is_replaced_within_the_wake() -> None:
     async def body() -> None:
         runtime = FakeRuntime()
         runtime.faults = [{"hang"}, {"fail"}]
-        async with autoscaler(runtime) as harness:
+        async with autoscaler(runtime, limits=replace(LIMITS, stamp_timeout=2.0)) as harness:
             bad = set(runtime.pods)
             reply = await harness.stub().Wake(wake(9))
             (pod,) = runtime.stamped(9)
@@ -176,8 +175,10 @@ def test_a_wake_gives_up_in_bounded_tries() -> None:
 
 def test_a_wake_without_a_pod_ends_in_time() -> None:
     async def body() -> None:
-        limits = WakeLimits(wake_timeout=0.5, stamp_timeout=1, wakes_max=9)
-        async with autoscaler(policy=Policy(warm_pods=1, pods_max=1), limits=limits) as harness:
+        limits = replace(LIMITS, wake_timeout=2.0)
+        async with autoscaler(
+            policy=replace(PATIENT, warm_pods=1, pods_max=1), limits=limits
+        ) as harness:
             await harness.stub().Wake(wake(1))
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await harness.stub().Wake(wake(2))
@@ -225,7 +226,7 @@ def test_a_pod_that_does_not_end_after_its_drain_is_killed() -> None:
     async def body() -> None:
         runtime = FakeRuntime()
         runtime.faults = [{"immortal"}]
-        policy = Policy(warm_pods=1, drain_grace=0.2)
+        policy = replace(PATIENT, warm_pods=1, drain_grace=0.2)
         async with autoscaler(runtime, policy=policy) as harness:
             await harness.stub().Wake(wake(8))
             assert await _suspend(harness, 8) == 1

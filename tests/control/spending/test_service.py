@@ -30,6 +30,7 @@ from dormouse.base.ids import TenantId
 from dormouse.base.tasks import cancel, spawn
 from dormouse.base.units import MICRO
 from proto.control_pb2 import SpendLeave
+from tests.support.waiting import until
 
 
 @dataclass
@@ -64,6 +65,11 @@ class _Control:
 
     async def leave(self, pod: int, tenant: int = 1) -> SpendLeave:
         return await self.spending.first_leave((tenant, pod))
+
+    def has_a_listener(self) -> bool:
+        """The tenant's pod is told of every leave from now on."""
+        pod = self.spending._pods.get((1, 1))
+        return pod is not None and pod.stream is not None
 
     async def kinds(self) -> list[str]:
         rows = await self.stores.database.read("SELECT kind FROM events ORDER BY id")
@@ -139,10 +145,9 @@ def test_the_turn_of_the_month_lets_go_within_a_tick(tmp_path: Path) -> None:
                     heard.append(leave)  # noqa: PERF401 - as they come
 
             listening = spawn(listen(), name="a pod")
-            await asyncio.sleep(0.001)
+            await until(control.has_a_listener)
             await control.report(1, 100)
-            await asyncio.sleep(0.001)
-            assert heard[-1].state == SpendLeave.STOPPED
+            await until(lambda: heard and heard[-1].state == SpendLeave.STOPPED)
             _, end = month_of("UTC", clock.wall_ns() // 10**9)
             clock.advance(end - clock.wall_ns() // 10**9 - 2)
             await control.report(1, 100)
@@ -150,8 +155,9 @@ def test_the_turn_of_the_month_lets_go_within_a_tick(tmp_path: Path) -> None:
             await asyncio.sleep(0.001)
             assert heard[-1].state == SpendLeave.STOPPED
             await control.pass_seconds(1)
-            await asyncio.sleep(0.001)
-            assert (heard[-1].state, heard[-1].percent) == (SpendLeave.OPEN, 0)
+            await until(
+                lambda: heard and (heard[-1].state, heard[-1].percent) == (SpendLeave.OPEN, 0)
+            )
             assert (await control.kinds())[-2:] == ["spend.limit_reached", "spend.restored"]
             await cancel(listening)
 
@@ -262,17 +268,15 @@ def test_without_its_organisations_limit_a_tenant_has_its_own(tmp_path: Path) ->
                     heard.append(leave)  # noqa: PERF401 - as they come
 
             listening = spawn(listen(), name="a pod")
-            await asyncio.sleep(0.001)
+            await until(control.has_a_listener)
             await control.spending.work()
-            await asyncio.sleep(0.001)
-            assert heard[-1].state == SpendLeave.STOPPED
+            await until(lambda: heard and heard[-1].state == SpendLeave.STOPPED)
             await control.limit(-1)
             await control.spending.work()
-            await asyncio.sleep(0.001)
-            assert (heard[-1].state, heard[-1].limit) == (1, "1000 request units a month")
+            own = (SpendLeave.OPEN, "1000 request units a month")
+            await until(lambda: heard and (heard[-1].state, heard[-1].limit) == own)
             await control.limit()
-            await asyncio.sleep(0.001)
-            assert heard[-1].state == SpendLeave.FREE
+            await until(lambda: heard and heard[-1].state == SpendLeave.FREE)
             await cancel(listening)
 
     asyncio.run(body())
