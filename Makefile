@@ -11,6 +11,10 @@ PYTEST_ARGS ?=
 PYTEST_PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
 	--max-worker-restart 0
 
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+# pip would take as long again to compile it all on one core.
+COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib
+
 .PHONY: up test soak check fmt bench proto install install-dev system clean
 
 up: $(VENV)/.installed
@@ -19,7 +23,8 @@ up: $(VENV)/.installed
 # A run starts hundreds of processes of ours. Each would compile all it imports where the
 # environment says, as that of containers often does, that nothing compiled is kept.
 test: export PYTHONDONTWRITEBYTECODE :=
-test: check system
+test:
+	$(MAKE) --jobs 2 --output-sync=target check system
 	TMPDIR=$$(sh tests/scratch-folder.sh) $(BIN)/python -m pytest $(PYTEST_PARALLEL) $(PYTEST_ARGS)
 
 # Three isolation levels under a hundred kill -9, and streams and disks that fail; some fifteen
@@ -31,7 +36,7 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m proto.generate --check
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers auto
 	$(BIN)/lint-imports --no-cache
 
 fmt: $(VENV)/.installed-dev
@@ -52,15 +57,18 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(INSTALL) --editable .
+	$(COMPILE)
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(INSTALL) --editable '.[dev]'
+	$(COMPILE)
 	touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-bench: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
+	$(INSTALL) --editable '.[dev,bench]'
+	$(COMPILE)
 	touch $@ $(VENV)/.installed $(VENV)/.installed-dev
 
 # PostgreSQL 15 is the oracle of the tests, node-postgres one of their clients, and Chromium sees the

@@ -121,7 +121,7 @@ class Twin:
         return HIGH
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32))
 def test_the_size_is_that_of_its_twin(seed: int) -> None:
     dice = random.Random(seed)

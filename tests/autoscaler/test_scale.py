@@ -302,7 +302,7 @@ def _walk(dice: random.Random, steps: int) -> list[tuple[float, dict[Hashable, f
     return walk
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32), st.sampled_from([20.0, 60.0, 300.0]), st.sampled_from([1.0, 5.0]))
 def test_the_load_is_that_of_its_twin(seed: int, window: float, peak: float) -> None:
     policy = replace(POLICY, window_seconds=window, peak_seconds=peak, quiet_seconds=window / 3)

@@ -167,7 +167,7 @@ class DumbTable:
                 self.held.append((request.owner, request.key, request.mode))
 
 
-HISTORIES = 40_000
+HISTORIES = 16_000
 PARTIES = "PQ"
 OWNERS = "ABCDE" + PARTIES
 ROWS, TABLES = (b"row x", b"row y"), (b"table t", b"table u")
