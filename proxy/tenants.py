@@ -162,7 +162,12 @@ class Tenants:
             ask.overtaken = False
             stream = self._stream
             try:
-                tenant = await self._control.ResolveTenant(request, timeout=ASK_TIMEOUT)
+                tenant = await self._control.ResolveTenant(
+                    request,
+                    timeout=ASK_TIMEOUT,
+                    # Who has nothing to fall back on waits for a control that is being restarted.
+                    wait_for_ready=address.id not in self._known,
+                )
             except grpc.aio.AioRpcError as error:
                 if error.code() != grpc.StatusCode.NOT_FOUND:
                     extra = {"tenant": address.id, "code": error.code().name}

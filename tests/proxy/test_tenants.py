@@ -44,6 +44,8 @@ class FakeControl:
         self.tenants: dict[int, Tenant] = {17: Tenant(tenant_id=17, name="demo")}
         self.down = False
         self.asked = 0
+        self.patience: list[bool] = []
+        """Of each question: whether it waits for a control that cannot be reached."""
         self.was_asked = asyncio.Event()
         self.gate = asyncio.Event()
         self.gate.set()
@@ -55,8 +57,11 @@ class FakeControl:
         self.tenants[17] = Tenant(tenant_id=17, name="demo", settings=settings)
         return self.tenants[17]
 
-    async def ResolveTenant(self, request: ResolveTenantRequest, timeout: float) -> Tenant:  # noqa: N802
+    async def ResolveTenant(  # noqa: N802
+        self, request: ResolveTenantRequest, timeout: float, *, wait_for_ready: bool
+    ) -> Tenant:
         self.asked += 1
+        self.patience.append(wait_for_ready)
         self.was_asked.set()
         tenant = self.tenants.get(request.tenant_id)
         down = self.down
@@ -156,6 +161,7 @@ def test_while_control_is_down_the_known_stay_known_for_an_hour() -> None:
         rig.clock.advance(STALE_SECONDS - 1)
         assert await rig.limit() == 0
         assert await rig.check(TenantAddress("other", TenantId(18))) == "57P03"
+        assert rig.control.patience == [True, False, True]
         rig.clock.advance(1)
         assert await rig.check() == "57P03"
 
