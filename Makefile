@@ -6,10 +6,11 @@ DATA ?= .dormouse
 SQL_PORT ?= 5433
 API_PORT ?= 8080
 PYTEST_ARGS ?=
-# The order is that of tests/conftest.py. A worker that dies ends the run: xdist's replacement of it
-# may wait without end.
-PYTEST_PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
-	--max-worker-restart 0
+# One worker more than there are cores, for the tests wait for half of their time; in the order of
+# tests/conftest.py. A worker that dies ends the run: xdist's replacement of it may wait without end.
+WORKERS := $(shell expr $$(nproc) + 1)
+PYTEST_PARALLEL := --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile \
+	--no-loadscope-reorder --max-worker-restart 0
 
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 # pip would take as long again to compile it all on one core.
