@@ -32,6 +32,7 @@ from dormouse.base.clock import ManualClock
 from dormouse.base.tasks import spawn
 from dormouse.base.units import MICRO, units_of
 from proto.control_pb2 import SpendLeave
+from tests.support.waiting import GUARD_SECONDS
 
 _ORGANISATION = OrganisationId(1)
 _TENANTS = 2
@@ -146,13 +147,21 @@ class _World:
 
     async def quiet(self) -> None:
         """Let everything that is under way here come to rest."""
-        for _ in range(3):
-            await asyncio.sleep(0.001)
+        async with asyncio.timeout(GUARD_SECONDS):
             await self.spending.work()
-            for pod in self.pods:
-                if pod.listening is not None and not pod.listening.done():
-                    await pod.begun.wait()  # its first leave comes from the disk
-        await asyncio.sleep(0.001)
+            while self.spending._dirty or any(self.is_to_hear(pod) for pod in self.pods):
+                await asyncio.sleep(0.001)
+                await self.spending.work()
+
+    def is_to_hear(self, pod: _Pod) -> bool:
+        """Whether it listens, and a leave is on its way to it."""
+        if pod.listening is None or pod.listening.done():
+            return False
+        known = self.spending._pods.get(pod_key(pod.tenant, pod.number))
+        if not pod.begun.is_set() or known is None:
+            return True  # its first leave comes from the disk
+        heard = max(each.number for each in (pod.leave, *pod.inbox))
+        return known.told is not None and known.told.number > heard
 
     async def step(self, step: str) -> None:
         match step:
