@@ -6,8 +6,8 @@ that were told since the one that it named in its newest report:
     told        4: up to 100     5: up to 130     6: up to 110        reports name 4, then 6
     may reach       100              130              130 ─── 110 as soon as 6 is named
 
-Ceilings are in the registry before they are told (control/spending/store.py), so this holds across
-restarts of control.
+Ceilings are in the registry before they are told (control/spending/store.py), and lower ones with
+the report that names them, so this holds across restarts of control.
 """
 
 import asyncio

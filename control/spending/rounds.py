@@ -85,7 +85,7 @@ class Rounds:
         await self._months.ensure(accounts)
         stands = self._stands(accounts)
         news = self._decide(self._pods.of(domain), stands)
-        await self._keep(news)
+        await self._keep(self._pods.of(domain))
         for pod, told in news:
             pod.tell(told)
             SPEND_LEAVES.labels(told.leave.state.name.lower()).inc()
@@ -142,18 +142,20 @@ class Rounds:
                 news.append((pod, Told(number, leave)))
         return news
 
-    async def _keep(self, news: Sequence[tuple[Pod, Told]]) -> None:
-        raised = {
-            pod.key: (told.number, pod.may_reach)
-            for pod, told in news
-            if pod.may_reach > pod.kept_ceiling
+    async def _keep(self, pods: Sequence[Pod]) -> None:
+        """A ceiling that pods were lowered to is kept as well: were the next control to count with
+        the one before, it would find more given away than there is, and give some of it twice."""
+        moved = {
+            pod.key: (pod.number, pod.may_reach)
+            for pod in pods
+            if pod.may_reach != pod.kept_ceiling
         }
-        if not raised:
+        if not moved:
             return
-        await self._ceilings.keep(raised)
-        for pod, _ in news:
-            if pod.key in raised:
-                pod.kept_ceiling = raised[pod.key][1]
+        await self._ceilings.keep(moved)
+        for pod in pods:
+            if pod.key in moved:
+                pod.kept_ceiling = moved[pod.key][1]
 
     async def _note(self, account: int, organisation: OrganisationId, stand: Stand) -> None:
         self._count_passed(account, stand)

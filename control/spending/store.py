@@ -130,7 +130,7 @@ class Ceilings:
         self._clock = clock
 
     async def keep(self, ceilings: Mapping[PodKey, tuple[int, int]]) -> None:
-        """Keep numbers and ceilings of leaves that will be told; durable on return."""
+        """Keep the newest numbers, and how far pods may go by them; durable on return."""
         now_ns = self._clock.wall_ns()
         rows = [(*key, number, ceiling, now_ns) for key, (number, ceiling) in ceilings.items()]
         async with self._database.transaction() as connection:
