@@ -12,7 +12,7 @@ from typing import Any
 from tests.support.certificates import Authority
 from tests.support.kv import StorageForTest
 
-_END_SECONDS = 30
+_END_SECONDS = 60
 
 
 class Child:
