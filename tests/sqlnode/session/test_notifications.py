@@ -61,8 +61,10 @@ def test_an_idle_client_is_told_at_once_and_one_that_notifies_itself_before_it_i
         kinds = [kind for kind, _ in await ear.until("Z") if kind != "M"]
         assert kinds == ["C", "A", "Z"]
         ear.send(*call("SELECT 1"))
+        witness = await Linked.open(here)
+        await witness.query("LISTEN x")
         await mouth.query("NOTIFY x, 'in a pipeline'")
-        await asyncio.sleep(0.05)
+        assert await witness.next() is not None  # so the pod knows
         ear.send(Sync())
         kinds = [kind for kind, _ in await ear.until("Z") if kind != "M"]
         assert kinds == ["1", "2", "D", "C", "A", "Z"]
