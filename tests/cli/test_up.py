@@ -146,16 +146,24 @@ def test_a_restarted_role_refuses_no_connection(tmp_path: Path) -> None:
 
 def test_the_demo_is_made_once(tmp_path: Path) -> None:
     folder = tmp_path / ("deep" * 30) / "a b" / "data"  # longer than a Unix socket's name
+    log = folder / "up.log"
+
+    def started(times: int) -> bool:
+        """Its last word comes after the demo, for which nobody has to wait."""
+        return log.read_text().count("Ctrl-C stops it.") == times
+
     with own_gateway(folder, arguments=["--demo"]) as running:
+        wait_for(lambda: started(1), seconds=60, what="the demo")
         (demo,) = _json(running, "tenant", "list")
         assert demo["name"] == "demo"
-        first = (folder / "up.log").read_text()
+        first = log.read_text()
         assert f"owner.demo-{demo['id']}:" in first
         _dormouse(running, "tenant", "delete", "demo", "--yes")
         running.stop()
     with own_gateway(folder, arguments=["--demo"]) as running:
+        wait_for(lambda: started(2), seconds=60, what="a word")
         assert _json(running, "tenant", "list") == []
-        assert "dormouse tenant create" in (folder / "up.log").read_text()[len(first) :]
+        assert "dormouse tenant create" in log.read_text()[len(first) :]
 
 
 def test_a_killed_supervisor_leaves_nothing_behind(tmp_path: Path) -> None:

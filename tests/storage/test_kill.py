@@ -57,8 +57,7 @@ async def one_round(storage: StorageForTest, child: Child, pod: int) -> Load:
             *[load(client, n, sent, acked, enough) for n in range(WRITERS)], return_exceptions=True
         )
         await enough.wait()
-        child.process.send_signal(signal.SIGKILL)
-        await asyncio.to_thread(child.process.communicate)
+        await asyncio.to_thread(child.end, signal.SIGKILL)
         ends = await writing
     assert all(isinstance(end, ConnectionError) for end in ends), ends
     return sent, acked
@@ -147,8 +146,8 @@ def test_a_process_whose_data_was_taken_over_ends(tmp_path: Path) -> None:
     # The first one may have ended already. If it has not, it does not answer.
     with pytest.raises((ConnectionError, KvError, grpc.aio.AioRpcError)):
         uvloop.run(write(first, b"old"))
-    _, errors = first.process.communicate(timeout=20)
-    assert first.process.returncode == 1
-    assert b"EngineLost" in errors
+    code, log = first.ended()
+    assert code == 1
+    assert "EngineLost" in log
     uvloop.run(write(second, b"new"))
     assert second.end(signal.SIGTERM)[0] == 0

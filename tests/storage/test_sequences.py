@@ -211,8 +211,7 @@ def test_no_number_twice_over_the_end_of_storage(tmp_path: Path, number: signal.
                 running_.cancel()
                 await asyncio.gather(running_, return_exceptions=True)
                 await client.look(b"s")  # what was asked before has its answer
-            child.process.send_signal(number)
-            await asyncio.to_thread(child.process.communicate)
+            await asyncio.to_thread(child.end, number)
             await asyncio.gather(running_, return_exceptions=True)
         seen.extend(mine)
 

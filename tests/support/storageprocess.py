@@ -1,5 +1,6 @@
 """A storage process of its own, for tests that kill it or spoil its disk."""
 
+import itertools
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from tests.support.certificates import Authority
 from tests.support.kv import StorageForTest
 
 _END_SECONDS = 60
+_numbers = itertools.count(1)
 
 
 class Child:
@@ -20,16 +22,18 @@ class Child:
 
     def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
         read_fd, write_fd = os.pipe()
-        self.process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "storage"),
-                *("--config", str(folder / "storage.json"), "--ready-fd", str(write_fd)),
-            ],
-            pass_fds=[write_fd],
-            stderr=subprocess.PIPE,
-            cwd=Path(__file__).parents[2],
-            env={**os.environ, **(environment or {})},
-        )
+        self._log = folder / f"storage-{next(_numbers)}.log"
+        with self._log.open("wb") as log:  # a pipe that is read at the end could be full before
+            self.process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "storage"),
+                    *("--config", str(folder / "storage.json"), "--ready-fd", str(write_fd)),
+                ],
+                pass_fds=[write_fd],
+                stderr=log,
+                cwd=Path(__file__).parents[2],
+                env={**os.environ, **(environment or {})},
+            )
         os.close(write_fd)
         with os.fdopen(read_fd) as pipe:
             line = pipe.readline()
@@ -46,5 +50,5 @@ class Child:
 
     def ended(self) -> tuple[int, str]:
         """Wait until it has ended by itself; likewise."""
-        _, errors = self.process.communicate(timeout=_END_SECONDS)
-        return self.process.returncode, errors.decode()
+        code = self.process.wait(_END_SECONDS)
+        return code, self._log.read_text()
