@@ -25,6 +25,9 @@ _ROWS = 50_000
 _VALUE = b"x" * 100
 _ALL = 1 << 40
 _QUIET_PAUSE_SECONDS = 0.005
+_TURNS = 4
+_SETTLE_SECONDS = 0.5
+"""At the beginning of a turn, for what the one before has left behind."""
 Work = Callable[[], Awaitable[object]]
 Times = dict[str, list[float]]
 """Of each kind of request."""
@@ -136,30 +139,38 @@ async def _neighbours(folder: Path, *, fair: bool, seconds: float) -> dict[str, 
     A machine is not the same all the time, so what is compared is measured in turns.
     """
     times: dict[str, Times] = {}
+    turn = seconds / _TURNS
     with storage_process(folder / "one", fair=fair) as storage:
         quiet, noisy = storage.tenant(1), storage.tenant(2)
+        await _fill(quiet)
         with storage_process(folder / "other", fair=fair) as other:
-            for kind in NOISES:
-                await _quiet(quiet, seconds / len(NOISES), times.setdefault("alone", {}))
+            for kind in NOISES * _TURNS:
+                await _quiet(quiet, turn / len(NOISES), times.setdefault("alone", {}))
                 with noise(noisy, kind):
-                    await _quiet(quiet, seconds, times.setdefault(f"beside {kind}", {}))
+                    await _quiet(quiet, turn, times.setdefault(f"beside {kind}", {}))
                 if fair:
                     with noise(other.tenant(1), LITTLE), noise(other.tenant(2), kind):
-                        await _quiet(quiet, seconds, times.setdefault(f"floor of {kind}", {}))
+                        await _quiet(quiet, turn, times.setdefault(f"floor of {kind}", {}))
     return {
         place: {name: percentile(each, 99) for name, each in found.items()}
         for place, found in times.items()
     }
 
 
+async def _fill(tenant: Tenant) -> None:
+    async with tenant.session() as client:
+        await client.put({b"r%06d" % n: _VALUE for n in range(1000)})
+
+
 async def _quiet(tenant: Tenant, seconds: float, times: Times) -> None:
     """Add to what each kind of request took, ms."""
     async with tenant.session() as client:
-        await client.put({b"r%06d" % n: _VALUE for n in range(1000)})
-        end = time.perf_counter() + seconds
-        while time.perf_counter() < end:
+        settled = time.perf_counter() + _SETTLE_SECONDS
+        while (now := time.perf_counter()) < settled + seconds:
             for name in ("read", "scan", "commit"):
-                times.setdefault(name, []).append(await _timed(client, name))
+                took = await _timed(client, name)
+                if now >= settled:
+                    times.setdefault(name, []).append(took)
                 await asyncio.sleep(_QUIET_PAUSE_SECONDS)
 
 
