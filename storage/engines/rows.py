@@ -105,7 +105,7 @@ class Rows:
         rows = [(key, value, digest(value, seed(key))) for key, value in puts]
         found: list[Statement] = [
             (statement, list(chain.from_iterable(some)))
-            for statement, some in _pieces(rows, self._tables.puts)
+            for statement, some in _pieces(rows, self._tables.puts(key for key, _ in puts))
         ]
         if len(puts) < len(last):
             gone = [key for key, value in last.items() if value is None]

@@ -334,7 +334,12 @@ async def _with_thread(connection: sqlite3.Connection) -> aiosqlite.Connection:
 
 
 def _connect(path: Path, reads_only: bool, cache_bytes: int, mmap_bytes: int) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(
+        path,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=tables.STATEMENTS_MAX,
+    )
     try:
         _prepare(connection, reads_only, cache_bytes, mmap_bytes)
     except BaseException:

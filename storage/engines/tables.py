@@ -81,6 +81,11 @@ class Table:
 
 
 _KV, _PAST_TABLE = Table("kv"), Table("past")
+_ROWS = {count: ", ".join(["(?, ?, ?)"] * count) for count in _PUTS_AT_ONCE}
+_PUTS = {count: _INSERT.format("kv", rows) + _OR_UPDATE for count, rows in _ROWS.items()}
+_PUTS_BOTH = {count: _INSERT.format("both", rows) for count, rows in _ROWS.items()}
+STATEMENTS_MAX = 2 * len(_ROWS) + 32
+"""What a connection may keep compiled: all of these, and the others."""
 
 
 class Part(NamedTuple):
@@ -96,12 +101,6 @@ class Tables:
 
     def __init__(self, *, two: bool) -> None:
         self._two = two
-        into, or_update = ("both", "") if two else ("kv", _OR_UPDATE)
-        self.puts = {
-            count: _INSERT.format(into, ", ".join(["(?, ?, ?)"] * count)) + or_update
-            for count in _PUTS_AT_ONCE
-        }
-        """What writes so many rows, of any table."""
 
     def __repr__(self) -> str:
         return f"<Tables {'kv, past' if self._two else 'kv'}>"
@@ -121,6 +120,12 @@ class Tables:
         for key in keys:
             found.setdefault(self.of_key(key), []).append(key)
         return found
+
+    def puts(self, keys: Iterable[bytes]) -> dict[int, str]:
+        """What writes rows with these keys, by how many one statement has."""
+        # The triggers cost 1 µs a row.
+        is_mixed = self._two and any(_PAST <= key < _PAST_END for key in keys)
+        return _PUTS_BOTH if is_mixed else _PUTS
 
     def of_range(self, start: bytes, end: bytes) -> list[Part]:
         """The parts of a range, in their order."""
