@@ -23,7 +23,7 @@ from storage.layout import HISTORY_SPAN
 
 _PAST, _PAST_END = HISTORY_SPAN
 
-AT_ONCE = (128, 64, 32, 16, 8, 4, 2, 1)
+_AT_ONCE = (128, 64, 32, 16, 8, 4, 2, 1)
 """How many keys one statement reads or removes, the largest first. Python lets other threads in
 three or four times in a statement and then waits for its turn again, so one statement with many
 keys is worth several times as much as many with one."""
@@ -59,7 +59,7 @@ class Table:
     """The statements about one table, by how many keys they have."""
 
     def __init__(self, name: str) -> None:
-        marks = {count: ", ".join("?" * count) for count in AT_ONCE}
+        marks = {count: ", ".join("?" * count) for count in _AT_ONCE}
         self.get = f"SELECT v, c FROM {name} WHERE k = ?"
         self.gets = {
             count: f"SELECT k, v, c FROM {name} WHERE k IN ({some})"

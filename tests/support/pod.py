@@ -9,11 +9,14 @@ tested through `sqlnode.pod` itself. Clients that block need a thread: the pod r
 
 import asyncio
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import psycopg
 
 from dormouse.base.clock import Clock, SystemClock
 from dormouse.base.ids import TenantId
@@ -28,6 +31,9 @@ from tests.support.tenant import TENANT, tenant_client
 
 USER, PASSWORD, DATABASE = "mouse", "cheese", "den"
 VERIFIER = Verifier.of_password(PASSWORD, salt=b"0123456789abcdef", iterations=256)
+
+
+Connection = psycopg.AsyncConnection[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,3 +112,18 @@ def run_psql(dsn: str, script: str, *arguments: str) -> str:
         check=False,
     )
     return done.stdout
+
+
+@asynccontextmanager
+async def two_sessions() -> AsyncIterator[tuple[Connection, Connection, PodForTest]]:
+    """Sessions on two pods of a tenant, each statement a transaction of its own, and the first
+    one's pod."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with (
+            storage_running(Path(folder), engine="memory") as storage,
+            pod_on(storage) as a,
+            pod_on(storage) as b,
+            await psycopg.AsyncConnection.connect(a.dsn, autocommit=True) as one,
+            await psycopg.AsyncConnection.connect(b.dsn, autocommit=True) as other,
+        ):
+            yield one, other, a

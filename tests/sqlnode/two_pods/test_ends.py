@@ -1,8 +1,6 @@
 """A transaction that is over has no locks any more when its client hears of that."""
 
 import asyncio
-import tempfile
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -10,8 +8,7 @@ import uvloop
 
 from proto import kv_pb2 as kv
 from storage.operations import Operations
-from tests.support.kv import storage_running
-from tests.support.pod import pod_on
+from tests.support.pod import two_sessions
 
 
 @pytest.mark.parametrize(
@@ -42,24 +39,17 @@ def test_its_locks_are_free_on_every_pod(
     monkeypatch.setattr(Operations, "_end", late)
 
     async def run() -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            async with (
-                storage_running(Path(folder), engine="memory") as storage,
-                pod_on(storage) as a,
-                pod_on(storage) as b,
-                await psycopg.AsyncConnection.connect(a.dsn, autocommit=True) as one,
-                await psycopg.AsyncConnection.connect(b.dsn, autocommit=True) as other,
-            ):
-                await one.execute("CREATE TABLE t (n int PRIMARY KEY)")
-                await one.execute("INSERT INTO t VALUES (1)")
-                for statement in statements:
-                    try:
-                        await one.execute(statement)
-                    except (psycopg.errors.DivisionByZero, psycopg.errors.UniqueViolation):
-                        break
-                await other.execute("BEGIN")
-                await other.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE NOWAIT")
-                await other.execute("SELECT * FROM t FOR UPDATE NOWAIT")
-                await other.execute("ROLLBACK")
+        async with two_sessions() as (one, other, _):
+            await one.execute("CREATE TABLE t (n int PRIMARY KEY)")
+            await one.execute("INSERT INTO t VALUES (1)")
+            for statement in statements:
+                try:
+                    await one.execute(statement)
+                except (psycopg.errors.DivisionByZero, psycopg.errors.UniqueViolation):
+                    break
+            await other.execute("BEGIN")
+            await other.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE NOWAIT")
+            await other.execute("SELECT * FROM t FOR UPDATE NOWAIT")
+            await other.execute("ROLLBACK")
 
     uvloop.run(run())

@@ -1,11 +1,9 @@
 """Statements that others overtake with changes of the schema that do not concern them."""
 
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -15,10 +13,7 @@ import uvloop
 from sqlnode.execute.api import Execution
 from sqlnode.session.retrying import STATEMENTS_OVERTAKEN
 from sqlnode.session.session import Session
-from tests.support.kv import storage_running
-from tests.support.pod import pod_on
-
-Connection = psycopg.AsyncConnection[Any]
+from tests.support.pod import Connection, two_sessions
 
 
 @dataclass
@@ -31,26 +26,19 @@ class Beside:
 
 
 @asynccontextmanager
-async def _two_sessions() -> AsyncIterator[Beside]:
-    with tempfile.TemporaryDirectory() as folder:
-        async with (
-            storage_running(Path(folder), engine="memory") as storage,
-            pod_on(storage) as a,
-            pod_on(storage) as b,
-            await psycopg.AsyncConnection.connect(a.dsn, autocommit=True) as own,
-            await psycopg.AsyncConnection.connect(b.dsn, autocommit=True) as other,
-        ):
-            await own.execute("CREATE TABLE t (id int PRIMARY KEY, u int UNIQUE, n int)")
-            await own.execute("CREATE TABLE plain (id int, n int)")
-            await own.execute("INSERT INTO t VALUES (1, 1, 1), (2, 2, 2)")
-            await own.execute("INSERT INTO plain VALUES (1, 1)")
-            await other.execute("SET lock_timeout = 50")
-            yield Beside(own, other, a.tenant)
+async def _beside() -> AsyncIterator[Beside]:
+    async with two_sessions() as (own, other, pod):
+        await own.execute("CREATE TABLE t (id int PRIMARY KEY, u int UNIQUE, n int)")
+        await own.execute("CREATE TABLE plain (id int, n int)")
+        await own.execute("INSERT INTO t VALUES (1, 1, 1), (2, 2, 2)")
+        await own.execute("INSERT INTO plain VALUES (1, 1)")
+        await other.execute("SET lock_timeout = 50")
+        yield Beside(own, other, pod.tenant)
 
 
 def _run(body: Callable[[Beside], Awaitable[None]]) -> None:
     async def run() -> None:
-        async with _two_sessions() as beside:
+        async with _beside() as beside:
             await body(beside)
 
     uvloop.run(run())

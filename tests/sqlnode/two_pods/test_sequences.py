@@ -13,7 +13,7 @@ import uvloop
 from proto import kv_pb2 as kv
 from storage.sequence_operations import SequenceOperations
 from tests.support.kv import storage_running
-from tests.support.pod import pod_on
+from tests.support.pod import pod_on, two_sessions
 
 SESSIONS, STATEMENTS = 6, 40
 
@@ -83,25 +83,16 @@ def test_what_goes_back_is_there_for_the_next_on_any_pod(
     monkeypatch.setattr(SequenceOperations, "handle", late)
 
     async def run() -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            async with (
-                storage_running(Path(folder), engine="memory") as storage,
-                pod_on(storage) as a,
-                pod_on(storage) as b,
-                await psycopg.AsyncConnection.connect(a.dsn, autocommit=True) as one,
-                await psycopg.AsyncConnection.connect(b.dsn, autocommit=True) as other,
-            ):
-                await one.execute("CREATE SEQUENCE s")
-                if block:
-                    await one.execute("BEGIN")
-                await one.execute("SELECT nextval('s') FROM generate_series(1, 5000)")
-                cursor = await other.execute("SELECT nextval('s')")
-                assert await cursor.fetchone() == (5001,)
-                with pytest.raises(psycopg.errors.DivisionByZero):
-                    await one.execute(
-                        "SELECT nextval('s') / (10 - n) FROM generate_series(1, 20) n"
-                    )
-                cursor = await other.execute("SELECT nextval('s')")
-                assert await cursor.fetchone() == (5012,)
+        async with two_sessions() as (one, other, _):
+            await one.execute("CREATE SEQUENCE s")
+            if block:
+                await one.execute("BEGIN")
+            await one.execute("SELECT nextval('s') FROM generate_series(1, 5000)")
+            cursor = await other.execute("SELECT nextval('s')")
+            assert await cursor.fetchone() == (5001,)
+            with pytest.raises(psycopg.errors.DivisionByZero):
+                await one.execute("SELECT nextval('s') / (10 - n) FROM generate_series(1, 20) n")
+            cursor = await other.execute("SELECT nextval('s')")
+            assert await cursor.fetchone() == (5012,)
 
     uvloop.run(run())
