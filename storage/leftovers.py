@@ -26,8 +26,6 @@ from storage.tenants import Tenants, Transaction
 
 _PARTS_AT_ONCE = 32
 """Of staged pieces, 8 KiB each: their removal takes as much of the log again."""
-
-
 _UNDROPPED_MAX = 10_000
 """Transactions of which that has failed; the next start removes what the oldest have left."""
 
