@@ -27,7 +27,7 @@ _ALL = 1 << 40
 _QUIET_PAUSE_SECONDS = 0.005
 _TURNS = 4
 _SETTLE_SECONDS = 0.5
-"""At the beginning of a turn, for what the one before has left behind."""
+"""At the beginning of a turn, and no longer than that, for what the one before has left behind."""
 Work = Callable[[], Awaitable[object]]
 Times = dict[str, list[float]]
 """Of each kind of request."""
@@ -163,15 +163,26 @@ async def _fill(tenant: Tenant) -> None:
 
 
 async def _quiet(tenant: Tenant, seconds: float, times: Times) -> None:
-    """Add to what each kind of request took, ms."""
+    """Add to what each kind of request took, ms; at least one of each."""
     async with tenant.session() as client:
-        settled = time.perf_counter() + _SETTLE_SECONDS
-        while (now := time.perf_counter()) < settled + seconds:
-            for name in ("read", "scan", "commit"):
-                took = await _timed(client, name)
-                if now >= settled:
-                    times.setdefault(name, []).append(took)
-                await asyncio.sleep(_QUIET_PAUSE_SECONDS)
+        settled = time.perf_counter() + min(_SETTLE_SECONDS, seconds)
+        while time.perf_counter() < settled:
+            await _round(client)
+        end = time.perf_counter() + seconds
+        while True:
+            for name, took in (await _round(client)).items():
+                times.setdefault(name, []).append(took)
+            if time.perf_counter() >= end:
+                return
+
+
+async def _round(client: Client) -> dict[str, float]:
+    """What one request of each kind took, ms."""
+    times = {}
+    for name in ("read", "scan", "commit"):
+        times[name] = await _timed(client, name)
+        await asyncio.sleep(_QUIET_PAUSE_SECONDS)
+    return times
 
 
 async def _timed(client: Client, name: str) -> float:
