@@ -36,12 +36,16 @@ def test_an_idle_tenant_sleeps_and_its_rows_wait(tmp_path: Path) -> None:
 def test_a_client_stays_connected_while_its_tenant_sleeps(tmp_path: Path) -> None:
     with gateway(tmp_path, idle_timeout=1, warm_pods=1) as running:
         tenant = running.create_tenant("dreamer")
+
+        def is_parked() -> bool:
+            parked: int = running.tenant(tenant["id"])["parked"]  # proxies tell it now and then
+            return _asleep(running, tenant["id"]) and parked == 1
+
         with psycopg.connect(tenant["connection_url"], autocommit=True) as connection:
             connection.execute("SET application_name = 'dream'")
             connection.execute("PREPARE answer AS SELECT 42")
             for _ in range(2):
-                wait_for(lambda: _asleep(running, tenant["id"]), seconds=30, what="sleep")
-                assert running.tenant(tenant["id"])["parked"] == 1
+                wait_for(is_parked, seconds=30, what="sleep, with the client parked")
                 assert connection.execute("EXECUTE answer").fetchone() == (42,)
                 assert connection.execute("SHOW application_name").fetchone() == ("dream",)
                 assert running.tenant(tenant["id"])["state"] == "running"
