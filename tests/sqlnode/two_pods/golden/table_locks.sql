@@ -3,7 +3,7 @@ a: CREATE TABLE t (id int PRIMARY KEY, n int);
 a: INSERT INTO t VALUES (1, 10), (2, 20);
 a: BEGIN;
 a: LOCK TABLE t IN ACCESS EXCLUSIVE MODE;
-b& SELECT * FROM t ORDER BY id;
+b& SELECT id, n > 10 AS changed FROM t ORDER BY id;
 c& UPDATE t SET n = n + 1 WHERE id = 1;
 a: UPDATE t SET n = 11 WHERE id = 1;
 a: COMMIT;
