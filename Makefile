@@ -12,11 +12,6 @@ WORKERS := $(shell expr $$(nproc) + 1)
 PYTEST_PARALLEL := --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile \
 	--no-loadscope-reorder --max-worker-restart 0
 
-# What fails beside the others is run once more, by itself, and has to pass then. Only after a run
-# that came to its end (1): of one that was cut off nobody knows what else would have failed.
-AGAIN := { [ $$? -eq 1 ] && echo "FAILED AT FIRST, see above; once more, by itself:" && \
-	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(PYTEST_ARGS); }
-
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 # pip would take as long again to compile it all on one core.
 COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib
@@ -31,8 +26,7 @@ up: $(VENV)/.installed
 test: export PYTHONDONTWRITEBYTECODE :=
 test:
 	$(MAKE) --jobs 2 --output-sync=target check system
-	export TMPDIR=$$(sh tests/scratch-folder.sh); \
-	$(BIN)/python -m pytest $(PYTEST_PARALLEL) $(PYTEST_ARGS) || $(AGAIN)
+	TMPDIR=$$(sh tests/scratch-folder.sh) $(BIN)/python -m pytest $(PYTEST_PARALLEL) $(PYTEST_ARGS)
 
 # Three isolation levels under a hundred kill -9, and streams and disks that fail; some fifteen
 # minutes. SOAK_ARGS, such as --seed 7 --kills 34 --level SERIALIZABLE.
