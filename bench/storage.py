@@ -27,7 +27,7 @@ _ALL = 1 << 40
 _QUIET_PAUSE_SECONDS = 0.005
 _TURNS = 4
 _SETTLE_SECONDS = 0.5
-"""At the beginning of a turn, and no longer than that, for what the one before has left behind."""
+"""At the beginning of a turn, for what the one before has left behind; no longer than the turn."""
 Work = Callable[[], Awaitable[object]]
 Times = dict[str, list[float]]
 """Of each kind of request."""
