@@ -18,6 +18,7 @@ import uvloop
 
 from bench.kv import LITTLE, NOISES, Client, Tenant, noise, storage_process
 from bench.stats import percentile, table
+from dormouse.base import scheduling
 from storage.engines.interface import ScanRange
 from storage.engines.sqlite import SqliteEngine
 
@@ -49,6 +50,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Measure."""
+    scheduling.answer()  # as pods do, and what this starts
     with tempfile.TemporaryDirectory(prefix="dormouse-bench-") as name:
         # One event loop for all: gRPC's poller belongs to the first it sees.
         return uvloop.run(_measure(Path(name), float(options.each_for), float(options.quiet_for)))

@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 import uvloop
 
+from dormouse.base import scheduling
 from dormouse.base.clock import SystemClock
 from dormouse.base.renewal import CertificateFiles
 from dormouse.base.rpc import Access, make_server
@@ -43,6 +44,7 @@ def run(settings: PodSettings, report: Callable[[str], None]) -> None:
 
     `report` is called once with the address of the control port, when that answers.
     """
+    scheduling.answer()
     uvloop.run(_live(settings, report))
 
 

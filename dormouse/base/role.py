@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from dormouse.base import config, logs, version
+from dormouse.base import config, logs, scheduling, version
 from dormouse.base.tasks import cancel, spawn
 
 T = TypeVar("T")
@@ -69,6 +69,7 @@ def run(
     version.installed()  # of the code that was imported, not of what may replace it
     if arguments.hold_fd is not None and not _held(arguments.hold_fd, arguments.ready_fd):
         return
+    scheduling.answer()
     uvloop.run(_until_signal(serve(settings), arguments.ready_fd))
 
 
