@@ -16,7 +16,7 @@ ranges of one `scan` call are read one after the other in the order given, each 
 than the one before.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -126,8 +126,8 @@ class Engine(Protocol):
         """The first rows of each range, in key order (against it where `reverse`)."""
         ...
 
-    async def apply(self, batch: Iterable[Write]) -> None:
-        """Apply `batch` as one atomic durable write. It may be consumed on another thread."""
+    async def apply(self, batch: Collection[Write]) -> None:
+        """Apply `batch` as one atomic durable write. It may be read on another thread."""
         ...
 
     async def room(self) -> int | None:

@@ -5,7 +5,7 @@ the object lives; everything else as the interface promises.
 import asyncio
 import pickle
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from storage.engines.interface import (
@@ -45,8 +45,8 @@ class MemoryEngine:
         self._check()
         return [self._scan(each) for each in ranges]
 
-    async def apply(self, batch: Iterable[Write]) -> None:
-        """See `Engine.apply`. The batch is gathered first: atomic means all or none."""
+    async def apply(self, batch: Collection[Write]) -> None:
+        """See `Engine.apply`. The last write of a key wins."""
         self._check()
         for key, value in dict(batch).items():
             self._write(key, value)

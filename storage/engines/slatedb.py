@@ -23,7 +23,7 @@ A batch is held in memory as a whole, and bounded by `batch_bytes_max`.
 """
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Self, TypeVar
 from urllib.parse import urlsplit
@@ -108,7 +108,7 @@ class SlateEngine:
         self._check()
         return [await self._reading(self._scan(self._db, each)) for each in ranges]
 
-    async def apply(self, batch: Iterable[Write]) -> None:
+    async def apply(self, batch: Collection[Write]) -> None:
         """See `Engine.apply`. Raises EngineLost where it stays open whether the batch is there."""
         async with self._writing:
             self._check()

@@ -95,7 +95,7 @@ def test_behaves_like_a_sorted_dict(
 
     async def body(engine: Engine) -> None:
         for batch in batches:
-            await engine.apply(iter(batch))
+            await engine.apply(batch)
             for key, value in batch:
                 if value is None:
                     model.pop(key, None)
@@ -166,12 +166,13 @@ def test_a_batch_that_fails_leaves_nothing(opener: Opener) -> None:
     async def body(engine: Engine) -> None:
         await engine.apply([(b"a", b"1")])
 
-        def broken() -> Iterator[Write]:
-            yield (b"a", b"2")
-            raise ZeroDivisionError
+        class Broken(list[Write]):
+            def __iter__(self) -> Iterator[Write]:
+                yield self[0]
+                raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):
-            await engine.apply(broken())
+            await engine.apply(Broken([(b"a", b"2"), (b"b", b"2")]))
         [page] = await engine.scan([everything()])
         assert page.rows == [(b"a", b"1")]
         await engine.apply([(b"a", b"3")])

@@ -1,6 +1,6 @@
 """An engine whose writes fail for as long as a test says so."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from storage.engines.interface import EngineError, Write
 from storage.engines.memory import MemoryEngine
@@ -11,7 +11,7 @@ class FailingEngine(MemoryEngine):
 
     failing = False
 
-    async def apply(self, batch: Iterable[Write]) -> None:
+    async def apply(self, batch: Collection[Write]) -> None:
         if self.failing:
             raise EngineError("no")
         await super().apply(batch)
