@@ -10,8 +10,8 @@ kernel seldom moves either of them in such a short time, though another core has
 So who answers asks for short slices, which lets it go before who has a longer one (EEVDF, Linux
 6.12; before that the kernel does not listen). And who works has long ones and, unless somebody
 waits for just this work, says what it is (SCHED_BATCH): then its waking pushes nobody aside. None
-of it takes a privilege, nor anything away from who has to share
-the core for long: how much time each has in the end stays the same.
+of it takes a privilege. Slices are about who is next: how much time each has in the end stays the
+same, but for who is nicer.
 """
 
 import ctypes

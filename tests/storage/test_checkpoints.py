@@ -194,9 +194,7 @@ def test_after_a_piece_that_did_not_make_way_the_next_one_does() -> None:
     running(body)
 
 
-def test_a_small_batch_stops_what_is_copied_and_all_of_it_is_there_later(
-    tmp_path: Path,
-) -> None:
+def test_a_small_batch_stops_what_is_copied_and_all_of_it_is_there_later(tmp_path: Path) -> None:
     file = tmp_path / "storage.sqlite"
     rows = 2000
 
@@ -225,9 +223,7 @@ def test_a_small_batch_stops_what_is_copied_and_all_of_it_is_there_later(
     uvloop.run(body())
 
 
-def test_readers_give_way_and_the_copier_to_all_of_them(
-    tmp_path: Path,
-) -> None:
+def test_readers_give_way_and_the_copier_to_all_of_them(tmp_path: Path) -> None:
     def working() -> list[int]:
         """Niceness of each thread of this process that gives way, beyond this one's."""
         threads = [int(task.name) for task in Path("/proc/self/task").iterdir()]
