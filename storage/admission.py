@@ -5,7 +5,7 @@ fill all three with its own queue, and one that asks for little would wait behin
 keep that from happening:
 
     1  what a tenant may spend in all      a token bucket in its pods (the spend limit)
-    2  a cap for a tenant on this node     PART of the time, while another tenant is about
+    2  a cap for a tenant on this node     PART of the time, while somebody modest is about
     3  the least served tenant is next     where the node is busy all the same
 
     frame ──▶ nobody else about? ─ yes ─▶ handled at once, in the order of coming
@@ -18,10 +18,14 @@ keep that from happening:
     engine read ──▶ READS_PER_READER for each reading thread, one thread's worth is kept for others
 
 Layer three alone is not enough: a queue is short only where the server is idle at times, however
-fair the order. So one tenant gets half of the node's time at most (storage/shares.py) while others
-are about, and what is left over stays idle. It has all of it again TOGETHER_SECONDS after the last
-request of anybody else. Two that ask for all they can get fill the node together; then the order
-decides.
+fair the order. So while somebody is about who asks for less than its part, nobody gets more than a
+third of the node's time (storage/shares.py), and what is left over stays idle. What it would have
+been used for is not lost, it comes later; whoever asks for little has nothing to put off.
+
+    a alone ─────────────▶ all      a, b greedy ──────────▶ all of it, in turns
+    a beside a modest b ─▶ 1/3      a, b beside a modest c ▶ 1/3 each, and so on
+
+It has all of it again TOGETHER_SECONDS after the last request of anybody modest.
 
 Time is that of the event loop, of reading threads and of the disk, in one sum: in truth they share
 the interpreter and get into each other's way. It is counted only while several are about, and
@@ -59,6 +63,8 @@ T = TypeVar("T")
 TOGETHER_SECONDS = 0.1
 """Tenants that ask within this are about at the same time."""
 SLICE_SECONDS = 0.00025
+SHORT_SLICE_SECONDS = 0.00005
+"""While somebody modest is about: what it asks comes in between any two slices."""
 WRITE_SECONDS = 0.001
 WRITE_BYTES_MIN = 4 << 10
 READS_PER_READER = 2
@@ -102,6 +108,8 @@ class Admission:
         self._last: Share | None = None
         self._last_at = 0.0
         self._together_until = 0.0
+        self._modest_until = 0.0
+        """Somebody who asks for no more than its part counts as about until then."""
         self._waiting: dict[Share, None] = {}
         self._reading = 0
         self._read_waiting: dict[Share, None] = {}
@@ -135,6 +143,8 @@ class Admission:
         now = self._clock()
         if self._fair and self._others(share, now):
             self._together_until = now + TOGETHER_SECONDS
+        if share.modest(now):
+            self._modest_until = now + TOGETHER_SECONDS
         self._last, self._last_at = share, now
         if now >= self._together_until and not self._waiting:
             for request in requests:
@@ -252,8 +262,9 @@ class Admission:
         started = now = self._clock()
         self._base = max(self._base, share.served)
         bound = self._write_bound(started)
+        end = started + (SHORT_SLICE_SECONDS if self._capped(started) else SLICE_SECONDS)
         try:
-            while share.queue and now < started + SLICE_SECONDS and share.writing < bound:
+            while share.queue and now < end and share.writing < bound:
                 handle, request = share.queue.popleft()
                 handle(request)
                 now = self._clock()
@@ -272,8 +283,14 @@ class Admission:
         bound = self._write_bound(now)
         able = [share for share in self._waiting if share.writing < bound]
         if now < self._together_until:
-            able = self._paid([share for share in able if share.copying < bound], now)
+            able = [share for share in able if share.copying < bound]
+        if self._capped(now):
+            able = self._paid(able, now)
         return min(able, key=_served, default=None)
+
+    def _capped(self, now: float) -> bool:
+        """Whether nobody may have more than its part."""
+        return now < self._together_until and now < self._modest_until
 
     def _write_bound(self, now: float) -> int:
         return self.write_bytes_max if now < self._together_until else self._group_bytes_max
@@ -286,7 +303,8 @@ class Admission:
             for share in held:
                 share.held_at = now
             HELD_BACK.inc(len(held))
-            self._wake_at(min([self._together_until, *[share.paid_until for share in held]]), now)
+            due = [share.paid_until for share in held]
+            self._wake_at(min([self._together_until, self._modest_until, *due]), now)
         return paid
 
     def _wake_at(self, when: float, now: float) -> None:
@@ -309,7 +327,9 @@ class Admission:
             return False
         if now >= self._together_until:
             return True
-        return share.reading < self._own_reads_max and bool(self._paid([share], now))
+        if share.reading >= self._own_reads_max:
+            return False
+        return not self._capped(now) or bool(self._paid([share], now))
 
     async def _read_turn(self, share: Share) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()

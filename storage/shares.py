@@ -4,11 +4,12 @@ Two sums of the same seconds. `served` orders those that wait: the least served 
 that all shares have in common (start-time fair queueing). `paid_until` holds one tenant back, for
 itself: a second of the node is paid for with 1 / PART seconds of time.
 
-    served  ██    ██    ██          0.25 ms at a time
-    paid    ────▶ ────▶ ────▶       not again before that, while others are about
+    served  ██      ██      ██      a slice at a time
+    paid    ──────▶ ──────▶ ──────▶ not again before that, while somebody modest is about
 
 Who asks now and then has credit, and never meets the second one, not even after a commit for which
-the disk took long. Who was held back lately has next to none: it always has more to ask.
+the disk took long: it is modest. Who was held back lately has next to none: it always has more to
+ask. Who has had more than its part lately, held back or not, is greedy.
 """
 
 import asyncio
@@ -19,14 +20,15 @@ from proto import kv_pb2 as kv
 
 Handle = Callable[[kv.Request], None]
 
-PART = 0.5
-"""Of the node's time, that one tenant may have while another is about."""
-CREDIT_SECONDS = 0.02
-"""How much of what it did not use a tenant may make up for."""
-HELD_CREDIT_SECONDS = 0.002
+PART = 1 / 3
+"""Of the node's time, that one tenant may have while another is about that asks for less."""
+CREDIT_SECONDS = 0.04
+"""How much of what it did not use a tenant may make up for: 20 ms of the node at once."""
+HELD_CREDIT_SECONDS = 0.004
 """Likewise, of one that is held back: timers come late by as much as a millisecond."""
 HELD_SECONDS = 0.1
-"""How long a tenant that was held back counts as one that asks for all it can get."""
+"""How long a tenant that was held back, or had more than its part, counts as one that asks for all
+it can get."""
 PAUSE_SECONDS_MAX = 0.02
 """Nobody waits longer for what it has had."""
 DEBT_SECONDS = 0.1
@@ -41,6 +43,7 @@ class Share:
     __slots__ = (
         "copying",
         "held_at",
+        "over_at",
         "paid_until",
         "queue",
         "reading",
@@ -53,9 +56,11 @@ class Share:
         self.served = 0.0
         """Seconds, on the scale of all shares."""
         self.paid_until = 0.0
-        """Not to be served before, while others are about."""
+        """Not to be served before, while somebody modest is about."""
         self.held_at = -HELD_SECONDS
         """When it had to wait for that last."""
+        self.over_at = -HELD_SECONDS
+        """When it had had more than its part last."""
         self.queue: deque[tuple[Handle, kv.Request]] = deque()
         self.reads: deque[asyncio.Future[None]] = deque()
         self.reading = 0
@@ -82,6 +87,12 @@ class Share:
         credit = HELD_CREDIT_SECONDS if held else CREDIT_SECONDS
         paid = max(self.paid_until, now - seconds - credit) + seconds / PART
         self.paid_until = min(paid, now + PAUSE_SECONDS_MAX)
+        if self.paid_until > now:
+            self.over_at = now
+
+    def modest(self, now: float) -> bool:
+        """Whether it asks for no more than its part."""
+        return now - self.over_at >= HELD_SECONDS
 
 
 class Work:
