@@ -94,6 +94,9 @@ class StorageSettings:
     """Port of the metrics page; 0 takes a free one."""
     readers: int = 2
     """Threads that read the SQLite file."""
+    own_core: bool = True
+    """Whether the event loop stays on one core and SQLite's writer on the others, where there are
+    two; not where other processes have cores of their own among those."""
     page_cache_bytes: int = 32 << 20
     """SQLite's page cache, of each of its connections."""
     mmap_bytes: int = 0

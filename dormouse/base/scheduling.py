@@ -12,11 +12,18 @@ So who answers asks for short slices, which lets it go before who has a longer o
 waits for just this work, says what it is (SCHED_BATCH): then its waking pushes nobody aside. None
 of it takes a privilege. Slices are about who is next: how much time each has in the end stays the
 same, but for who is nicer.
+
+Work that somebody waits for has to push others aside as it wakes, and that would be the loop that
+has just handed it over: woken where it last ran, it goes first there, and again the other core is
+idle. So who answers may have a core of its own in its process (`own_core`). The kernel then moves
+strangers off that core, where it has others; what it cannot do any more is to move the loop. That
+is why only storage asks for it, which is the only one on its machine.
 """
 
 import ctypes
 import os
 import platform
+import random
 import struct
 
 ANSWERING_SECONDS = 0.0001
@@ -29,6 +36,11 @@ _ATTRIBUTES = struct.Struct("=IIQiIQQQ")
 """`struct sched_attr` of sched_setattr(2)."""
 _NICEST = 19
 
+_own_core: set[int] = set()
+"""Where this process answers; empty: wherever the kernel likes."""
+_cores: set[int] = set()
+"""All that it had before."""
+
 
 def answer() -> bool:
     """Short slices for the calling thread, and for threads and processes it makes from now on.
@@ -38,14 +50,39 @@ def answer() -> bool:
     return _ask(os.SCHED_OTHER, ANSWERING_SECONDS)
 
 
+def own_core() -> bool:
+    """Keep the calling thread, and what it makes from now on, on one core, any one of those it may
+    use; of its threads those that `work` leave it, and are off it if they are urgent.
+
+    False where there is one core, or the system forbids it, and all is as it was.
+    """
+    cores = os.sched_getaffinity(0)
+    own = {random.choice([*cores])}  # not the same one for all such processes
+    if len(cores) == 1 or not _stay_on(own):
+        return False
+    _own_core.update(own)
+    _cores.update(cores)
+    return True
+
+
 def work(*, urgent: bool = False, nicer: int = 0) -> bool:
     """Long slices for the calling thread alone, which pushes nobody aside as it wakes unless it is
     `urgent`; by `nicer` more niceness than it has.
 
     False where the system grants none, and all is as it was.
     """
+    if _own_core:
+        _stay_on(_cores - _own_core if urgent else _cores)
     policy = os.SCHED_OTHER if urgent else os.SCHED_BATCH
     return _ask(policy, WORKING_SECONDS, nicer=nicer)
+
+
+def _stay_on(cores: set[int]) -> bool:
+    try:
+        os.sched_setaffinity(0, cores)
+    except OSError:
+        return False
+    return True
 
 
 def _ask(policy: int, seconds: float, *, nicer: int = 0) -> bool:

@@ -59,6 +59,53 @@ def test_urgent_work_has_long_slices_and_pushes_others_aside() -> None:
     assert in_thread(body).policy == os.SCHED_OTHER
 
 
+@pytest.fixture
+def _own_core_of_a_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduling, "_own_core", set())
+    monkeypatch.setattr(scheduling, "_cores", set())
+
+
+@pytest.mark.usefixtures("_own_core_of_a_test")
+def test_who_has_a_core_of_its_own_shares_it_with_no_urgent_work() -> None:
+    def body() -> Found:
+        has_own = scheduling.own_core()
+        assert has_own == (len(before.cores) > 1)
+        of_thread = in_thread(found)
+        assert of_thread.cores == found().cores
+        assert in_thread(lambda: (scheduling.work(), found())[1]).cores == before.cores
+        urgent = in_thread(lambda: (scheduling.work(urgent=True), found())[1]).cores
+        assert urgent == (before.cores - found().cores if has_own else before.cores)
+        return found()
+
+    before = found()
+    own = in_thread(body).cores
+    assert len(own) == 1
+    assert own <= before.cores
+    assert found() == before
+
+
+@pytest.mark.usefixtures("_own_core_of_a_test")
+def test_where_there_is_one_core_or_none_is_granted_nobody_has_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_thread: int, _cores: set[int]) -> None:
+        raise PermissionError
+
+    before = found()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "sched_setaffinity", refuse)
+        assert not scheduling.own_core()
+
+    def body() -> Found:
+        os.sched_setaffinity(0, [min(before.cores)])
+        assert not scheduling.own_core()
+        assert scheduling.work()
+        return found()
+
+    assert in_thread(body).cores == {min(before.cores)}
+    assert found() == before
+
+
 def test_niceness_has_an_end() -> None:
     assert in_thread(lambda: (scheduling.work(nicer=100), found())[1]).nice == 19
 

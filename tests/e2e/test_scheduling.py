@@ -20,3 +20,11 @@ def test_roles_and_pods_ask_for_short_slices(shared_gateway: OwnGateway) -> None
         wanted = min(found().slice, 100_000)
         slices = {name: found(pid).slice for name, pid in answering.items()}
         assert slices == dict.fromkeys(answering, wanted)
+
+
+def test_storage_answers_on_one_core_and_writes_on_the_others(shared_gateway: OwnGateway) -> None:
+    storage = int(shared_gateway.roles()["storage"]["pid"])
+    threads = [found(thread.id).cores for thread in psutil.Process(storage).threads()]
+    cores, own = found().cores, found(storage).cores
+    assert len(own) == 1
+    assert {cores, cores - own or cores} <= set(threads)

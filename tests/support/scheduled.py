@@ -1,6 +1,7 @@
 """What the kernel says of how a thread is scheduled."""
 
 import ctypes
+import os
 import platform
 import struct
 from typing import NamedTuple
@@ -15,6 +16,8 @@ class Found(NamedTuple):
     nice: int
     slice: int
     """Nanoseconds; 0 where the kernel knows of none."""
+    cores: frozenset[int]
+    """Where it may run."""
 
 
 def found(thread: int = 0) -> Found:
@@ -23,4 +26,4 @@ def found(thread: int = 0) -> Found:
     number = _SCHED_GETATTR[platform.machine()]
     assert ctypes.CDLL(None).syscall(number, thread, buffer, len(buffer), 0) == 0
     _, policy, _, nice, _, nanoseconds, _, _ = struct.unpack("=IIQiIQQQ", buffer.raw)
-    return Found(policy, nice, nanoseconds)
+    return Found(policy, nice, nanoseconds, frozenset(os.sched_getaffinity(thread)))
