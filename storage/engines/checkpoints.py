@@ -14,10 +14,6 @@ back who filled the log (storage/admission.py).
 A log begins anew only once all of it is copied, which it never is while the writer goes on. So when
 it is long, the writer makes room for one last piece: what was written during the piece before.
 
-A small batch that comes while a piece is copied beside it would wait for all of its pages, at the
-core and at the disk. So the piece makes way: what it has not copied yet is left for the next one,
-which does not make way, or there would be no end.
-
 What does not go well is tried again with the next piece. Until then the log grows, as it does while
 somebody reads it for long.
 """
@@ -41,29 +37,19 @@ REST_PAGES_MAX = 1024
 """More than this the writer does not wait for."""
 
 _log = logging.getLogger(__name__)
-Copied = tuple[int, int]
-"""Pages in the log, and how many of them are copied."""
+Copy = Callable[[], Awaitable[tuple[int, int]]]
+"""Copies what it can; pages in the log, and how many of them are copied."""
 
 
 class Checkpoints:
     """When to copy, and how; the engine owns the task of `run` and does the copying."""
 
-    def __init__(
-        self,
-        beside: Callable[[], Awaitable[Copied | None]],
-        between: Callable[[], Awaitable[Copied]],
-        rest: Callable[[], Awaitable[None]],
-        stop: Callable[[], None],
-    ) -> None:
-        """`beside` copies while the writer goes on, until `stop` is called (then it answers None),
-        `between` while it waits; `rest` returns when the writer rests, or soon."""
+    def __init__(self, beside: Copy, between: Copy, rest: Callable[[], Awaitable[None]]) -> None:
+        """`beside` copies while the writer goes on, `between` while it waits; `rest` returns when
+        the writer rests, or soon."""
         self._rest = rest
         self._beside = beside
         self._between = between
-        self._stop = stop
-        self._stoppable = False
-        self._made_way = False
-        """The last piece has."""
         self._pages = 0
         self._due = asyncio.Event()
         self.upkeep: Upkeep | None = None
@@ -78,12 +64,6 @@ class Checkpoints:
         if self._pages >= PAGES:
             self._due.set()
 
-    def make_way(self) -> None:
-        """A small batch comes, which is not to wait for a piece."""
-        if self._stoppable:
-            self._stoppable = False
-            self._stop()
-
     async def run(self) -> None:
         """Copy whenever there is enough, for ever."""
         while True:
@@ -91,17 +71,14 @@ class Checkpoints:
             self._due.clear()
             self._pages = 0
             try:
-                self._made_way = not await self._copy_piece()
-                CHECKPOINTS.labels("made_way" if self._made_way else "done").inc()
-                if self._made_way:
-                    self._due.set()
+                await self._copy_piece()
+                CHECKPOINTS.labels("done").inc()
             except EngineError as error:
                 CHECKPOINTS.labels("failed").inc()
                 _log.warning("a checkpoint failed and will be tried again", exc_info=error)
             await asyncio.sleep(PAUSE_SECONDS)
 
-    async def _copy_piece(self) -> bool:
-        """Whether it was copied, and has not made way."""
+    async def _copy_piece(self) -> None:
         upkeep, started = self.upkeep, time.perf_counter()
         if upkeep is not None:
             upkeep.copying()
@@ -109,20 +86,12 @@ class Checkpoints:
             # Whoever waited for the group of before is not to wait for its pages as well.
             await self._rest()
             started = time.perf_counter()
-            return await self._copy()
+            await self._copy()
         finally:
             if upkeep is not None:
                 upkeep.copied(time.perf_counter() - started)
 
-    async def _copy(self) -> bool:
-        self._stoppable = not self._made_way
-        try:
-            found = await self._beside()
-        finally:
-            self._stoppable = False
-        if found is None:
-            return False
-        pages, copied = found
+    async def _copy(self) -> None:
+        pages, copied = await self._beside()
         if pages >= LOG_PAGES_MAX and pages - copied <= REST_PAGES_MAX:
             await self._between()
-        return True

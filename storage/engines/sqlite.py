@@ -64,7 +64,7 @@ import aiosqlite
 from dormouse.base import scheduling
 from dormouse.base.tasks import cancel, spawn
 from storage.engines import tables
-from storage.engines.checkpoints import Checkpoints, Copied
+from storage.engines.checkpoints import Checkpoints
 from storage.engines.interface import (
     EngineDamaged,
     EngineError,
@@ -86,8 +86,6 @@ _KEYS_NOW_MAX = 8
 """Keys that are read on the event loop's own thread: about 10 µs each, from the page cache."""
 _ROWS_NOW_MAX = 32
 """Rows that are scanned there: less than 1 µs each."""
-_SMALL_KEYS = 16
-"""A batch of so many is written in less time than a piece of the log is copied in."""
 _PREPARED_KEYS, _PREPARED_BYTES = 128, 128 << 10
 """A batch of so much is put into SQL on the event loop's own thread: 1.5 µs a key, 0.1 µs a kB."""
 _write_work = partial(scheduling.work, urgent=True)
@@ -137,9 +135,7 @@ class SqliteEngine:
         self._writing = asyncio.Lock()
         self._closed = False
         self._lost: asyncio.Future[EngineLost] = asyncio.get_running_loop().create_future()
-        self._checkpoints = Checkpoints(
-            self._copy_beside, self._copy_between, self._rest, self._stop_copying
-        )
+        self._checkpoints = Checkpoints(self._copy_beside, self._copy_between, self._rest)
         self._copying = spawn(self._checkpoints.run(), name="checkpoints")
 
     @classmethod
@@ -207,8 +203,6 @@ class SqliteEngine:
 
     async def apply(self, batch: Collection[Write]) -> None:
         """See `Engine.apply`."""
-        if len(batch) <= _SMALL_KEYS:
-            self._checkpoints.make_way()
         async with self._writing:
             log_bytes = _size_of(self._log)
             try:
@@ -268,14 +262,10 @@ class SqliteEngine:
             async with asyncio.timeout(_REST_SECONDS), self._writing:
                 pass
 
-    async def _copy_beside(self) -> Copied | None:
-        return await self._hop(self._copier, _checkpoint_until_stopped)
+    async def _copy_beside(self) -> tuple[int, int]:
+        return await self._hop(self._copier, _checkpoint)
 
-    def _stop_copying(self) -> None:
-        connection: Any = self._copier._conn
-        connection.interrupt()
-
-    async def _copy_between(self) -> Copied:
+    async def _copy_between(self) -> tuple[int, int]:
         async with self._writing:
             return await self._hop(self._writer, _checkpoint)
 
@@ -422,20 +412,10 @@ def _backup(connection: sqlite3.Connection, target: Path) -> None:
         copy.close()
 
 
-def _checkpoint(connection: sqlite3.Connection) -> Copied:
+def _checkpoint(connection: sqlite3.Connection) -> tuple[int, int]:
     """Copy what can be copied without anybody's waiting."""
     _, pages, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
     return pages, copied
-
-
-def _checkpoint_until_stopped(connection: sqlite3.Connection) -> Copied | None:
-    """Likewise; None where it was interrupted. What it had written by then is written again."""
-    try:
-        return _checkpoint(connection)
-    except sqlite3.Error as error:
-        if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
-            raise
-        return None
 
 
 def _bytes_of(batch: Collection[Write]) -> int:

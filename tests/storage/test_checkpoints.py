@@ -10,16 +10,9 @@ import uvloop
 
 from dormouse.base.tasks import cancel, spawn
 from storage.engines import checkpoints
-from storage.engines.checkpoints import (
-    LOG_PAGES_MAX,
-    PAGES,
-    REST_PAGES_MAX,
-    Checkpoints,
-    Copied,
-)
+from storage.engines.checkpoints import LOG_PAGES_MAX, PAGES, REST_PAGES_MAX, Checkpoints
 from storage.engines.interface import EngineError, ScanRange
 from storage.engines.sqlite import SqliteEngine
-from tests.storage.gauges import value
 
 
 @pytest.fixture(autouse=True)
@@ -31,34 +24,21 @@ class Pages:
     """A log, and what was copied of it."""
 
     def __init__(self) -> None:
-        self.log: list[tuple[int, int] | EngineError | asyncio.Event] = []
-        """An event: copying goes on until it is set, by whoever stops it."""
+        self.log: list[tuple[int, int] | EngineError] = []
         self.calls: list[str] = []
         self.writing: asyncio.Event | None = None
         """Set when the writer rests; None: it always does."""
-        self.stopped = asyncio.Event()
-        self.checkpoints = Checkpoints(self.beside, self.between, self.rest, self.stop)
+        self.checkpoints = Checkpoints(self.copy("beside"), self.copy("between"), self.rest)
 
-    async def beside(self) -> Copied | None:
-        self.calls.append("beside")
-        found = self.log.pop(0)
-        if isinstance(found, EngineError):
-            raise found
-        if isinstance(found, asyncio.Event):
-            self.stopped = found
-            await found.wait()
-            return None
-        return found
+    def copy(self, name: str) -> Callable[[], Awaitable[tuple[int, int]]]:
+        async def call() -> tuple[int, int]:
+            self.calls.append(name)
+            found = self.log.pop(0)
+            if isinstance(found, EngineError):
+                raise found
+            return found
 
-    async def between(self) -> Copied:
-        self.calls.append("between")
-        found = self.log.pop(0)
-        assert isinstance(found, tuple)
-        return found
-
-    def stop(self) -> None:
-        self.calls.append("stop")
-        self.stopped.set()
+        return call
 
     def copying(self) -> None:
         self.calls.append("copying")
@@ -155,72 +135,6 @@ def test_a_piece_is_told_at_once_and_copied_when_the_writer_rests() -> None:
         assert pages.calls == ["copying", "resting", "beside", "copied"]
 
     running(body)
-
-
-def test_a_piece_makes_way_for_a_small_batch_and_the_next_one_does_not() -> None:
-    async def body(pages: Pages) -> None:
-        pages.checkpoints.upkeep = pages
-        pages.log = [asyncio.Event(), asyncio.Event(), asyncio.Event()]
-        last = pages.log[1]
-        assert isinstance(last, asyncio.Event)
-        pages.checkpoints.make_way()
-        assert pages.calls == []  # nothing is copied
-        pages.checkpoints.wrote(PAGES)
-        await pages.settle()
-        pages.checkpoints.make_way()
-        pages.checkpoints.make_way()
-        await pages.settle()
-        # It begins anew by itself, and is not to be stopped.
-        first = ["copying", "beside", "stop", "copied"]
-        assert pages.calls == [*first, "copying", "beside"]
-        pages.checkpoints.make_way()
-        await pages.settle()
-        assert pages.calls == [*first, "copying", "beside"]
-        last.set()
-
-    running(body)
-
-
-def test_after_a_piece_that_did_not_make_way_the_next_one_does() -> None:
-    async def body(pages: Pages) -> None:
-        pages.log = [asyncio.Event(), (1, 1), asyncio.Event(), (1, 1)]
-        for _ in range(2):
-            pages.checkpoints.wrote(PAGES)
-            await pages.settle()
-            pages.checkpoints.make_way()
-            await pages.settle()
-        assert pages.calls == ["beside", "stop", "beside"] * 2
-
-    running(body)
-
-
-def test_a_small_batch_stops_what_is_copied_and_all_of_it_is_there_later(tmp_path: Path) -> None:
-    file = tmp_path / "storage.sqlite"
-    rows = 2000
-
-    def made_way() -> float:
-        return value("checkpoints_total", outcome="made_way")
-
-    async def body() -> None:
-        engine = await SqliteEngine.open(file)
-        before = made_way()
-        async with asyncio.timeout(60):
-            number = 0
-            while made_way() < before + 5:
-                number += 1
-                await engine.apply([(b"%04d" % row, b"%d" % number * 900) for row in range(rows)])
-                for _ in range(20):
-                    await engine.apply([(b"small", b"%d" % number)])
-                    await asyncio.sleep(0.001)
-        await engine.close()
-        engine = await SqliteEngine.open(file)
-        assert await engine.get([b"small", b"0000", b"%04d" % (rows - 1)]) == [
-            b"%d" % number,
-            *[b"%d" % number * 900] * 2,
-        ]
-        await engine.close()
-
-    uvloop.run(body())
 
 
 def test_readers_give_way_and_the_copier_to_all_of_them(tmp_path: Path) -> None:
