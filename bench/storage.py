@@ -30,7 +30,7 @@ _ROWS = 50_000
 _VALUE = b"x" * 100
 _ALL = 1 << 40
 _QUIET_PAUSE_SECONDS = 0.005
-_TURNS = 4
+_TURNS = 8
 _SETTLE_SECONDS = 0.5
 """At the beginning of a turn, for what the one before has left behind; no longer than the turn."""
 Work = Callable[[], Awaitable[object]]
