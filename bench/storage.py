@@ -31,7 +31,7 @@ _VALUE = b"x" * 100
 _ALL = 1 << 40
 _QUIET_PAUSE_SECONDS = 0.005
 _TURNS = 8
-_SETTLE_SECONDS = 0.5
+_SETTLE_SECONDS = 1.0
 """At the beginning of a turn, for what the one before has left behind; no longer than the turn."""
 Work = Callable[[], Awaitable[object]]
 Times = dict[str, list[float]]

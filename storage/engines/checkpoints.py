@@ -31,8 +31,9 @@ PAGES = 50
 disk behind the piece: 0.5 ms, and 20 µs for each page."""
 PAUSE_SECONDS = 0.008
 """Between two pieces: what comes meanwhile is copied together."""
-LOG_PAGES_MAX = 4096
-"""16 MB: then the log is to begin anew."""
+LOG_PAGES_MAX = 12_288
+"""48 MB: then the log is to begin anew, and everybody waits for some milliseconds. What a crash
+leaves of it is written once more at the next start."""
 REST_PAGES_MAX = 1024
 """More than this the writer does not wait for."""
 

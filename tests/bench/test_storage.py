@@ -12,7 +12,10 @@ from bench.kvstream import KvError
 from proto import kv_pb2 as kv
 
 
-def test_every_figure_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_figure_is_there(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "_TURNS", 2)
     report = storage.run(argparse.Namespace(each_for=0.1, quiet_for=0.1))
     assert report["wire"].keys() == report["bare"].keys()
     assert all(figure > 0 for figure in [*report["wire"].values(), *report["bare"].values()])
