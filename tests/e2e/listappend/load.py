@@ -107,10 +107,17 @@ class Load:
 
     def wait_for_more(self, more: int) -> None:
         """Until so many further transactions were acknowledged."""
-        goal, end = self.committed() + more, time.monotonic() + _PROGRESS_SECONDS
-        while self.committed() < goal:
+        self._wait_for(self.committed, self.committed() + more)
+
+    def wait_for_large(self, large: int) -> None:
+        """Until so many staged ones were acknowledged in all."""
+        self._wait_for(self.large, large)
+
+    def _wait_for(self, count: Callable[[], int], goal: int) -> None:
+        end = time.monotonic() + _PROGRESS_SECONDS
+        while count() < goal:
             if time.monotonic() > end or self.crashed:
-                raise AssertionError(f"no progress: {self.crashed}")
+                raise AssertionError(f"no progress, {count()} of {goal}: {self.crashed}")
             time.sleep(0.05)
 
     def _client(self, number: int, does: "Doing") -> None:
@@ -235,10 +242,17 @@ def _values(text: str) -> tuple[int, ...]:
 
 
 def measure(
-    folder: Path, level: Level, *, planned: Sequence[Fault], seed: int, between: int
+    folder: Path,
+    level: Level,
+    *,
+    planned: Sequence[Fault],
+    seed: int,
+    between: int,
+    large: int = 0,
 ) -> Load:
-    """A gateway, a load and what is planned for them, with so many commits in between. Raises
-    AssertionError where the checker finds anything."""
+    """A gateway, a load and what is planned for them, with so many commits in between, and in the
+    end so many staged ones: all of a short run may be a bad time for them. Raises AssertionError
+    where the checker finds anything."""
     with haunted(folder, seed) as (running, nemesis):
         tenant = running.create_tenant("lists")
         running.change(tenant["id"], pods_min=2, pods_max=2)
@@ -251,6 +265,7 @@ def measure(
                 _say(f"{number} of {len(planned)}, {load.committed()} commits, next: {what}")
                 nemesis.let(what)
             load.wait_for_more(between)
+            load.wait_for_large(large)
 
         found = load.run(disturb)
         load.met = nemesis.met()
