@@ -60,6 +60,8 @@ _ALL = 1 << 62
 _REMOVED_ROWS = 2048
 _NEAR_PER_KEY = 2
 _NEAR_BYTES = 256 << 10
+_READS_NOW_MAX = 8
+"""Keys of one request that are read on the event loop's own thread."""
 _OLDER_AT_ONCE = 128
 """Keys whose older versions are read in one go: each may be as large as a row can be."""
 
@@ -115,12 +117,16 @@ class Versions:
     def get_now(
         self, tenant: Tenant, keys: Sequence[bytes], snapshot: int
     ) -> list[bytes | None] | None:
-        """`get` where memory has the answer, else None."""
+        """`get` where memory has the answer, but for a few keys, else None."""
         values = []
+        reads = 0
         for key in keys:
-            record = self._cache.get(key) or self._read_now(key)
+            record = self._cache.get(key)
             if record is None:
-                return None
+                reads += 1
+                record = self._read_now(key) if reads <= _READS_NOW_MAX else None
+                if record is None:
+                    return None
             since, value = record
             if since > snapshot:
                 if snapshot < tenant.last_overwrite:
