@@ -33,6 +33,14 @@ whoever comes into a queue begins where those stand that are served just now: no
 saves up, and at most DEBT_SECONDS ahead, so nobody is punished for long ago, or for what it did
 alone. Who is the least served when it comes does not even wait for the next turn of the event loop.
 
+A slice that has begun is waited for, and from its frame to its reply a request is in several rounds
+of the loop. So while somebody modest is about slices are short, a request that takes longer goes on
+in the next one (`go_on`), and that begins some rounds later:
+
+    a, greedy   ──slice──                                  ──slice──
+    b, modest       ╷    frame taken ─▶ handled ─▶ reply            ╷
+                    came                                            comes again
+
 What is on its way to the disk is one queue in the order of commit times, so it must not become
 long. While several tenants are about, each may have there what the disk writes in WRITE_SECONDS, or
 one commit; its next requests wait, and with them its stream is not read any further.
@@ -65,6 +73,8 @@ TOGETHER_SECONDS = 0.1
 SLICE_SECONDS = 0.00025
 SHORT_SLICE_SECONDS = 0.00005
 """While somebody modest is about: what it asks comes in between any two slices."""
+_ROUNDS = 3
+"""From the event that a frame has come to the reply that leaves it takes about so many."""
 WRITE_SECONDS = 0.001
 WRITE_BYTES_MIN = 4 << 10
 READS_PER_READER = 2
@@ -151,14 +161,25 @@ class Admission:
                 handle(request)
             return
         share.queue.extend([(handle, request) for request in requests])
-        if share.queue and share not in self._waiting:
-            self._waiting[share] = None
-            share.join(self._base)
-            ADMISSION_WAITING.set(len(self._waiting))
-            if self._next() is share:
-                self._serve(share)
+        if share.queue and self._wait(share) and self._next() is share:
+            self._serve(share)
         if self._waiting:
             self._call_turn()
+
+    def go_on(self, share: Share, handle: Handle, request: kv.Request) -> None:
+        """Handle the rest of a request in its tenant's next turn, before what waits behind it."""
+        share.queue.appendleft((handle, request))
+        self._wait(share)
+        self._call_turn()
+
+    def _wait(self, share: Share) -> bool:
+        """Whether it begins to."""
+        if share in self._waiting:
+            return False
+        self._waiting[share] = None
+        share.join(self._base)
+        ADMISSION_WAITING.set(len(self._waiting))
+        return True
 
     async def read(self, share: Share, work: Callable[[], Awaitable[T]]) -> T:
         """Run a read of the engine when it is the tenant's turn."""
@@ -248,10 +269,14 @@ class Admission:
         if not self._turn_due:
             self._turn_due = True
             # After what has arrived meanwhile, so that it takes part.
-            asyncio.get_running_loop().call_soon(self._turn)
+            asyncio.get_running_loop().call_soon(self._turn, _ROUNDS)
 
-    def _turn(self) -> None:
-        """Serve the least served tenant that may be served."""
+    def _turn(self, rounds: int) -> None:
+        """Serve who is next, after so many rounds of the event loop while nobody may have more than
+        its part."""
+        if rounds and self._capped(self._clock()):
+            asyncio.get_running_loop().call_soon(self._turn, rounds - 1)
+            return
         self._turn_due = False
         share = self._next()
         if share is not None:
@@ -286,7 +311,7 @@ class Admission:
             able = [share for share in able if share.copying < bound]
         if self._capped(now):
             able = self._paid(able, now)
-        return min(able, key=_served, default=None)
+        return min(able, key=lambda share: share.place(now), default=None)
 
     def _capped(self, now: float) -> bool:
         """Whether nobody may have more than its part."""
@@ -350,7 +375,7 @@ class Admission:
     def _next_read(self) -> None:
         now = self._clock()
         while able := [share for share in self._read_waiting if self._may_read(share, now)]:
-            share = min(able, key=_served)
+            share = min(able, key=lambda share: share.place(now))
             turn = share.reads.popleft()
             if not share.reads:
                 del self._read_waiting[share]
@@ -359,7 +384,3 @@ class Admission:
                 self._reading += 1
                 share.reading += 1
                 turn.set_result(None)
-
-
-def _served(share: Share) -> float:
-    return share.served

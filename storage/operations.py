@@ -7,6 +7,7 @@ from the group commit (writing). Refusals are raised, here or in the task.
 
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
@@ -43,6 +44,8 @@ from storage.waiting import InFlight, deadline_of, lock
 _ENDED_MAX = 4096
 """Transactions of a session whose end is remembered, so that a late request is told."""
 
+_SHARED_KEYS = 32
+"""Of a get that are read in one go while other tenants are about: it takes some 40 µs."""
 _SHARED_PAGE_BYTES = 64 << 10
 """Of a page of a scan while other tenants are about: a page is packed in one go."""
 _LOCK_MODES = frozenset(kv.LockMode.values()) - {kv.LOCK_MODE_UNSPECIFIED}
@@ -62,6 +65,20 @@ class Stream(Session, Protocol):
     ) -> None:
         """Run `work` in a task; a reply it returns and a Refusal it raises are sent."""
         ...
+
+    def go_on(self, request: kv.Request, work: Callable[[kv.Request], kv.Reply | None]) -> None:
+        """Likewise call `work` in the tenant's next turn, before its other requests."""
+        ...
+
+
+@dataclass(slots=True)
+class _Get:
+    """A get of many keys, on its way."""
+
+    keys: list[bytes]
+    snapshot: int
+    values: list[bytes | None] = field(default_factory=list)
+    """Of the first keys."""
 
 
 class Operations:
@@ -199,19 +216,38 @@ class Operations:
         snapshot = self._snapshot(request, get)
         if get.exports and get.pin:
             self._tenant.exported[self._transaction(request)] = (snapshot, get.exports)
+        if len(keys) > _SHARED_KEYS and self._shard.admission.contended:
+            return self._get_some(_Get(keys, snapshot), request)
         values = self._shard.versions.get_now(self._tenant, keys, snapshot)
         if values is not None:
-            reply = kv.GetReply(snapshot=snapshot, values=_packed(values))
-            return kv.Reply(id=request.id, get=reply)
+            return _get_reply(request, snapshot, values)
+        self._get_later(request, keys, snapshot)
+        return None
+
+    def _get_some(self, wanted: _Get, request: kv.Request) -> kv.Reply | None:
+        """Read some of the keys from memory, others in other turns; all from the engine if need
+        be."""
+        values, keys, snapshot = wanted.values, wanted.keys, wanted.snapshot
+        some = keys[len(values) : len(values) + _SHARED_KEYS]
+        found = self._shard.versions.get_now(self._tenant, some, snapshot)
+        if found is None:
+            self._get_later(request, keys, snapshot)
+            return None
+        values += found
+        if len(values) == len(keys):
+            return _get_reply(request, snapshot, values)
+        self._stream.go_on(request, partial(self._get_some, wanted))
+        return None
+
+    def _get_later(self, request: kv.Request, keys: list[bytes], snapshot: int) -> None:
+        """Read all of the keys from the engine."""
 
         async def read(_: InFlight) -> kv.Reply:
             reading = partial(self._shard.versions.get, self._tenant, keys, snapshot)
             values = await self._shard.admission.read(self._tenant.share, reading)
-            reply = kv.GetReply(snapshot=snapshot, values=_packed(values))
-            return kv.Reply(id=request.id, get=reply)
+            return _get_reply(request, snapshot, values)
 
         self._stream.later(request, read)
-        return None
 
     def _scan(self, request: kv.Request) -> None:
         scan = request.scan
@@ -456,6 +492,11 @@ def _page_reply(scan: kv.Scan, snapshot: int, found: Scanned) -> kv.ScanReply:
     if not scan.keys_only:
         reply.values = blocks.pack([payload for _, payload in found.rows])
     return reply
+
+
+def _get_reply(request: kv.Request, snapshot: int, values: list[bytes | None]) -> kv.Reply:
+    reply = kv.GetReply(snapshot=snapshot, values=_packed(values))
+    return kv.Reply(id=request.id, get=reply)
 
 
 def _packed(values: list[bytes | None]) -> bytes:

@@ -17,6 +17,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import grpc
@@ -166,6 +167,12 @@ class SessionStream:
         flight = self._in_flight[request.id]
         flight.task = spawn(self._work(flight, work), name="session request")
 
+    def go_on(self, request: kv.Request, work: Callable[[kv.Request], kv.Reply | None]) -> None:
+        """See `storage.operations.Stream.go_on`."""
+        if self._tenant is not None:
+            handle = partial(self._go_on, work)
+            self._shard.admission.go_on(self._tenant.share, handle, request)
+
     def cancel(self, request_id: int) -> None:
         """See `storage.operations.Stream.cancel`."""
         flight = self._in_flight.get(request_id)
@@ -250,10 +257,18 @@ class SessionStream:
         self._queued -= 1
         if self._queued == _QUEUED_MAX:
             self._unqueued.set()
-        if self._ended:
-            return
+        if not self._ended:
+            self._answer(request, self._handle)
+
+    def _go_on(self, work: Callable[[kv.Request], kv.Reply | None], request: kv.Request) -> None:
+        """The next turn of a request that is in flight has come."""
+        if request.id in self._in_flight:
+            self._answer(request, work)
+
+    def _answer(self, request: kv.Request, work: Callable[[kv.Request], kv.Reply | None]) -> None:
+        """Send what `work` has to say, if it says it at once."""
         try:
-            reply = self._handle(request)
+            reply = work(request)
         except Refusal as refusal:
             reply = self._refused(request.id, refusal)
         except EngineError as error:

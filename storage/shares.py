@@ -1,8 +1,9 @@
 """One tenant's account with the node: what it was served, and when it may be served again.
 
 Two sums of the same seconds. `served` orders those that wait: the least served is next, on a scale
-that all shares have in common (start-time fair queueing). `paid_until` holds one tenant back, for
-itself: a second of the node is paid for with 1 / PART seconds of time.
+that all shares have in common (start-time fair queueing), with a head start for who is modest.
+`paid_until` holds one tenant back, for itself: a second of the node is paid for with 1 / PART
+seconds of time.
 
     served  ██      ██      ██      a slice at a time
     paid    ──────▶ ──────▶ ──────▶ not again before that, while somebody modest is about
@@ -29,6 +30,10 @@ HELD_CREDIT_SECONDS = 0.004
 HELD_SECONDS = 0.1
 """How long a tenant that was held back, or had more than its part, counts as one that asks for all
 it can get."""
+HEAD_START_SECONDS = 0.02
+"""By how much more than others it may have been served and is next all the same, while it is
+modest: its last commit is not to make its next read wait for theirs. No more than that, for many
+who are modest can fill a node too."""
 PAUSE_SECONDS_MAX = 0.02
 """Nobody waits longer for what it has had."""
 DEBT_SECONDS = 0.1
@@ -89,6 +94,10 @@ class Share:
         self.paid_until = min(paid, now + PAUSE_SECONDS_MAX)
         if self.paid_until > now:
             self.over_at = now
+
+    def place(self, now: float) -> float:
+        """Where it stands among those that wait, seconds: the least is next."""
+        return self.served - HEAD_START_SECONDS if self.modest(now) else self.served
 
     def modest(self, now: float) -> bool:
         """Whether it asks for no more than its part."""

@@ -91,6 +91,11 @@ class ScriptSession:
     def reply(self, reply: kv.Reply) -> None:
         self._script.answered(self, reply)
 
+    def go_on(self, request: kv.Request, work: Callable[[kv.Request], kv.Reply | None]) -> None:
+        reply = work(request)
+        if reply is not None:
+            self.reply(reply)
+
     def later(
         self, request: kv.Request, work: Callable[[InFlight], Coroutine[Any, Any, kv.Reply | None]]
     ) -> None:

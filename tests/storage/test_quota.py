@@ -294,6 +294,11 @@ class _Stream:
     def reply(self, reply: kv.Reply) -> None:
         self.replies.put_nowait(reply)
 
+    def go_on(self, request: kv.Request, work: Callable[[kv.Request], kv.Reply | None]) -> None:
+        reply = work(request)
+        if reply is not None:
+            self.reply(reply)
+
     def later(self, request: kv.Request, work: Callable[[InFlight], Any]) -> None:
         async def run() -> None:
             reply = await work(InFlight(request.id, 0))

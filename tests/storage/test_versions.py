@@ -62,6 +62,11 @@ class DirectSession:
     def reply(self, reply: kv.Reply) -> None:
         self._replies.pop(reply.id).set_result(reply)
 
+    def go_on(self, request: kv.Request, work: Callable[[kv.Request], kv.Reply | None]) -> None:
+        reply = work(request)
+        if reply is not None:
+            self.reply(reply)
+
     def later(
         self, request: kv.Request, work: Callable[[InFlight], Coroutine[Any, Any, kv.Reply | None]]
     ) -> None:
