@@ -18,8 +18,9 @@ every row, and Python's 5 ms each time made a quiet tenant's scan of 20 rows tak
 async def _serve(settings: StorageSettings) -> AsyncIterator[Service]:
     # What slatedb works in are threads of its own making, which would all be on that core too.
     if settings.own_core and settings.engine == "sqlite":
-        scheduling.own_core()
+        scheduling.reserve_core()
     async with serve(settings) as service:
+        scheduling.stay()
         yield service
 
 

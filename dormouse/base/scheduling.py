@@ -15,9 +15,11 @@ same, but for who is nicer.
 
 Work that somebody waits for has to push others aside as it wakes, and that would be the loop that
 has just handed it over: woken where it last ran, it goes first there, and again the other core is
-idle. So who answers may have a core of its own in its process (`own_core`). The kernel then moves
-strangers off that core, where it has others; what it cannot do any more is to move the loop. That
-is why only storage asks for it, which is the only one on its machine.
+idle. So who answers may have a core of its own in its process (`reserve_core`, `stay`). The kernel
+then moves strangers off that core, where it has others; what it cannot do any more is to move the
+loop. That is why only storage asks for it, which is the only one on its machine. What takes frames
+from the network for the loop is made before it stays there: on the same core a frame would lie
+unread until the loop has nothing to do.
 """
 
 import ctypes
@@ -50,19 +52,27 @@ def answer() -> bool:
     return _ask(os.SCHED_OTHER, ANSWERING_SECONDS)
 
 
-def own_core() -> bool:
-    """Keep the calling thread, and what it makes from now on, on one core, any one of those it may
-    use; of its threads those that `work` leave it, and are off it if they are urgent.
+def reserve_core() -> bool:
+    """Choose a core, any one of those the calling thread may use, for who will `stay` there: of the
+    process's threads those whose `work` is urgent are off it from now on.
 
-    False where there is one core, or the system forbids it, and all is as it was.
+    False where there is only one.
     """
     cores = os.sched_getaffinity(0)
-    own = {random.choice([*cores])}  # not the same one for all such processes
-    if len(cores) == 1 or not _stay_on(own):
+    if len(cores) == 1:
         return False
-    _own_core.update(own)
+    _own_core.add(random.choice([*cores]))  # not the same one for all such processes
     _cores.update(cores)
     return True
+
+
+def stay() -> bool:
+    """Keep the calling thread, and what it makes from now on unless that is to `work`, on the
+    core that was reserved.
+
+    False where none was, or the system forbids it, and all is as it was.
+    """
+    return bool(_own_core) and _stay_on(_own_core)
 
 
 def work(*, urgent: bool = False, nicer: int = 0) -> bool:

@@ -68,8 +68,10 @@ def _own_core_of_a_test(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_own_core_of_a_test")
 def test_who_has_a_core_of_its_own_shares_it_with_no_urgent_work() -> None:
     def body() -> Found:
-        has_own = scheduling.own_core()
+        has_own = scheduling.reserve_core()
         assert has_own == (len(before.cores) > 1)
+        assert in_thread(found).cores == found().cores == before.cores
+        assert scheduling.stay() == has_own
         of_thread = in_thread(found)
         assert of_thread.cores == found().cores
         assert in_thread(lambda: (scheduling.work(), found())[1]).cores == before.cores
@@ -94,11 +96,14 @@ def test_where_there_is_one_core_or_none_is_granted_nobody_has_its_own(
     before = found()
     with monkeypatch.context() as patch:
         patch.setattr(os, "sched_setaffinity", refuse)
-        assert not scheduling.own_core()
+        scheduling.reserve_core()
+        assert not scheduling.stay()
+    scheduling._own_core.clear()
 
     def body() -> Found:
         os.sched_setaffinity(0, [min(before.cores)])
-        assert not scheduling.own_core()
+        assert not scheduling.reserve_core()
+        assert not scheduling.stay()
         assert scheduling.work()
         return found()
 
