@@ -92,7 +92,7 @@ _write_work = partial(scheduling.work, urgent=True)
 _copy_work = partial(scheduling.work, nicer=5)
 _SETTLED_BYTES = 1 << 20
 _REST_SECONDS = 0.01
-"""How long a piece of the log waits for the batch that is being written."""
+"""How long a piece of the log waits for batches that are being written."""
 _CERTAIN = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_CORRUPT}
 """After these a COMMIT has not happened."""
 _CERTAIN_ALONE = {*_CERTAIN, sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ}
@@ -133,6 +133,10 @@ class SqliteEngine:
         """Calls that each of them has."""
         self._copier = copier
         self._writing = asyncio.Lock()
+        self._batches = 0
+        """That are being written or wait for it."""
+        self._rested = asyncio.Event()
+        """Set when there is none."""
         self._closed = False
         self._lost: asyncio.Future[EngineLost] = asyncio.get_running_loop().create_future()
         self._checkpoints = Checkpoints(self._copy_beside, self._copy_between, self._rest)
@@ -203,14 +207,24 @@ class SqliteEngine:
 
     async def apply(self, batch: Collection[Write]) -> None:
         """See `Engine.apply`."""
+        self._batches += 1
+        self._rested.clear()
+        try:
+            pages = await self._apply(batch)
+        finally:
+            self._batches -= 1
+            if not self._batches:
+                self._rested.set()
+        self._checkpoints.wrote(pages)
+
+    async def _apply(self, batch: Collection[Write]) -> int:
         async with self._writing:
             log_bytes = _size_of(self._log)
             try:
-                pages = await self._write(batch)
+                return await self._write(batch)
             except EngineFull:
                 await self._hop(self._writer, _shorten, self._log, log_bytes)
                 raise
-        self._checkpoints.wrote(pages)
 
     async def _write(self, batch: Collection[Write]) -> int:
         """How many pages of the log it takes, about."""
@@ -257,10 +271,10 @@ class SqliteEngine:
             os.close(self._lock_fd)
 
     async def _rest(self) -> None:
-        # It is a fair lock: behind the batch that is being written, and before the next.
         with suppress(TimeoutError):
-            async with asyncio.timeout(_REST_SECONDS), self._writing:
-                pass
+            async with asyncio.timeout(_REST_SECONDS):
+                while self._batches:
+                    await self._rested.wait()
 
     async def _copy_beside(self) -> tuple[int, int]:
         return await self._hop(self._copier, _checkpoint)
