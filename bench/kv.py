@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from bench.kvstream import KvStream
+from bench.priority import giving_way
 from control.authority import Authority
 from dormouse.base import config
 from dormouse.base.clock import SystemClock
@@ -154,13 +155,11 @@ _PAUSE_SECONDS = 0.02
 def noise(tenant: Tenant, kind: str) -> Iterator[None]:
     """A process that keeps 64 requests of one kind (NOISES) on their way, or is LITTLE.
 
-    It gives way to the others on this machine: its pods would be on another one, and what is looked
-    for is how storage shares itself out, not how the kernel shares two cores.
+    It gives way to all others on this machine (bench/priority.py): its pods would be on another
+    one, and what is looked for is how storage shares itself out, not how the kernel shares cores.
     """
     process = subprocess.Popen(
-        ["nice", "-n", "10", sys.executable, "-m", "bench.kv"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        [sys.executable, "-m", "bench.kv"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     if process.stdin is None or process.stdout is None:
         raise TypeError("no pipes")
@@ -214,5 +213,6 @@ async def _make_noise(kind: str, tenant: Tenant) -> None:
 
 
 if __name__ == "__main__":
+    giving_way()
     wanted = json.loads(sys.stdin.readline())
     uvloop.run(_make_noise(wanted["kind"], Tenant(**wanted["tenant"])))

@@ -26,6 +26,12 @@ def going_first() -> Iterator[bool]:
             _schedule(threads, *usual)
 
 
+def giving_way() -> None:
+    """The calling thread, and what it makes from now on, only has what others leave over
+    (SCHED_IDLE), and pushes nobody aside as it wakes. For noise, whose machines would be others."""
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
 def _schedule(threads: list[int], policy: int, param: os.sched_param) -> bool:
     for thread in threads:
         with suppress(ProcessLookupError):  # it has ended

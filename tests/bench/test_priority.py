@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from bench.priority import going_first
+from bench.priority import giving_way, going_first
 
 _SAYS = "import os; print(os.sched_getscheduler(0))"
 
@@ -24,6 +24,22 @@ def test_only_who_is_there_goes_first_and_not_for_longer() -> None:
         made.append(int(child.stdout))
     assert here == (os.SCHED_RR if granted else before)
     assert made == [before, before]
+    assert os.sched_getscheduler(0) == before
+
+
+def test_who_gives_way_does_so_with_all_it_makes() -> None:
+    told: list[int] = []
+
+    def gives_way() -> None:
+        giving_way()
+        child = subprocess.run([sys.executable, "-c", _SAYS], capture_output=True, check=True)
+        told.extend([os.sched_getscheduler(0), int(child.stdout)])
+
+    before = os.sched_getscheduler(0)
+    thread = threading.Thread(target=gives_way)
+    thread.start()
+    thread.join()
+    assert told == [os.SCHED_IDLE, os.SCHED_IDLE]
     assert os.sched_getscheduler(0) == before
 
 
