@@ -210,14 +210,14 @@ class SqliteEngine:
         self._batches += 1
         self._rested.clear()
         try:
-            pages = await self._apply(batch)
+            pages = await self._write_in_turn(batch)
         finally:
             self._batches -= 1
             if not self._batches:
                 self._rested.set()
         self._checkpoints.wrote(pages)
 
-    async def _apply(self, batch: Collection[Write]) -> int:
+    async def _write_in_turn(self, batch: Collection[Write]) -> int:
         async with self._writing:
             log_bytes = _size_of(self._log)
             try:
