@@ -562,10 +562,13 @@ def test_a_get_of_many_keys_beside_another_tenant_is_as_it_is_alone(tmp_path: Pa
             new = [*old[:500], b"new", b"new", None, *old[503:]]
             for number in range(8):
                 await other.put({b"k": b"v"})
-                gets = [one.get(*keys), one.get(*keys, snapshot=before), other.get(b"k")]
-                # In between, of memory and of what has to be read again.
-                puts = [one.put({b"a%d" % number: b"v"}), other.put({b"k": b"v"})]
-                assert await asyncio.gather(*gets) == [new, old, [b"v"]]
-                await asyncio.gather(*puts)
+                all_new, all_old, theirs, *_ = await asyncio.gather(
+                    one.get(*keys),
+                    one.get(*keys, snapshot=before),  # of what memory does not have
+                    other.get(b"k"),
+                    one.put({b"a%d" % number: b"v"}),
+                    other.put({b"k": b"v"}),
+                )
+                assert (all_new, all_old, theirs) == (new, old, [b"v"])
 
     uvloop.run(body())

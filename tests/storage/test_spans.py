@@ -13,16 +13,22 @@ from storage.spans import KEY_BYTES_MAX, TenantSpan
 
 NUMBER = TenantId(0x0100)
 PREFIX = tenant_prefix(NUMBER)
-NEAR = [tenant_prefix(TenantId(NUMBER + n)) for n in (-1, 0, 0, 0, 1)] + [PREFIX[:-1], b"m", b""]
-KEYS = st.lists(
-    st.builds(
-        lambda prefix, rest, more: prefix + rest + bytes(more),
-        st.sampled_from(NEAR),
-        st.binary(max_size=3),
-        st.sampled_from([0, 0, 0, 0, KEY_BYTES_MAX - len(PREFIX), KEY_BYTES_MAX]),
-    ),
-    max_size=20,
+OWN = st.builds(
+    lambda rest, more: PREFIX + rest + bytes(more),
+    st.binary(max_size=3),
+    st.sampled_from([0, 0, 0, KEY_BYTES_MAX - len(PREFIX) - 3]),
 )
+OTHER = st.one_of(
+    st.sampled_from([tenant_prefix(TenantId(NUMBER + n)) + b"k" for n in (-1, 1)]),
+    st.sampled_from([PREFIX[:-1], b"m", b"", PREFIX + bytes(KEY_BYTES_MAX)]),
+)
+KEYS = st.builds(
+    lambda own, others, at: own[: at % (len(own) + 1)] + others + own[at % (len(own) + 1) :],
+    st.lists(OWN, max_size=20),
+    st.lists(OTHER, max_size=2),
+    st.integers(0, 20),
+)
+"""Mostly the tenant's own, with none, one or two among them that are not or are too long."""
 
 
 def refusal(keys: list[bytes]) -> "tuple[kv.Error.Code.ValueType, bytes] | None":

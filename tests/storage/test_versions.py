@@ -247,3 +247,22 @@ def test_a_removal_on_its_way_is_not_seen_early() -> None:
         await shard.close()
 
     asyncio.run(body())
+
+
+def test_a_get_reads_a_few_keys_on_the_event_loop_and_not_all_of_many() -> None:
+    async def body() -> tuple[int, int]:
+        engine = MemoryEngine()
+        shard = await Shard.open(engine, clock=ManualClock(1_000_000))
+        session = DirectSession(shard)
+        await session.open()
+        absent = blocks.pack([PREFIX + b"%03d" % n for n in range(100)])
+        with (
+            mock.patch.object(engine, "get_now", wraps=engine.get_now) as now,
+            mock.patch.object(engine, "get", wraps=engine.get) as later,
+        ):
+            reply = await session.call(get=kv.Get(keys=absent))
+        assert blocks.unpack(reply.get.values) == [None] * 100
+        await shard.close()
+        return now.call_count, later.call_count
+
+    assert asyncio.run(body()) == (versions._READS_NOW_MAX, 1)
