@@ -18,24 +18,12 @@ Ownership: an `flock` on `<file>.lock`, which dies with the process however it d
 `synchronous=FULL` makes every commit wait for the disk. After a kill the log is replayed by SQLite
 itself at the next open.
 
-What a disk error means is known for some calls only:
-
-    BEGIN, INSERT, DELETE ──▶ any error         nothing is there: without the last frame of its
-                                                batch the log is as if it had not been written
-    COMMIT ──▶ writes frames ──▶ no room, EIO   likewise: the last frame is the last to be written
-           ──▶ fdatasync     ──▶ EIO            the batch is lost? the *log* holds it all the same
-           ──▶ index (-shm)  ──▶ no room        likewise, and it is durable already
-    one INSERT by itself     ──▶ by its name    all of this in one call: a page that cannot be
-                                                read is of the first kind, what is not known to
-                                                be of the first two counts as of the last ones
-
-Most batches are one statement, which SQLite makes a transaction of: at BEGIN and COMMIT too other
-threads would come in, and the writer wait for its turn.
-
-In the last two cases of COMMIT SQLite says that the commit failed and rolls back; this process goes
-on without the batch, but its frames lie complete in the log, and if nothing overwrites them before
-the process dies, the next one finds a good commit there: what a client was told had failed is back.
-So the engine is lost then, nobody is told anything, and the next process says what became of it.
+What a disk error means is known for some calls only (storage/engines/transactions.py). Where the
+fdatasync of a COMMIT fails, or what comes after it, SQLite says that the commit failed and rolls
+back; this process goes on without the batch, but its frames lie complete in the log, and if nothing
+overwrites them before the process dies, the next one finds a good commit there: what a client was
+told had failed is back. So the engine is lost then, nobody is told anything, and the next process
+says what became of it.
 
 That process must not take the page cache's word for it: after a failed `fdatasync` the kernel may
 hold pages as clean that have never reached the disk, and the next call succeeds with nothing to
@@ -53,7 +41,7 @@ import asyncio
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -77,8 +65,9 @@ from storage.engines.interface import (
     Upkeep,
     Write,
 )
-from storage.engines.rows import Rows, Statement, no_text
+from storage.engines.rows import Rows, no_text
 from storage.engines.tables import Tables
+from storage.engines.transactions import OpenOutcome, execute
 
 T = TypeVar("T")
 
@@ -93,15 +82,6 @@ _copy_work = partial(scheduling.work, nicer=5)
 _SETTLED_BYTES = 1 << 20
 _REST_SECONDS = 0.01
 """How long a piece of the log waits for batches that are being written."""
-_CERTAIN = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_CORRUPT}
-"""After these a COMMIT has not happened."""
-_CERTAIN_ALONE = {*_CERTAIN, sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ}
-"""Nor has a statement that is its own transaction: it reads before it commits."""
-_CERTAIN_KINDS = {
-    *(sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY),
-    *(sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_TOOBIG),
-}
-"""Likewise, whatever the details: it has not even begun to write."""
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _READ_ERRORS = (sqlite3.Error, UnicodeDecodeError, EngineDamaged)
 """Of these the second is SQLite's too: it has quoted what is damaged."""
@@ -231,7 +211,7 @@ class SqliteEngine:
         if len(batch) > _PREPARED_KEYS or _bytes_of(batch) > _PREPARED_BYTES:
             return await self._hop(self._writer, _apply, self._rows, batch)
         statements, pages = self._rows.statements(batch)
-        await self._hop(self._writer, _execute, statements)
+        await self._hop(self._writer, execute, statements)
         return pages
 
     async def room(self) -> int | None:
@@ -304,16 +284,12 @@ class SqliteEngine:
         execute: Any = connection._execute
         try:
             result: T = await execute(function, connection._conn, *arguments)
-        except _OpenOutcome as outcome:
+        except OpenOutcome as outcome:
             self._lost.set_result(EngineLost(f"SQLite: a commit's outcome is open: {outcome}"))
             raise self._lost.result() from outcome
         except (sqlite3.Error, ValueError, OSError) as error:
             raise _engine_error(error, "SQLite") from error
         return result
-
-
-class _OpenOutcome(Exception):
-    """A COMMIT failed in a way that leaves it open whether its batch is there."""
 
 
 def _engine_error(error: sqlite3.Error | ValueError | OSError, where: str) -> EngineError:
@@ -438,54 +414,8 @@ def _bytes_of(batch: Collection[Write]) -> int:
 
 def _apply(connection: sqlite3.Connection, rows: Rows, batch: Collection[Write]) -> int:
     statements, pages = rows.statements(batch)
-    _execute(connection, statements)
+    execute(connection, statements)
     return pages
-
-
-def _execute(connection: sqlite3.Connection, statements: Sequence[Statement]) -> None:
-    """As one transaction."""
-    if len(statements) == 1:
-        _apply_one(connection, *statements[0])
-    else:
-        _apply_all(connection, statements)
-
-
-def _apply_one(connection: sqlite3.Connection, statement: str, parameters: Sequence[bytes]) -> None:
-    """SQLite makes a transaction of it by itself."""
-    try:
-        connection.execute(statement, parameters)
-    except sqlite3.Error as error:
-        # Without a code it is Python's, which did not hand the statement on.
-        code = getattr(error, "sqlite_errorcode", None)
-        if code is None or code in _CERTAIN_ALONE or code & 0xFF in _CERTAIN_KINDS:
-            raise
-        raise _OpenOutcome(error.sqlite_errorname) from error
-
-
-def _apply_all(connection: sqlite3.Connection, statements: Iterable[Statement]) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        for statement, parameters in statements:
-            connection.execute(statement, parameters)
-        _commit(connection)
-    except BaseException:
-        _rollback(connection)
-        raise
-
-
-def _commit(connection: sqlite3.Connection) -> None:
-    try:
-        connection.execute("COMMIT")
-    except sqlite3.Error as error:
-        if error.sqlite_errorcode in _CERTAIN:
-            raise
-        raise _OpenOutcome(error.sqlite_errorname) from error
-
-
-def _rollback(connection: sqlite3.Connection) -> None:
-    # A full disk makes SQLite roll back by itself.
-    if connection.in_transaction:
-        connection.execute("ROLLBACK")
 
 
 def _shorten(_writer: sqlite3.Connection, log: Path, size: int) -> None:
