@@ -24,6 +24,11 @@ APPLY_SECONDS = Histogram(
     buckets=(0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5, 30),
     registry=REGISTRY,
 )
+JOINED = Counter(
+    "dormouse_storage_joined_total",
+    "Small writes that joined another tenant's group on its way to the disk.",
+    registry=REGISTRY,
+)
 ENGINE_ERRORS = Counter(
     "dormouse_storage_engine_errors_total",
     "Reads and durable writes that the engine failed: full, damaged, io, lost.",

@@ -130,6 +130,11 @@ class Engine(Protocol):
         """Apply `batch` as one atomic durable write. It may be read on another thread."""
         ...
 
+    def join(self, batch: Collection[Write]) -> bool:
+        """Make a small batch a part of the one that was brought last, if that is on its way still
+        and has some way to go: durable with it, visible behind it, failed with it."""
+        ...
+
     async def room(self) -> int | None:
         """Bytes by which the data may grow before there is no room for them, about; None: nobody
         knows of a bound."""

@@ -51,6 +51,10 @@ class MemoryEngine:
         for key, value in dict(batch).items():
             self._write(key, value)
 
+    def join(self, batch: Collection[Write]) -> bool:
+        """See `Engine.join`."""
+        return False
+
     async def room(self) -> int | None:
         """See `Engine.room`."""
         return None

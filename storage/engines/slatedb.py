@@ -117,6 +117,10 @@ class SlateEngine:
             if writes.count:
                 await self._write(writes)
 
+    def join(self, batch: Collection[Write]) -> bool:
+        """See `Engine.join`."""
+        return False
+
     async def room(self) -> int | None:
         """See `Engine.room`: a bucket has no end."""
         return None

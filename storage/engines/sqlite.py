@@ -67,7 +67,7 @@ from storage.engines.interface import (
 )
 from storage.engines.rows import Rows, no_text
 from storage.engines.tables import Tables
-from storage.engines.transactions import OpenOutcome, execute
+from storage.engines.transactions import JOINABLE_BYTES, JOINABLE_KEYS, BatchOnItsWay, OpenOutcome
 
 T = TypeVar("T")
 
@@ -117,6 +117,7 @@ class SqliteEngine:
         """That are being written or wait for it."""
         self._rested = asyncio.Event()
         """Set when there is none."""
+        self._last = BatchOnItsWay(joinable=False)
         self._closed = False
         self._lost: asyncio.Future[EngineLost] = asyncio.get_running_loop().create_future()
         self._checkpoints = Checkpoints(self._copy_beside, self._copy_between, self._rest)
@@ -189,30 +190,37 @@ class SqliteEngine:
         """See `Engine.apply`."""
         self._batches += 1
         self._rested.clear()
+        large = len(batch) >= JOINABLE_KEYS or _bytes_of(batch) >= JOINABLE_BYTES
+        self._last = written = BatchOnItsWay(joinable=large)
         try:
-            pages = await self._write_in_turn(batch)
+            await self._write_in_turn(batch, written)
         finally:
+            written.close()
             self._batches -= 1
             if not self._batches:
                 self._rested.set()
-        self._checkpoints.wrote(pages)
+        self._checkpoints.wrote(written.pages)
 
-    async def _write_in_turn(self, batch: Collection[Write]) -> int:
+    def join(self, batch: Collection[Write]) -> bool:
+        """See `Engine.join`: until the last statement of the one before."""
+        if not self._last.open:
+            return False
+        return self._last.join(*self._rows.statements(batch))
+
+    async def _write_in_turn(self, batch: Collection[Write], written: BatchOnItsWay) -> None:
         async with self._writing:
             log_bytes = _size_of(self._log)
             try:
-                return await self._write(batch)
+                await self._write(batch, written)
             except EngineFull:
                 await self._hop(self._writer, _shorten, self._log, log_bytes)
                 raise
 
-    async def _write(self, batch: Collection[Write]) -> int:
-        """How many pages of the log it takes, about."""
+    async def _write(self, batch: Collection[Write], written: BatchOnItsWay) -> None:
         if len(batch) > _PREPARED_KEYS or _bytes_of(batch) > _PREPARED_BYTES:
-            return await self._hop(self._writer, _apply, self._rows, batch)
-        statements, pages = self._rows.statements(batch)
-        await self._hop(self._writer, execute, statements)
-        return pages
+            await self._hop(self._writer, _apply, self._rows, batch, written)
+        else:
+            await self._hop(self._writer, written.run, *self._rows.statements(batch))
 
     async def room(self) -> int | None:
         """See `Engine.room`: of the file system, without what is free inside of the file."""
@@ -412,10 +420,10 @@ def _bytes_of(batch: Collection[Write]) -> int:
     return sum([len(value) for _, value in batch if value])
 
 
-def _apply(connection: sqlite3.Connection, rows: Rows, batch: Collection[Write]) -> int:
-    statements, pages = rows.statements(batch)
-    execute(connection, statements)
-    return pages
+def _apply(
+    connection: sqlite3.Connection, rows: Rows, batch: Collection[Write], written: BatchOnItsWay
+) -> None:
+    written.run(connection, *rows.statements(batch))
 
 
 def _shorten(_writer: sqlite3.Connection, log: Path, size: int) -> None:

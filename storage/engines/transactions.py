@@ -11,13 +11,25 @@
 
 Most batches are one statement, which SQLite makes a transaction of: at BEGIN and COMMIT too other
 threads would come in, and the writer wait for its turn.
+
+A large one takes so long that others come meanwhile. What is small may join it until it commits,
+and is durable with it, or not at all, instead of waiting for its end and then for a COMMIT of its
+own:
+
+    large   BEGIN ── INSERT ──────┬── INSERT ── COMMIT ──▶ both
+    small              └ joins ───┘
 """
 
 import sqlite3
 from collections.abc import Sequence
+from itertools import chain
+from threading import Lock
 
 from storage.engines.rows import Statement
 
+JOINABLE_KEYS, JOINABLE_BYTES = 32, 16 << 10
+"""From so many keys, or bytes of values, on a batch is a transaction that others may join: it takes
+15 µs a key until its COMMIT."""
 _CERTAIN = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_CORRUPT}
 """After these a COMMIT has not happened."""
 _CERTAIN_ALONE = {*_CERTAIN, sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ}
@@ -33,23 +45,67 @@ class OpenOutcome(Exception):
     """A COMMIT failed in a way that leaves it open whether its batch is there."""
 
 
-def execute(connection: sqlite3.Connection, statements: Sequence[Statement]) -> None:
-    """As one transaction. Raises OpenOutcome, sqlite3.Error."""
-    if len(statements) == 1:
-        _run_alone(connection, *statements[0])
-    else:
-        _run_all(connection, statements)
+class BatchOnItsWay:
+    """One batch, from the call that brings it until it is durable or has failed."""
 
+    def __init__(self, *, joinable: bool) -> None:
+        self.pages = 0
+        """Of the log that it takes, about."""
+        self._lock = Lock()
+        self._joined: list[Statement] = []
+        self._open = joinable
 
-def _run_all(connection: sqlite3.Connection, statements: Sequence[Statement]) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        for statement, parameters in statements:
-            connection.execute(statement, parameters)
-        _commit(connection)
-    except BaseException:
-        _rollback(connection)
-        raise
+    def __repr__(self) -> str:
+        return f"<BatchOnItsWay pages={self.pages} open={self._open}>"
+
+    @property
+    def open(self) -> bool:
+        """Whether it can still be joined, most likely."""
+        return self._open
+
+    def join(self, statements: Sequence[Statement], pages: int) -> bool:
+        """Become a part of it, on another thread than `run`; False: it is too late for that."""
+        with self._lock:
+            if self._open:
+                self._joined += statements
+                self.pages += pages
+            return self._open
+
+    def close(self) -> None:
+        """Nobody joins any more."""
+        with self._lock:
+            self._open = False
+
+    def run(
+        self, connection: sqlite3.Connection, statements: Sequence[Statement], pages: int
+    ) -> None:
+        """Make one transaction of statements, and of those that join. Raises OpenOutcome,
+        sqlite3.Error."""
+        with self._lock:
+            self.pages += pages
+        if self._open or len(statements) > 1:
+            self._run_all(connection, statements)
+        else:
+            for statement in statements:
+                _run_alone(connection, *statement)
+
+    def _run_all(self, connection: sqlite3.Connection, statements: Sequence[Statement]) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for some in chain([statements], iter(self._take, [])):
+                for statement, parameters in some:
+                    connection.execute(statement, parameters)
+            _commit(connection)
+        except BaseException:
+            _rollback(connection)
+            raise
+
+    def _take(self) -> list[Statement]:
+        """What has joined; nobody does any more where there is nothing."""
+        with self._lock:
+            joined, self._joined = self._joined, []
+            self._open = self._open and bool(joined)
+        return joined
 
 
 def _run_alone(connection: sqlite3.Connection, statement: str, parameters: Sequence[bytes]) -> None:

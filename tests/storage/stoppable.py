@@ -1,7 +1,7 @@
 """An engine that stops where a test says so: between two batches, before a read, without room."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from storage.engines.interface import (
@@ -78,6 +78,9 @@ class StoppableEngine:
         if marks and self.holds:
             self._go.clear()
         await self._engine.apply(writes)
+
+    def join(self, batch: Collection[Write]) -> bool:
+        return False
 
     async def room(self) -> int | None:
         return self.bytes_free

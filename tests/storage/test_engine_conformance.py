@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dormouse.base.tasks import spawn
 from storage.config import ObjectStorage
 from storage.engines import sqlite
 from storage.engines.interface import (
@@ -186,6 +187,27 @@ def test_overlapping_applies_keep_their_order(opener: Opener) -> None:
     async def body(engine: Engine) -> None:
         await asyncio.gather(*[engine.apply([(b"k", b"%d" % n)]) for n in range(20)])
         assert await engine.get([b"k"]) == [b"19"]
+
+    run(opener, body)
+
+
+@each_engine
+def test_what_joins_a_batch_is_behind_it_or_not_there(opener: Opener) -> None:
+    async def body(engine: Engine) -> None:
+        model: dict[bytes, bytes] = {}
+        for number in range(60):
+            batch = [(b"%04d" % each, b"%d" % number) for each in range(10 + number)]
+            applied = spawn(engine.apply(batch), name="a batch")
+            for _ in range(number % 7):
+                await asyncio.sleep(0.0001)
+            joining = (b"0009", b"joined %d" % number)
+            model.update(batch)
+            if engine.join([joining]):
+                model.update([joining])
+            await applied
+            assert not engine.join([joining])
+            [page] = await engine.scan([everything()])
+            assert dict(page.rows) == model
 
     run(opener, body)
 

@@ -16,12 +16,18 @@ from storage.config import ObjectStorage, StorageSettings
 from tests.support.certificates import Authority
 from tests.support.kv import STORAGE, KvClient, KvError, StorageForTest
 from tests.support.storageprocess import Child
+from tests.support.waiting import until
 
 TENANT = TenantId(7)
 POD = 77
 ROUNDS = 4
 WRITERS = 6
 ACKNOWLEDGED = 150
+NEIGHBOUR = TenantId(8)
+LARGE = 60
+"""Rows of each of its commits."""
+JOINED = 20
+_JOINED = "dormouse_storage_joined_total"
 Load = tuple[dict[int, int], dict[int, int]]
 """The transactions sent (with the pair they write), and the commit times acknowledged."""
 
@@ -88,6 +94,44 @@ async def verify(
         await client.put({**dict.fromkeys(left), **dict.fromkeys(right)})
 
 
+async def round_beside_a_neighbour(
+    storage: StorageForTest, child: Child, pod: int
+) -> tuple[dict[int, int], dict[int, int], int]:
+    """As `one_round`, until enough of it has joined large commits of another tenant; and the
+    newest of these that was acknowledged."""
+    sent: dict[int, int] = {}
+    acked: dict[int, int] = {}
+    newest = 0
+
+    async def neighbour(client: KvClient) -> None:
+        nonlocal newest
+        for number in range(1, 1_000_000):
+            await client.put({b"%02d" % row: b"%d" % number for row in range(LARGE)})
+            newest = number
+
+    async with storage.session(TENANT, pod=pod) as client, storage.session(NEIGHBOUR) as other:
+        unlimited = asyncio.Event()
+        writing = asyncio.gather(
+            neighbour(other),
+            *[load(client, n, sent, acked, unlimited) for n in range(WRITERS)],
+            return_exceptions=True,
+        )
+        await until(lambda: len(acked) >= ACKNOWLEDGED and storage.metric(_JOINED) >= JOINED)
+        await asyncio.to_thread(child.end, signal.SIGKILL)
+        ends = await writing
+    assert all(isinstance(end, ConnectionError) for end in ends), ends
+    return sent, acked, newest
+
+
+async def verify_neighbour(storage: StorageForTest, newest: int) -> None:
+    """All rows are of one commit, the newest that was acknowledged or the one after it."""
+    async with storage.session(NEIGHBOUR) as client:
+        rows = await client.scan(b"0", b"z")
+        assert len(rows) == LARGE
+        [value] = {int(value) for _, value in rows}
+        assert value in (newest, newest + 1)
+
+
 @pytest.mark.parametrize("engine", ["sqlite", "slatedb"])
 def test_kill_9_under_load(tmp_path: Path, engine: str) -> None:
     authority = Authority()
@@ -107,6 +151,22 @@ def test_kill_9_under_load(tmp_path: Path, engine: str) -> None:
     code, errors = child.end(signal.SIGTERM)
     assert code == 0, errors
     assert '"level": "error"' not in errors, errors
+
+
+def test_kill_9_while_commits_join_those_of_a_neighbour(tmp_path: Path) -> None:
+    authority = Authority()
+    authority.write(tmp_path / "certs", STORAGE)
+    settings = StorageSettings(data=tmp_path / "data", certs=tmp_path / "certs")
+    config.dump(settings, tmp_path / "storage.json")
+    child = Child(tmp_path)
+    for number in range(ROUNDS):
+        storage = child.storage(authority)
+        *seen, newest = uvloop.run(round_beside_a_neighbour(storage, child, POD + number))
+        child = Child(tmp_path)
+        storage = child.storage(authority)
+        uvloop.run(verify(storage, POD + number, *seen))
+        uvloop.run(verify_neighbour(storage, newest))
+    assert child.end(signal.SIGTERM)[0] == 0
 
 
 def test_a_second_process_on_the_same_data_is_refused(tmp_path: Path) -> None:

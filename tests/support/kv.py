@@ -10,6 +10,7 @@ Keys are given without the tenant's prefix; the client puts it in front.
 
 import asyncio
 import itertools
+import urllib.request
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -198,6 +199,12 @@ class StorageForTest:
     address: str
     metrics: str
     authority: Authority
+
+    def metric(self, name: str) -> float:
+        """The sum of a metric, or the value of one of its labels."""
+        with urllib.request.urlopen(self.metrics) as page:
+            lines = page.read().decode().splitlines()
+        return sum(float(each.rpartition(" ")[2]) for each in lines if each.startswith(name))
 
     @asynccontextmanager
     async def session(self, tenant: TenantId, *, pod: int = 0) -> AsyncIterator[KvClient]:

@@ -1,7 +1,6 @@
 """A storage process on a disk that fails on demand."""
 
 import signal
-import urllib.request
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,10 +60,8 @@ class Rig:
         uvloop.run(whole())
 
     def metric(self, name: str) -> float:
-        """The sum of a metric, or the value of one of its labels."""
-        with urllib.request.urlopen(self.child.ready["metrics"]) as page:
-            lines = page.read().decode().splitlines()
-        return sum(float(each.rpartition(" ")[2]) for each in lines if each.startswith(name))
+        """See `StorageForTest.metric`."""
+        return self.child.storage(self.authority).metric(name)
 
     def end(self) -> str:
         """End it in order; what it has logged."""
