@@ -48,6 +48,9 @@ _NOTIFICATION_BYTES_MAX = 8 << 20
 _CUT_SECONDS = 1.0
 """How long a stream that is cut may take to say so."""
 
+_TAKEN_SECONDS = 5.0
+"""How long a pod may take for what it was answered before a stream that ends."""
+
 _LARGE_COMMIT_SECONDS = 2.0
 """How long a stream that ends waits for a commit on its way to its place."""
 
@@ -62,6 +65,7 @@ class SessionStream:
         self._context = context
         self._outbox: list[kv.Reply] = []
         self._ready = asyncio.Event()
+        self._flushing = asyncio.Lock()
         self._drained = asyncio.Event()
         self._drained.set()
         self._in_flight: dict[int, InFlight] = {}
@@ -344,26 +348,31 @@ class SessionStream:
                 await self._flush()
 
     async def _flush(self) -> None:
-        while self._outbox or self._catalog_version or self._notifications or self._tables:
-            notifications = self._take_notifications()
-            replies, size = [], 0
-            # Replies wait for the notifications that came before them.
-            for reply in () if self._notifications else self._outbox:
-                replies.append(reply)
-                size += reply.ByteSize()
-                if size >= _FRAME_BYTES:
-                    break
-            del self._outbox[: len(replies)]
-            version, self._catalog_version = self._catalog_version, 0
-            tables, self._tables = self._tables, []
-            frame = kv.ServerFrame(
-                replies=replies,
-                catalog_version=version,
-                notifications=notifications,
-                tables=tables,
-            )
-            await self._context.write(frame)
+        # The writer's frame may be on its way still when the stream is to end, and gRPC takes one
+        # at a time.
+        async with self._flushing:
+            while self._outbox or self._catalog_version or self._notifications or self._tables:
+                await self._context.write(self._next_frame())
         self._drained.set()
+
+    def _next_frame(self) -> kv.ServerFrame:
+        notifications = self._take_notifications()
+        replies, size = [], 0
+        # Replies wait for the notifications that came before them.
+        for reply in () if self._notifications else self._outbox:
+            replies.append(reply)
+            size += reply.ByteSize()
+            if size >= _FRAME_BYTES:
+                break
+        del self._outbox[: len(replies)]
+        version, self._catalog_version = self._catalog_version, 0
+        tables, self._tables = self._tables, []
+        return kv.ServerFrame(
+            replies=replies,
+            catalog_version=version,
+            notifications=notifications,
+            tables=tables,
+        )
 
     def _take_notifications(self) -> list[kv.Notification]:
         taken, size = [], 0
@@ -386,13 +395,13 @@ class SessionStream:
         """The stream is to end from this side: commits that are on their way are answered first."""
         if not self._ending:
             return
-        if self._cut:
+        if not self._cut:
+            with suppress(EngineError):  # a lost engine's commits are answered by the next process
+                await self._shard.committer.write([])
+            await self._large_commit()
             with suppress(TimeoutError):
-                async with asyncio.timeout(_CUT_SECONDS):
-                    await self._context.abort(grpc.StatusCode.UNAVAILABLE, self._ending)
-            return
-        with suppress(EngineError):  # a lost engine's commits are answered by the next process
-            await self._shard.committer.write([])
-        await self._large_commit()
-        await self._flush()
-        await self._context.abort(grpc.StatusCode.UNAVAILABLE, self._ending)
+                async with asyncio.timeout(_TAKEN_SECONDS):
+                    await self._flush()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CUT_SECONDS):
+                await self._context.abort(grpc.StatusCode.UNAVAILABLE, self._ending)

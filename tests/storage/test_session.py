@@ -12,10 +12,12 @@ import uvloop
 
 from dormouse.base import blocks
 from dormouse.base.ids import TenantId
+from dormouse.base.tasks import spawn
 from proto import kv_pb2 as kv
-from storage import catalogs
+from storage import catalogs, session
 from storage.config import Limits
 from tests.support.kv import KvClient, KvError, StorageForTest, storage_running
+from tests.support.waiting import GUARD_SECONDS, until
 
 TENANT = TenantId(7)
 
@@ -110,6 +112,50 @@ def test_a_frame_too_large_ends_the_stream() -> None:
     async def body(_storage: StorageForTest, client: KvClient) -> None:
         with pytest.raises(ConnectionError):
             await client.put({b"k": b"x" * 200_000})
+
+    running(body, limits=Limits(frame_bytes_max=100_000))
+
+
+def test_what_was_answered_before_a_stream_is_ended_comes_first(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Also where the pod takes its time, and a frame is still on its way to it."""
+    value = b"x" * 90_000
+
+    async def body(_storage: StorageForTest, client: KvClient) -> None:
+        await client.put({b"k": value})
+        client.reading.clear()
+        waiting = [spawn(client.get(b"k"), name="a get") for _ in range(200)]
+        await asyncio.sleep(0.3)  # until the window of the stream is full
+        too_large = spawn(client.put({b"k": value + value}), name="a frame too large")
+        await asyncio.sleep(0.3)
+        assert not any(get.done() for get in waiting)
+        client.reading.set()
+        async with asyncio.timeout(GUARD_SECONDS):
+            assert await asyncio.gather(*waiting) == [[value]] * 200
+            with pytest.raises(ConnectionError):
+                await too_large
+
+    running(body, limits=Limits(frame_bytes_max=100_000))
+    assert not [record for record in caplog.records if record.name.startswith("grpc")]
+
+
+def test_a_pod_that_takes_nothing_keeps_no_stream_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "_TAKEN_SECONDS", 0.2)
+    value = b"x" * 90_000
+
+    async def body(storage: StorageForTest, client: KvClient) -> None:
+        await client.put({b"k": value})
+        async with storage.session(TENANT) as silent:
+            silent.reading.clear()
+            waiting = [spawn(silent.get(b"k"), name="a get") for _ in range(200)]
+            await asyncio.sleep(0.3)  # until the window of the stream is full
+            waiting.append(spawn(silent.get(b"k" * 100_000), name="a frame too large"))
+            assert storage.metric("dormouse_storage_sessions") == 2
+            await until(lambda: storage.metric("dormouse_storage_sessions") == 1)
+            silent.reading.set()
+            await asyncio.gather(*waiting, return_exceptions=True)
+        assert await client.get(b"k") == [value]
 
     running(body, limits=Limits(frame_bytes_max=100_000))
 
