@@ -1,11 +1,7 @@
 """What every engine must do, run against each of them; and what only durable ones can."""
 
 import asyncio
-import os
-import signal
 import sqlite3
-import subprocess
-import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
@@ -31,6 +27,7 @@ from storage.engines.interface import (
 from storage.engines.memory import MemoryEngine
 from storage.engines.slatedb import SlateEngine
 from storage.engines.sqlite import SqliteEngine
+from tests.support.killed import lines_until_killed
 
 ALL = 1 << 40
 Opener = Callable[[Path], Awaitable[Engine]]
@@ -253,8 +250,6 @@ def test_sqlite_has_one_owner(tmp_path: Path) -> None:
 _CHILD = """
 import asyncio, sys
 from pathlib import Path
-from typing import Any
-from storage.engines.slatedb import SlateEngine
 from storage.engines.sqlite import SqliteEngine
 
 async def main():
@@ -271,18 +266,7 @@ asyncio.run(main())
 def test_sqlite_keeps_acknowledged_batches_over_kill_9(tmp_path: Path) -> None:
     path = tmp_path / "engine.sqlite"
     for _ in range(3):
-        child = subprocess.Popen(
-            [sys.executable, "-c", _CHILD, str(path)],
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        )
-        with child:
-            if child.stdout is None:
-                raise TypeError("no pipe")
-            for _ in range(40):
-                acknowledged = int(child.stdout.readline())
-            child.send_signal(signal.SIGKILL)
-            acknowledged = max([acknowledged, *map(int, child.stdout.read().splitlines())])
+        acknowledged = max(map(int, lines_until_killed(_CHILD, str(path), enough=40)))
 
         async def check(acknowledged: int) -> None:
             engine = await SqliteEngine.open(path)

@@ -1,11 +1,7 @@
 """Small batches that join a large one on its way into the SQLite file."""
 
 import asyncio
-import os
-import signal
 import sqlite3
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +15,7 @@ from storage.engines import sqlite
 from storage.engines.interface import EngineError, EngineLost, ScanRange, Write
 from storage.engines.sqlite import SqliteEngine
 from storage.engines.transactions import JOINABLE_BYTES, JOINABLE_KEYS, BatchOnItsWay
+from tests.support.killed import lines_until_killed
 from tests.support.waiting import GUARD_SECONDS
 
 ALL = 1 << 40
@@ -188,18 +185,7 @@ asyncio.run(main())
 def test_both_are_there_or_none_over_kill_9(tmp_path: Path) -> None:
     path = tmp_path / "engine.sqlite"
     for _ in range(3):
-        child = subprocess.Popen(
-            [sys.executable, "-c", _CHILD, str(path)],
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        )
-        with child:
-            if child.stdout is None:
-                raise TypeError("no pipe")
-            lines = [child.stdout.readline() for _ in range(40)]
-            child.send_signal(signal.SIGKILL)
-            lines += child.stdout.read().splitlines()
+        lines = lines_until_killed(_CHILD, str(path), enough=40)
         told = [line.split() for line in lines]
         assert {joined for _, joined in told} == {"True"}
         acknowledged = int(told[-1][0])

@@ -10,12 +10,10 @@ import grpc.aio
 import pytest
 import uvloop
 
-from dormouse.base import config
 from dormouse.base.ids import TenantId
-from storage.config import ObjectStorage, StorageSettings
-from tests.support.certificates import Authority
-from tests.support.kv import STORAGE, KvClient, KvError, StorageForTest
-from tests.support.storageprocess import Child
+from storage.config import ObjectStorage
+from tests.support.kv import KvClient, KvError, StorageForTest
+from tests.support.storageprocess import Child, prepare
 from tests.support.waiting import until
 
 TENANT = TenantId(7)
@@ -134,13 +132,8 @@ async def verify_neighbour(storage: StorageForTest, newest: int) -> None:
 
 @pytest.mark.parametrize("engine", ["sqlite", "slatedb"])
 def test_kill_9_under_load(tmp_path: Path, engine: str) -> None:
-    authority = Authority()
-    authority.write(tmp_path / "certs", STORAGE)
     objects = ObjectStorage(url=f"file://{tmp_path}/objects")
-    settings = StorageSettings(
-        data=tmp_path / "data", certs=tmp_path / "certs", engine=engine, objects=objects
-    )
-    config.dump(settings, tmp_path / "storage.json")
+    authority = prepare(tmp_path, engine=engine, objects=objects)
     child = Child(tmp_path)
     for number in range(ROUNDS):
         storage = child.storage(authority)
@@ -154,10 +147,7 @@ def test_kill_9_under_load(tmp_path: Path, engine: str) -> None:
 
 
 def test_kill_9_while_commits_join_those_of_a_neighbour(tmp_path: Path) -> None:
-    authority = Authority()
-    authority.write(tmp_path / "certs", STORAGE)
-    settings = StorageSettings(data=tmp_path / "data", certs=tmp_path / "certs")
-    config.dump(settings, tmp_path / "storage.json")
+    authority = prepare(tmp_path)
     child = Child(tmp_path)
     for number in range(ROUNDS):
         storage = child.storage(authority)
@@ -170,10 +160,7 @@ def test_kill_9_while_commits_join_those_of_a_neighbour(tmp_path: Path) -> None:
 
 
 def test_a_second_process_on_the_same_data_is_refused(tmp_path: Path) -> None:
-    authority = Authority()
-    authority.write(tmp_path / "certs", STORAGE)
-    settings = StorageSettings(data=tmp_path / "data", certs=tmp_path / "certs")
-    config.dump(settings, tmp_path / "storage.json")
+    prepare(tmp_path)
     child = Child(tmp_path)
     second = subprocess.run(
         [sys.executable, "-m", "storage", "--config", str(tmp_path / "storage.json")],
@@ -188,13 +175,8 @@ def test_a_second_process_on_the_same_data_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_process_whose_data_was_taken_over_ends(tmp_path: Path) -> None:
-    authority = Authority()
-    authority.write(tmp_path / "certs", STORAGE)
     objects = ObjectStorage(url=f"file://{tmp_path}/objects")
-    settings = StorageSettings(
-        data=tmp_path / "data", certs=tmp_path / "certs", engine="slatedb", objects=objects
-    )
-    config.dump(settings, tmp_path / "storage.json")
+    authority = prepare(tmp_path, engine="slatedb", objects=objects)
     first = Child(tmp_path)
     second = Child(tmp_path)
 

@@ -1,10 +1,6 @@
 """The engine on object storage, against a real S3 server: faults, takeovers, kills."""
 
 import asyncio
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, replace
 from json import dumps
@@ -17,6 +13,7 @@ from dormouse.base.tasks import spawn
 from storage.config import ObjectStorage
 from storage.engines.interface import Engine, EngineError, EngineLost, ScanRange
 from storage.engines.slatedb import SlateEngine
+from tests.support.killed import lines_until_killed
 from tests.support.objectstore import Door, Weather, object_storage, s3_running
 
 ALL = 1 << 40
@@ -186,18 +183,8 @@ def test_keeps_acknowledged_batches_over_kill_9(s3: int, flush_seconds: float) -
     storage = object_storage(s3, f"killed-{flush_seconds}", flush_seconds=flush_seconds)
     highest = -1
     for _ in range(3):
-        child = subprocess.Popen(
-            [sys.executable, "-c", _CHILD, dumps(asdict(storage))],
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        )
-        with child:
-            if child.stdout is None:
-                raise TypeError("no pipe")
-            heard = [child.stdout.readline() for _ in range(25)]
-            child.send_signal(signal.SIGKILL)
-            heard += child.stdout.read().splitlines()
-            highest = max(highest, *map(int, heard))
+        heard = lines_until_killed(_CHILD, dumps(asdict(storage)), enough=25)
+        highest = max(highest, *map(int, heard))
 
         async def check(highest: int) -> None:
             engine = await SlateEngine.open(storage)

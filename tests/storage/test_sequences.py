@@ -10,19 +10,16 @@ import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dormouse.base import config
 from dormouse.base.clock import SystemClock
 from dormouse.base.ids import TenantId
 from proto import kv_pb2 as kv
-from storage.config import StorageSettings
 from storage.engines.interface import EngineError
 from storage.sequences import LOG_AHEAD, Block, Shape, State, log_count, returned, take
 from storage.shard import Shard
 from tests.storage.test_transfer import A, B, exported, running
-from tests.support.certificates import Authority
 from tests.support.failingengine import FailingEngine
-from tests.support.kv import STORAGE, KvClient, KvError, StorageForTest, storage_running
-from tests.support.storageprocess import Child
+from tests.support.kv import KvClient, KvError, StorageForTest, storage_running
+from tests.support.storageprocess import Child, prepare
 
 TENANT = TenantId(7)
 INT8_MIN, INT8_MAX = -(2**63), 2**63 - 1
@@ -194,14 +191,11 @@ async def take_until_killed(
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_no_number_twice_over_the_end_of_storage(tmp_path: Path, number: signal.Signals) -> None:
-    authority = Authority()
-    authority.write(tmp_path / "certs", STORAGE)
-    settings = StorageSettings(data=tmp_path / "data", certs=tmp_path / "certs")
-    config.dump(settings, tmp_path / "storage.json")
+    authority = prepare(tmp_path)
     seen: list[range] = []
 
     async def one_round(child: Child, pod: int) -> None:
-        storage = StorageForTest(child.ready["address"], child.ready["metrics"], authority)
+        storage = child.storage(authority)
         enough, mine = asyncio.Event(), list[range]()
         async with storage.session(TENANT, pod=pod) as client:
             taking = [take_until_killed(client, mine, enough, n) for n in (1, 1, 3, 40)]

@@ -15,7 +15,7 @@ import grpc.aio
 import pytest
 import uvloop
 
-from dormouse.base import blocks, config
+from dormouse.base import blocks
 from dormouse.base.clock import SystemClock
 from dormouse.base.ids import PodId, TenantId
 from dormouse.base.keys import tenant_prefix
@@ -26,7 +26,7 @@ from proto import kv_pb2 as kv
 from proto import kv_pb2_grpc
 from storage.cache import Record
 from storage.committer import Submission
-from storage.config import Limits, ObjectStorage, StorageSettings
+from storage.config import Limits, ObjectStorage
 from storage.engines.interface import EngineError, Measure
 from storage.engines.memory import MemoryEngine
 from storage.exports import Exports, TransferRefused
@@ -35,9 +35,8 @@ from storage.layout import record_key, time_of
 from storage.shard import Retention, Shard
 from storage.supersede import version_writes
 from storage.tenants import Tenant
-from tests.support.certificates import Authority
 from tests.support.kv import STORAGE, KvClient, StorageForTest, storage_running
-from tests.support.storageprocess import Child
+from tests.support.storageprocess import Child, prepare
 
 A, B = TenantId(7), TenantId(8)
 ACCOUNTS, MONEY = 40, 100
@@ -285,12 +284,9 @@ def test_an_export_ends_with_its_tenant_and_its_pin_with_the_export(
 @pytest.mark.parametrize("moment", ["begun", "written"])
 def test_a_kill_leaves_a_tenant_that_nobody_can_use(tmp_path: Path, moment: str) -> None:
     async def run() -> None:
-        authority = Authority()
-        authority.write(tmp_path / "certs", STORAGE)
-        settings = StorageSettings(data=tmp_path / "data", certs=tmp_path / "certs")
-        config.dump(settings, tmp_path / "storage.json")
+        authority = prepare(tmp_path)
         child = Child(tmp_path)
-        storage = StorageForTest(child.ready["address"], "", authority)
+        storage = child.storage(authority)
         async with administering(storage) as admin:
             async with storage.session(A) as client:
                 await client.put({b"a": b"1"})
@@ -300,7 +296,7 @@ def test_a_kill_leaves_a_tenant_that_nobody_can_use(tmp_path: Path, moment: str)
                 await send(admin, B, pages[1])
         child.end(signal.SIGKILL)
         child = Child(tmp_path)
-        storage = StorageForTest(child.ready["address"], "", authority)
+        storage = child.storage(authority)
         async with administering(storage) as admin:
             await closed(storage, B)
             await begin(admin, B)  # it goes on

@@ -10,11 +10,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dormouse.base import config
+from storage.config import StorageSettings
 from tests.support.certificates import Authority
-from tests.support.kv import StorageForTest
+from tests.support.kv import STORAGE, StorageForTest
 
 _END_SECONDS = 60
 _numbers = itertools.count(1)
+
+
+def prepare(folder: Path, **settings: Any) -> Authority:
+    """Write what a `Child` of this folder starts with: `storage.json`, with these further settings,
+    and its certificates. The authority that signed them is returned."""
+    authority = Authority()
+    authority.write(folder / "certs", STORAGE)
+    config.dump(
+        StorageSettings(data=folder / "data", certs=folder / "certs", **settings),
+        folder / "storage.json",
+    )
+    return authority
 
 
 class Child:

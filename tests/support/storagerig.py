@@ -7,13 +7,11 @@ from pathlib import Path
 
 import uvloop
 
-from dormouse.base import config
 from dormouse.base.ids import TenantId
-from storage.config import StorageSettings
 from tests.support.certificates import Authority
 from tests.support.diskfaults import BadDisk
-from tests.support.kv import STORAGE, KvClient
-from tests.support.storageprocess import Child
+from tests.support.kv import KvClient
+from tests.support.storageprocess import Child, prepare
 
 SHOP = TenantId(7)
 POD = 77
@@ -25,19 +23,12 @@ class Rig:
 
     folder: Path
     disk: BadDisk
-    authority: Authority = field(default_factory=Authority)
+    authority: Authority = field(init=False)
 
     def __post_init__(self) -> None:
-        certs = self.folder / "certs"
-        self.authority.write(certs, STORAGE)
-        settings = StorageSettings(
-            data=self.folder / "data",
-            certs=certs,
-            history_seconds=0.0,
-            collect_seconds=0.1,
-            recovery_window_seconds=0,
+        self.authority = prepare(
+            self.folder, history_seconds=0.0, collect_seconds=0.1, recovery_window_seconds=0
         )
-        config.dump(settings, self.folder / "storage.json")
         self.child = self.start()
 
     @property

@@ -13,14 +13,12 @@ import asyncpg
 import pytest
 import uvloop
 
-from dormouse.base import config
 from dormouse.base.ids import TenantId
-from storage.config import ObjectStorage, StorageSettings
+from storage.config import ObjectStorage
 from tests.storage.test_transfer import administering, begin, exported, finish, send
-from tests.support.certificates import Authority
-from tests.support.kv import STORAGE, StorageForTest, storage_running
+from tests.support.kv import StorageForTest, storage_running
 from tests.support.pod import pod_on
-from tests.support.storageprocess import Child
+from tests.support.storageprocess import Child, prepare
 from tests.support.tenant import TENANT
 
 _RESTORED = TenantId(TENANT + 1)
@@ -61,12 +59,7 @@ async def _check(client: Any, time: str) -> None:
 
 
 def test_the_past_survives_a_kill_and_is_the_same_for_every_pod(tmp_path: Path) -> None:
-    authority = Authority()
-    authority.write(tmp_path / "certs", STORAGE)
-    settings = StorageSettings(
-        data=tmp_path / "data", certs=tmp_path / "certs", collect_seconds=0.02
-    )
-    config.dump(settings, tmp_path / "storage.json")
+    authority = prepare(tmp_path, collect_seconds=0.02)
 
     async def write(storage: StorageForTest) -> str:
         async with _client(storage) as one, _client(storage) as other:
