@@ -8,7 +8,8 @@ from the reply what it read at; only a second read of the same statement names t
 pins it. So a point select is one request that belongs to no transaction, and can be sent again when
 the stream breaks. (Storage keeps superseded versions for some seconds even without a pin.) Under
 REPEATABLE READ the first read pins, for the whole transaction, and under SERIALIZABLE what was read
-goes with the commit.
+goes with the commit. In a block the snapshot is the first statement's even if that reads nothing,
+or waits before it reads: so it begins with a read of no keys (`look`).
 
     READ COMMITTED   get(0) ─▶ @71   get(71, pin)   ┃ next statement ┃   get(0) ─▶ @85
     REPEATABLE READ  get(0, pin) ─▶ @71   get(71)   ┃                ┃   get(71)

@@ -243,15 +243,23 @@ class Backend:
             return planned, template.values
         if self.session.transactions.block is Block.FAILED:
             return None
-        try:
-            (raw,) = parse(template.text)
-            planned = await self.session.plan(raw, declared, alone=True)
-        except (SqlError, ValueError):
-            planned = None  # the text as it came will say what is wrong
+        planned = await self._plan_template(template.text, declared)
         if planned is None or planned.executable is None or planned.param_types != declared:
             tenant.refused_templates.add(template.text)
             return None
         return planned, template.values
+
+    async def _plan_template(self, text: str, declared: tuple[int, ...]) -> Planned | None:
+        """None where it cannot be planned: the text as it came will say what is wrong."""
+        try:
+            (raw,) = parse(text)
+        except (SqlError, ValueError):
+            return None
+        await self.session.look_first(raw)  # where that fails, it is not for the text
+        try:
+            return await self.session.plan(raw, declared, alone=True)
+        except SqlError:
+            return None
 
     async def _run_one(
         self,

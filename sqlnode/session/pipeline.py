@@ -59,6 +59,26 @@ def names_objects(raw: RawStatement) -> bool:
     return raw.kind not in SESSION_KINDS or raw.kind in _WITH_QUERY or raw.kind == "copy_stmt"
 
 
+_SNAPSHOT_KINDS = frozenset(
+    {
+        "select_stmt",
+        "insert_stmt",
+        "update_stmt",
+        "delete_stmt",
+        "copy_stmt",
+        "explain_stmt",
+        "deallocate_stmt",
+    }
+)
+
+
+def takes_snapshot(raw: RawStatement) -> bool:
+    """Whether a transaction that keeps its snapshot has one from this statement on, if not from a
+    query inside. LOCK TABLE can come before it. DDL takes it with its locks, for it must see what
+    was changed before them."""
+    return raw.kind in _SNAPSHOT_KINDS
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Planned:
     """One statement, ready to run. `executable` is None for a utility statement."""

@@ -27,7 +27,7 @@ from sqlnode.session.encoding import column_encoder, encode_batch, fields, resul
 from sqlnode.session.guc_values import codec
 from sqlnode.session.interrupts import SessionInterrupts
 from sqlnode.session.notifications import Notifications
-from sqlnode.session.pipeline import Planned, make_plan, names_objects, plan_one
+from sqlnode.session.pipeline import Planned, make_plan, names_objects, plan_one, takes_snapshot
 from sqlnode.session.portal import Portal
 from sqlnode.session.prepared import PreparedStatement, Statements
 from sqlnode.session.replies import wanted
@@ -210,8 +210,7 @@ class Session:
         A name that is not found may be one that another pod has made: before the error stands, the
         catalog's version is asked for.
         """
-        if names_objects(raw):
-            await self.transactions.look_back()
+        await self.look_first(raw)
         self.look_again()
         try:
             return self._plan(raw, declared, alone=alone)
@@ -220,6 +219,14 @@ class Session:
                 raise
         self.look_again()
         return self._plan(raw, declared, alone=alone)
+
+    async def look_first(self, raw: RawStatement) -> None:
+        """Take the snapshot of a statement that has to take it before it is planned. Raises
+        SqlError."""
+        if names_objects(raw):
+            await self.transactions.look_back()
+        if takes_snapshot(raw):
+            await self.transactions.keep_snapshot()
 
     def _plan(self, raw: RawStatement, declared: Sequence[int], *, alone: bool) -> Planned:
         if alone:
@@ -252,6 +259,7 @@ class Session:
         gives rows of another shape, unless nobody was told of the first."""
         if planned.executable is not None:
             await self.transactions.look_back()
+            await self.transactions.keep_snapshot()
         if planned.catalog is self.transactions.catalog or planned.executable is None:
             return planned
         again = await self.plan(planned.raw, planned.param_types)
@@ -338,7 +346,6 @@ class Session:
                 if attempt == STALE_RETRIES_MAX:
                     raise
                 await self.catch_up(stale)
-                await self.transactions.keep_snapshot()
                 continue
             portal.open(_resumed(first, batches), execution)
             return

@@ -73,6 +73,12 @@ class _Savepoint:
 _Look = Callable[[KvTransaction, "Catalog"], Awaitable["Catalog"]]
 
 
+async def _look_now(kv: KvTransaction, catalog: "Catalog") -> "Catalog":
+    """The snapshot of now, which proves that the catalog is the newest."""
+    await kv.look()
+    return catalog
+
+
 class Transactions:
     """The transaction state of one session."""
 
@@ -224,17 +230,22 @@ class Transactions:
         return kv
 
     def _begin_kv(self) -> KvTransaction:
-        if self._facts_of != self._settings.generation:
-            self._read_facts()
+        isolation = self._isolation_of_kv()
         # What is read-only behind a savepoint may become read-write again.
         read_only = self._kv_read_only and not self._savepoints
         as_of = as_of_ns(self._as_of, self._context) if self._as_of else 0
         kv = self._tenant.kv.begin(
-            isolation=self._kv_isolation, read_only=read_only or as_of != 0, as_of=as_of
+            isolation=isolation, read_only=read_only or as_of != 0, as_of=as_of
         )
         kv.lock_timeout_ms = self._lock_timeout_ms
         kv.session = self._context.backend_pid
         return kv
+
+    def _isolation_of_kv(self) -> Isolation:
+        """The isolation of the KV transaction, or of the one that would begin now."""
+        if self._kv is None and self._facts_of != self._settings.generation:
+            self._read_facts()
+        return self._kv_isolation
 
     def _read_facts(self) -> None:
         settings = self._settings
@@ -252,6 +263,21 @@ class Transactions:
         if self._kv is None and self._settings[AS_OF] and self.block is not Block.FAILED:
             self.start()
             await self._begin_with(catalog_of_past)
+
+    async def keep_snapshot(self) -> None:
+        """Before a query is planned: where it is the first of a transaction which keeps its
+        snapshot, take that, and the catalog of then. One that may be all of an implicit transaction
+        takes it with what it reads: nobody can tell. Raises SqlError."""
+        if self._isolation_of_kv() is Isolation.READ_COMMITTED:
+            return
+        if self._kv is None:
+            if self.block is not Block.NONE:
+                self.start()
+                await self._begin_with(_look_now)
+        elif not self._kv.at_old_snapshot:
+            self._kv.catalog_version = 0
+            tenant = self._tenant
+            self._frozen = await catalog_of_snapshot(tenant.kv, self._kv, tenant.catalog)
 
     async def _begin_with(self, look: _Look) -> None:
         """Begin with the snapshot that `look` takes; it answers the catalog of then."""
@@ -278,17 +304,6 @@ class Transactions:
             return False
         self._frozen = None
         return True
-
-    async def keep_snapshot(self) -> None:
-        """For the first statement of a transaction which keeps its snapshot: take that, and the
-        catalog of then, so that no change can overtake it. Raises SqlError."""
-        kv = self._kv
-        if kv is None or self._kv_isolation is Isolation.READ_COMMITTED:
-            return
-        if not kv.at_old_snapshot:
-            kv.catalog_version = 0
-            tenant = self._tenant
-            self._frozen = await catalog_of_snapshot(tenant.kv, kv, tenant.catalog)
 
     def begin_implicit_block(self) -> None:
         """A query of several statements starts."""
