@@ -84,7 +84,7 @@ class Insert:
         ]
         existing: tuple[bytes, bytes, bool] | None = None
         if wanted:
-            locks = await transaction.lock([key for _, key in wanted])
+            locks = await transaction.lock([key for _, key in wanted], new=True)
             for (index, key), found in zip(wanted, locks, strict=True):
                 if found.value is not None:
                     existing = (key, found.value, index.primary)

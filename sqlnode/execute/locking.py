@@ -15,18 +15,22 @@ newer version.
 
 A condition on the whole primary key needs no step 1: the key is locked at once, and what the lock
 answers is the row. That is one round trip, and sees a row committed since the snapshot, as the same
-statement would have had it come a moment later.
+statement would have had it come a moment later. Where REPEATABLE READ says 40001 the snapshot is
+looked at after all: a row that step 1 would not have found is no conflict.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
+from dormouse.base.errors import Blame
+from sqlnode.errors import SqlError
 from sqlnode.execute.api import Batch, Row
 from sqlnode.execute.ranges import KeyValues
 from sqlnode.execute.runtime import Operator, Runtime
 from sqlnode.execute.scans import close
 from sqlnode.execute.stages import Pipeline
 from sqlnode.rowkeys import IndexKeys
+from sqlnode.sqlstate import SERIALIZATION_FAILURE
 
 _LOCK_ROWS = 256
 
@@ -113,14 +117,26 @@ class PointRow:
         """See FoundRows.run."""
         for values in await self._values.points(runtime):
             key = self._encode(values)
-            (newest,) = await runtime.transaction.lock((key,), strength=self._strength)
-            if newest.value is None:
+            try:
+                (newest,) = await runtime.transaction.lock((key,), strength=self._strength)
+            except SqlError as error:
+                if error.sqlstate != SERIALIZATION_FAILURE or error.blame is not Blame.USER:
+                    raise
+                (seen,) = await runtime.transaction.get((key,))
+                if await self._rows(key, seen, runtime):
+                    raise
                 continue
-            rows: Batch = [(key, *self._decode(newest.value))]
-            if not self._condition.is_identity:
-                rows = await self._condition.apply(rows, runtime)
-            if rows:
+            if rows := await self._rows(key, newest.value, runtime):
                 yield [Locked(rows[0], newest.changed)]
+
+    async def _rows(self, key: bytes, value: bytes | None, runtime: Runtime) -> Batch:
+        """The row as a batch, if there is one and it meets the condition."""
+        if value is None:
+            return []
+        rows: Batch = [(key, *self._decode(value))]
+        if self._condition.is_identity:
+            return rows
+        return await self._condition.apply(rows, runtime)
 
 
 Source = FoundRows | PointRow

@@ -89,10 +89,12 @@ class Transaction(Protocol):
         *,
         strength: str = "update",
         wait: str = "wait",
+        new: bool = False,
         proves: bool = True,
     ) -> list[Locked]:
         """Take row locks in this order (`strength`, `wait` as in tree.RowLock) and answer the
-        newest values. From REPEATABLE READ on a newer version than the snapshot raises 40001.
+        newest values. From REPEATABLE READ on a newer version than the snapshot raises 40001, and
+        so does a removal, unless the keys are to be `new`.
         `proves` False: the caller sees from the answer whether its catalog is the newest."""
         ...
 

@@ -215,6 +215,11 @@ def read_conflict() -> DormouseError:
     return sql_error(KvRefused(kv.Error(code=kv.Error.READ_CONFLICT)))
 
 
+def write_conflict() -> DormouseError:
+    """Somebody has written since the snapshot what is to be written now."""
+    return sql_error(KvRefused(kv.Error(code=kv.Error.CONFLICT)))
+
+
 def connection_lost() -> SqlError:
     """A transaction's locks or snapshot went with the stream: it can only be begun again."""
     error = SqlError(_SERIALIZE, _LOST, hint="The transaction might succeed if retried.")

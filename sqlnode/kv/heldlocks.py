@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from dormouse.base import blocks
 from proto import kv_pb2 as kv
 from sqlnode.kv.api import Locked
+from sqlnode.kv.errors import write_conflict
 
 LOCKS_REMEMBERED = 65_536
 """Locked keys whose values are kept, to spare a second round trip for the same row."""
@@ -75,6 +76,13 @@ class HeldLocks:
             held = _Held(before.mode, held.value, held.version, before.savepoint)
         if before is not None or len(self._by_key) < LOCKS_REMEMBERED:
             self._by_key[key] = held
+
+
+def check_old(found: Sequence[Locked]) -> None:
+    """What there is must be what the snapshot saw; what is gone may have gone since. Raises
+    SqlError 40001."""
+    if any(each.value is not None and each.changed for each in found):
+        raise write_conflict()
 
 
 def _is_changed(value: bytes | None, version: int, snapshot: int) -> bool:

@@ -41,7 +41,7 @@ from sqlnode.kv import overlay
 from sqlnode.kv.api import Isolation, Locked, Page
 from sqlnode.kv.buffer import MISSING, Missing, WriteBuffer, packed
 from sqlnode.kv.errors import KvRefused, StreamLost, answered, connection_lost, sql_error
-from sqlnode.kv.heldlocks import HeldLocks
+from sqlnode.kv.heldlocks import HeldLocks, check_old
 from sqlnode.kv.insertion import Insertions
 from sqlnode.kv.reads import ReadSet
 from sqlnode.kv.savepoints import Savepoints
@@ -290,6 +290,7 @@ class KvTransaction:
         *,
         strength: str = "update",
         wait: str = "wait",
+        new: bool = False,
         proves: bool = True,
     ) -> list[Locked]:
         """See `Transaction.lock`."""
@@ -298,8 +299,11 @@ class KvTransaction:
         if not (asked := [key for key, own in zip(keys, known, strict=True) if own is None]):
             return [own for own in known if own is not None]
         await self._need_snapshot()
-        snapshot = self._lock_snapshot()
-        found = iter(await self._lock(asked, mode, wait, snapshot, proves=proves))
+        snapshot = 0 if new else self._lock_snapshot()
+        locked = await self._lock(asked, mode, wait, snapshot, proves=proves)
+        if new and self._keeps_snapshot:
+            check_old(locked)
+        found = iter(locked)
         return [next(found) if own is None else own for own in known]
 
     def _known(self, key: bytes, mode: int) -> Locked | None:

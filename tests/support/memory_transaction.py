@@ -113,6 +113,7 @@ class MemoryTransaction:
         *,
         strength: str = "update",
         wait: str = "wait",
+        new: bool = False,
         proves: bool = True,
     ) -> list[Locked]:
         self.store.requests += 1

@@ -115,3 +115,33 @@ def test_a_statement_alone_meets_no_conflict(tmp_path: Path, level: str) -> None
                 await session.close()
 
     uvloop.run(body())
+
+
+def test_a_row_that_was_removed_since_the_snapshot(tmp_path: Path) -> None:
+    """It cannot be changed; another one can take its place."""
+
+    async def body() -> None:
+        async with pod_running(tmp_path) as pod:
+            one, other = await _connect(pod), await _connect(pod)
+            await other.execute("CREATE TABLE t (id int PRIMARY KEY, n int)")
+            await other.execute("INSERT INTO t VALUES (1, 10), (2, 20)")
+            await one.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+            await one.execute("SELECT 1")
+            await other.execute("DELETE FROM t")
+            await one.execute("SAVEPOINT s")
+            for refused in ("UPDATE t SET n = 0 WHERE id = 1", "DELETE FROM t WHERE n = 10"):
+                with pytest.raises(psycopg.errors.SerializationFailure):
+                    await one.execute(refused)
+                await one.execute("ROLLBACK TO s")
+            for row in (
+                "(1, 11) ON CONFLICT DO NOTHING",
+                "(2, 22) ON CONFLICT (id) DO UPDATE SET n = 0",
+            ):
+                assert (await one.execute(f"INSERT INTO t VALUES {row}")).rowcount == 1
+            await one.execute("COMMIT")
+            cursor = await other.execute("SELECT * FROM t ORDER BY id")
+            assert await cursor.fetchall() == [(1, 11), (2, 22)]
+            for connection in (one, other):
+                await connection.close()
+
+    uvloop.run(body())
