@@ -8,9 +8,9 @@ How often a session has taken a lock, and which of it ends with the transaction,
 business; here a session holds a key in one mode, the strongest it needs.
 """
 
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from dormouse.base.ids import PodId
 from proto import kv_pb2 as kv
@@ -19,8 +19,8 @@ from storage.lockmodes import row_mode, row_number, table_numbers
 from storage.locks import Outcome
 from storage.refusals import Refusal, bad_request
 from storage.shard import Shard
-from storage.tenants import Party, Session, Tenant, Transaction
-from storage.waiting import InFlight, deadline_of, lock
+from storage.tenants import Party, Tenant, Transaction
+from storage.waiting import InFlight, WorkingStream, deadline_of, lock
 
 KEY_BYTES = 17
 LISTED_MAX = 10_000
@@ -28,20 +28,10 @@ LISTED_MAX = 10_000
 _MODES = frozenset({kv.SHARE, kv.UPDATE})
 
 
-class Stream(Session, Protocol):
-    """The session stream, as far as waiting is concerned."""
-
-    def later(
-        self, request: kv.Request, work: Callable[[InFlight], Coroutine[Any, Any, kv.Reply | None]]
-    ) -> None:
-        """Run `work` in a task; a reply it returns and a Refusal it raises are sent."""
-        ...
-
-
 class Advisory:
     """The advisory locks of the sessions of one stream."""
 
-    def __init__(self, shard: Shard, tenant: Tenant, pod: PodId, stream: Stream) -> None:
+    def __init__(self, shard: Shard, tenant: Tenant, pod: PodId, stream: WorkingStream) -> None:
         self._shard = shard
         self._tenant = tenant
         self._pod = pod

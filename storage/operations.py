@@ -6,21 +6,17 @@ from the group commit (writing). Refusals are raised, here or in the task.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
-from dormouse.base import blocks
 from dormouse.base.ids import PodId
 from proto import kv_pb2 as kv
 from storage import commit as commits
 from storage.advisory import Advisory
-from storage.cache import Record
 from storage.engines.interface import EngineError
-from storage.layout import TIME, split_table_lock
-from storage.lockmodes import row_mode
-from storage.locks import Outcome
+from storage.layout import split_table_lock
 from storage.metrics import TRANSACTIONS
 from storage.refusals import (
     Refusal,
@@ -32,14 +28,16 @@ from storage.refusals import (
     snapshot_too_old,
     transaction_ended,
 )
+from storage.replies import get_reply, page_reply
 from storage.resolve import Resolver
+from storage.rowlocks import RowLocking
 from storage.sequence_operations import SequenceOperations
 from storage.shard import Shard
 from storage.staging import Staging
 from storage.tablelocks import TableLocking
-from storage.tenants import Session, Tenant, Transaction
-from storage.versions import Scanned, Wanted
-from storage.waiting import InFlight, deadline_of, lock
+from storage.tenants import Tenant, Transaction
+from storage.versions import Wanted
+from storage.waiting import InFlight, WorkingStream
 
 _ENDED_MAX = 4096
 """Transactions of a session whose end is remembered, so that a late request is told."""
@@ -48,22 +46,13 @@ _SHARED_KEYS = 32
 """Of a get that are read in one go while other tenants are about: it takes some 40 µs."""
 _SHARED_PAGE_BYTES = 64 << 10
 """Of a page of a scan while other tenants are about: a page is packed in one go."""
-_LOCK_MODES = frozenset(kv.LockMode.values()) - {kv.LOCK_MODE_UNSPECIFIED}
-_REPLY_BYTES_MAX = 48 << 20
-"""Bytes of the values in one reply; a gRPC message ends at 64 MiB."""
 
 
-class Stream(Session, Protocol):
+class Stream(WorkingStream, Protocol):
     """The session as its operations see it."""
 
     def reply(self, reply: kv.Reply) -> None:
         """Send a reply that was not ready at once."""
-        ...
-
-    def later(
-        self, request: kv.Request, work: Callable[[InFlight], Coroutine[Any, Any, kv.Reply | None]]
-    ) -> None:
-        """Run `work` in a task; a reply it returns and a Refusal it raises are sent."""
         ...
 
     def go_on(self, request: kv.Request, work: Callable[[kv.Request], kv.Reply | None]) -> None:
@@ -93,12 +82,13 @@ class Operations:
         self._staging = Staging(shard, self._commits)
         self._resolver = Resolver(shard)
         self._advisory = Advisory(shard, tenant, pod, stream)
+        self._rows = RowLocking(shard, tenant, stream, self._transaction, self._check_catalog)
         self._tables = TableLocking(shard, tenant, stream, self._known)
         self._ended: OrderedDict[int, Callable[[], Refusal]] = OrderedDict()
         self._handlers: dict[str, Callable[[kv.Request], kv.Reply | None]] = {
             "get": self._get,
             "scan": self._scan,
-            "lock": self._lock,
+            "lock": self._rows.lock,
             "stage": self._stage,
             "commit": self._commit,
             "end": self._end,
@@ -220,7 +210,7 @@ class Operations:
             return self._get_some(_Get(keys, snapshot), request)
         values = self._shard.versions.get_now(self._tenant, keys, snapshot)
         if values is not None:
-            return _get_reply(request, snapshot, values)
+            return get_reply(request, snapshot, values)
         self._get_later(request, keys, snapshot)
         return None
 
@@ -235,7 +225,7 @@ class Operations:
             return None
         values += found
         if len(values) == len(keys):
-            return _get_reply(request, snapshot, values)
+            return get_reply(request, snapshot, values)
         self._stream.go_on(request, partial(self._get_some, wanted))
         return None
 
@@ -245,7 +235,7 @@ class Operations:
         async def read(_: InFlight) -> kv.Reply:
             reading = partial(self._shard.versions.get, self._tenant, keys, snapshot)
             values = await self._shard.admission.read(self._tenant.share, reading)
-            return _get_reply(request, snapshot, values)
+            return get_reply(request, snapshot, values)
 
         self._stream.later(request, read)
 
@@ -260,7 +250,7 @@ class Operations:
         async def page() -> kv.ScanReply:
             wanted = self._wanted(scan, start, end, snapshot)
             found = await self._shard.versions.scan(self._tenant, wanted)
-            return _page_reply(scan, snapshot, found)
+            return page_reply(scan, snapshot, found)
 
         async def read(_: InFlight) -> kv.Reply:
             scanned = await self._shard.admission.read(self._tenant.share, page)
@@ -284,98 +274,6 @@ class Operations:
 
     def _lock_tables(self, request: kv.Request) -> kv.Reply | None:
         return self._tables.lock(request, self._transaction(request))
-
-    def _lock(self, request: kv.Request) -> kv.Reply | None:
-        keys = self._tenant.span.keys(request.lock.keys)
-        if request.lock.mode not in _LOCK_MODES:
-            raise bad_request("an unknown lock mode")
-        transaction = self._transaction(request)
-        self._shard.caps.check_locks(transaction, len(keys))
-        return self._lock_keys(request, transaction, keys)
-
-    def _lock_keys(
-        self, request: kv.Request, transaction: Transaction, keys: list[bytes]
-    ) -> kv.Reply | None:
-        wanted, mode = request.lock, row_mode(request.lock.mode)
-        locks = self._shard.locks
-        locked = bytearray(b"\1" * len(keys))
-        savepoint = wanted.savepoint
-        for number, key in enumerate(keys):
-            before = locks.mode_held(transaction, key) if savepoint else mode
-            if locks.acquire(transaction, key, mode) is Outcome.GRANTED:
-                if before < mode:
-                    transaction.undo.append((savepoint, key, before))
-                continue
-            if wanted.wait == kv.NOWAIT:
-                raise Refusal(kv.Error.LOCK_NOT_AVAILABLE, "the lock is not available", key=key)
-            if wanted.wait == kv.SKIP_LOCKED:
-                locked[number] = 0
-                continue
-            rest = partial(self._lock_rest, request, transaction, keys, number)
-            self._stream.later(request, rest)
-            return None
-        return self._lock_answer(request, transaction, keys, locked)
-
-    async def _lock_rest(
-        self,
-        request: kv.Request,
-        transaction: Transaction,
-        keys: list[bytes],
-        first: int,
-        flight: InFlight,
-    ) -> kv.Reply | None:
-        deadline = deadline_of(request.lock.timeout_ms)
-        locks, mode, savepoint = (
-            self._shard.locks,
-            row_mode(request.lock.mode),
-            request.lock.savepoint,
-        )
-        for key in keys[first:]:
-            before = locks.mode_held(transaction, key) if savepoint else mode
-            await lock(locks, transaction, key, mode, request=flight, deadline=deadline)
-            if before < mode:
-                transaction.undo.append((savepoint, key, before))
-        locked = bytearray(b"\1" * len(keys))
-        return await self._lock_read(request, transaction, keys, locked, flight)
-
-    def _lock_answer(
-        self, request: kv.Request, transaction: Transaction, keys: list[bytes], locked: bytearray
-    ) -> kv.Reply | None:
-        """Answer from memory, or in a task where the engine must be read."""
-        snapshot, versions = request.lock.snapshot, self._shard.versions
-        got = _chosen(keys, locked)
-        records = versions.newest_now(got, transaction)
-        if records is None or (snapshot and _unsure(records, snapshot)):
-            read = partial(self._lock_read, request, transaction, keys, locked)
-            self._stream.later(request, read)
-            return None
-        if snapshot:
-            _check_young(got, [since for since, _ in records], snapshot)
-        self._check_catalog(request)
-        return _lock_reply(request, versions.newest_of(self._tenant), records, locked)
-
-    async def _lock_read(
-        self,
-        request: kv.Request,
-        transaction: Transaction,
-        keys: list[bytes],
-        locked: bytearray,
-        _flight: InFlight,
-    ) -> kv.Reply:
-        versions, snapshot = self._shard.versions, request.lock.snapshot
-        got = _chosen(keys, locked)
-        records = await versions.newest(got, transaction)
-        visible = versions.newest_of(self._tenant)
-        self._check_catalog(request)
-        if snapshot:
-            times = [
-                await versions.removed_at(self._tenant, key, snapshot) if payload is None else since
-                for key, (since, payload) in zip(got, records, strict=True)
-            ]
-            _check_young(got, times, snapshot)
-        if transaction.ended:
-            raise transaction_ended()
-        return _lock_reply(request, visible, records, locked)
 
     def _stage(self, request: kv.Request) -> None:
         transaction = self._transaction(request)
@@ -483,61 +381,3 @@ class Operations:
 
         if not counters.add_now(key, delta, answer):
             stream.later(request, load)
-
-
-def _page_reply(scan: kv.Scan, snapshot: int, found: Scanned) -> kv.ScanReply:
-    reply = kv.ScanReply(snapshot=snapshot, resume=found.resume)
-    if not scan.values_only:
-        reply.keys = blocks.pack([key[scan.strip :] for key, _ in found.rows])
-    if not scan.keys_only:
-        reply.values = blocks.pack([payload for _, payload in found.rows])
-    return reply
-
-
-def _get_reply(request: kv.Request, snapshot: int, values: list[bytes | None]) -> kv.Reply:
-    reply = kv.GetReply(snapshot=snapshot, values=_packed(values))
-    return kv.Reply(id=request.id, get=reply)
-
-
-def _packed(values: list[bytes | None]) -> bytes:
-    """A block of values, if it fits into a frame."""
-    block = blocks.pack(values)
-    if len(block) > _REPLY_BYTES_MAX:
-        raise Refusal(kv.Error.TOO_LARGE, "the values do not fit into one reply: ask for fewer")
-    return block
-
-
-def _chosen(keys: list[bytes], locked: bytearray) -> list[bytes]:
-    """The keys that were not skipped."""
-    return (
-        [key for key, chosen in zip(keys, locked, strict=True) if chosen] if 0 in locked else keys
-    )
-
-
-def _unsure(records: list[Record], snapshot: int) -> bool:
-    """Whether history must tell if an absent key was removed after the snapshot."""
-    return any(payload is None and since > snapshot for since, payload in records)
-
-
-def _check_young(keys: list[bytes], times: list[int], snapshot: int) -> None:
-    for key, time in zip(keys, times, strict=True):
-        if time > snapshot:
-            raise Refusal(kv.Error.CONFLICT, "a younger version", key=key, version=time)
-
-
-def _lock_reply(
-    request: kv.Request, visible: int, records: list[Record], locked: bytearray
-) -> kv.Reply:
-    """Skipped keys, which have no record, are answered as absent."""
-    if 0 in locked:
-        found = iter(records)
-        records = [next(found) if chosen else (0, None) for chosen in locked]
-    reply = kv.LockReply(
-        snapshot=visible,
-        values=_packed([payload for _, payload in records]),
-        versions=b"".join(
-            [TIME.pack(0 if payload is None else since) for since, payload in records]
-        ),
-        locked=bytes(locked),
-    )
-    return kv.Reply(id=request.id, lock=reply)

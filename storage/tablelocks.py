@@ -6,9 +6,8 @@ strong ──▶ recall (storage.wanted) ──▶ ▲
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
 
 from proto import kv_pb2 as kv
 from storage.layout import table_lock_key
@@ -16,22 +15,12 @@ from storage.lockmodes import STRONG, table_mode
 from storage.locks import Outcome
 from storage.refusals import Refusal, bad_request, catalog_stale, transaction_ended
 from storage.shard import Shard
-from storage.tenants import Session, Tenant, Transaction
-from storage.waiting import InFlight, deadline_of, lock
+from storage.tenants import Tenant, Transaction
+from storage.waiting import InFlight, WorkingStream, deadline_of, lock
 
 TABLES_MAX = 10_000
 """Tables in one request."""
 _MODES = frozenset(kv.TableMode.values()) - {kv.TABLE_MODE_UNSPECIFIED}
-
-
-class Stream(Session, Protocol):
-    """The session stream, as far as waiting is concerned."""
-
-    def later(
-        self, request: kv.Request, work: Callable[[InFlight], Coroutine[Any, Any, kv.Reply | None]]
-    ) -> None:
-        """Run `work` in a task; a reply it returns and a Refusal it raises are sent."""
-        ...
 
 
 class TableLocking:
@@ -42,7 +31,7 @@ class TableLocking:
         self,
         shard: Shard,
         tenant: Tenant,
-        stream: Stream,
+        stream: WorkingStream,
         find: Callable[[int, int], Transaction | None],
     ) -> None:
         self._shard = shard

@@ -2,12 +2,14 @@
 
 import asyncio
 import time
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
 
 from dormouse.base.tasks import cancel, spawn
 from proto import kv_pb2 as kv
 from storage.locks import LockTable, Outcome, Ticket
 from storage.refusals import Refusal, engine_failed, transaction_ended
-from storage.tenants import Party, Tenant, Transaction, Wait
+from storage.tenants import Party, Session, Tenant, Transaction, Wait
 
 
 class InFlight:
@@ -27,6 +29,16 @@ class InFlight:
         self.cancelled = True
         if self.wait is not None:
             self.wait.fail(_cancelled())
+
+
+class WorkingStream(Session, Protocol):
+    """A session stream, which does what takes longer in tasks of its own."""
+
+    def later(
+        self, request: kv.Request, work: Callable[[InFlight], Coroutine[Any, Any, kv.Reply | None]]
+    ) -> None:
+        """Run `work` in a task; a reply it returns and a Refusal it raises are sent."""
+        ...
 
 
 def _cancelled() -> Refusal:

@@ -4,44 +4,34 @@ A key that must be new is locked and looked at in one request. Those that the tr
 by itself, for it has written or locked them, are not asked for.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
-from sqlnode.kv.api import Locked
 from sqlnode.kv.buffer import Missing, WriteBuffer
 from sqlnode.kv.errors import read_conflict
-from sqlnode.kv.heldlocks import HeldLocks
 from sqlnode.kv.reads import ReadSet
+from sqlnode.kv.rowlocks import RowLocks
 
 
 class Insertions:
-    """`known`: what is known of a key without asking; `ask` locks keys and answers their values."""
+    """`reads` is what of the transaction is validated, None for nothing."""
 
-    def __init__(
-        self,
-        buffer: WriteBuffer,
-        held: HeldLocks,
-        reads: ReadSet | None,
-        known: Callable[[bytes], Locked | None],
-        ask: Callable[[Sequence[bytes]], Awaitable[list[Locked]]],
-    ) -> None:
+    def __init__(self, buffer: WriteBuffer, rows: RowLocks, reads: ReadSet | None) -> None:
         self._buffer = buffer
-        self._held = held
+        self._rows = rows
         self._reads = reads
-        self._known = known
-        self._ask = ask
 
     async def taken(self, keys: Sequence[bytes], unique: Sequence[bool]) -> int | None:
         """Position of the first unique key that exists; locks those it must ask for."""
         asked = [at for at, checked in enumerate(unique) if checked]
         checked_keys = [keys[at] for at in asked]
-        if self._held.disjoint(checked_keys) and self._buffer.are_new(checked_keys):
+        if self._rows.disjoint(checked_keys) and self._buffer.are_new(checked_keys):
             return await self._first_existing(keys, asked)
         seen: set[bytes] = set()
         asked = []
         for at, key in enumerate(keys):
             if not unique[at]:
                 continue
-            own = self._known(key)
+            own = self._rows.known(key)
             if key in seen or (own is not None and own.value is not None):
                 # What comes before may exist already, and then is the one to report.
                 earlier = await self._first_existing(keys, asked)
@@ -54,7 +44,7 @@ class Insertions:
     async def _first_existing(self, keys: Sequence[bytes], asked: Sequence[int]) -> int | None:
         if not asked:
             return None
-        found = await self._ask([keys[at] for at in asked])
+        found = await self._rows.lock_new([keys[at] for at in asked])
         for at, each in zip(asked, found, strict=True):
             if each.value is not None:
                 if self._reads and each.changed and keys[at] in self._reads:

@@ -41,9 +41,9 @@ from sqlnode.kv import overlay
 from sqlnode.kv.api import Isolation, Locked, Page
 from sqlnode.kv.buffer import MISSING, Missing, WriteBuffer, packed
 from sqlnode.kv.errors import KvRefused, StreamLost, answered, connection_lost, sql_error
-from sqlnode.kv.heldlocks import HeldLocks, check_old
 from sqlnode.kv.insertion import Insertions
 from sqlnode.kv.reads import ReadSet
+from sqlnode.kv.rowlocks import RowLocks
 from sqlnode.kv.savepoints import Savepoints
 from sqlnode.kv.stager import STAGE_BYTES, Stager
 from sqlnode.kv.tablelocks import TableLocks
@@ -57,17 +57,8 @@ if TYPE_CHECKING:
 REST_BYTES = 64 << 10
 """Bytes that may go with the commit of a transaction that has staged others: storage gets pieces
 ready while more of them come, but not the commit's own writes."""
-LOCKS_PER_REQUEST = 2_048
 KEYS_PER_REQUEST = 4_096
 _PIN_ASKED = -1
-
-_STRENGTHS = {
-    "key_share": kv.KEY_SHARE,
-    "share": kv.SHARE,
-    "no_key_update": kv.NO_KEY_UPDATE,
-    "update": kv.UPDATE,
-}
-_WAITS = {"wait": kv.WAIT, "nowait": kv.NOWAIT, "skip_locked": kv.SKIP_LOCKED}
 
 
 class KvTransaction:
@@ -110,21 +101,14 @@ class KvTransaction:
         validated = isolation is Isolation.SERIALIZABLE and not read_only
         self._reads = ReadSet() if validated else None
         self._snapshot = self._pinned = self._newest_seen = 0
-        self._held = HeldLocks()
-        self._insertions = Insertions(
-            self._buffer,
-            self._held,
-            self._reads,
-            known=lambda key: self._known(key, kv.UPDATE),
-            # A key somebody inserted and committed is a duplicate under every isolation level.
-            ask=lambda keys: self._lock(keys, kv.UPDATE, "wait", 0),
-        )
         self._proven = False
         self._committing = 0
         """The id of the commit request that is on its way."""
         self._retired: list[tuple[bytes, bytes]] = []
         self._changes_catalog = False
         self._savepoints = Savepoints()
+        self._rows = RowLocks(self, self._buffer, self._savepoints, self._reads)
+        self._insertions = Insertions(self._buffer, self._rows, self._reads)
         self.tables = TableLocks(self, client, self._savepoints)
         """The tables it has locked."""
         self._stager = Stager(client, self._buffer, self._enlist, self._reply)
@@ -203,7 +187,7 @@ class KvTransaction:
             return
         self.tables.forget(savepoint)
         if self._savepoints.free(savepoint):
-            self._held.forget(savepoint)
+            self._rows.forget(savepoint)
             undo = kv.Undo(savepoint=savepoint)
             request = kv.Request(txn=self.number, session=self.session, undo=undo)
             self._client.free(request, epoch=self._epoch)
@@ -262,7 +246,7 @@ class KvTransaction:
         """Send a read with the statement's snapshot, pinned where more than one read uses it."""
         snapshot = self._snapshot
         pin = pin or self._keeps_snapshot
-        elsewhere = self._prove(request)
+        elsewhere = self.prove(request)
         target = request.get if request.HasField("get") else request.scan
         target.snapshot = snapshot or self.as_of
         target.as_of = not snapshot and self.as_of != 0
@@ -274,6 +258,14 @@ class KvTransaction:
             return self._send(request, bound=True)
         bound = snapshot != 0
         return self._send(request, bound=bound, retry=not bound, elsewhere=elsewhere)
+
+    def saw_lock(self, snapshot: int, *, taken: bool) -> None:
+        """What a lock request answered is the newest at this time. `taken`: this is the statement's
+        snapshot, if it has none yet."""
+        self._proven = True
+        self._newest_seen = max(self._newest_seen, snapshot)
+        if taken:
+            self._snapshot = self._snapshot or snapshot
 
     def _saw(self, snapshot: int) -> None:
         self._proven = True
@@ -294,31 +286,7 @@ class KvTransaction:
         proves: bool = True,
     ) -> list[Locked]:
         """See `Transaction.lock`."""
-        mode = _STRENGTHS[strength]
-        known = [self._known(key, mode) for key in keys]
-        if not (asked := [key for key, own in zip(keys, known, strict=True) if own is None]):
-            return [own for own in known if own is not None]
-        await self._need_snapshot()
-        snapshot = 0 if new else self._lock_snapshot()
-        locked = await self._lock(asked, mode, wait, snapshot, proves=proves)
-        if new and self._keeps_snapshot:
-            check_old(locked)
-        found = iter(locked)
-        return [next(found) if own is None else own for own in known]
-
-    def _known(self, key: bytes, mode: int) -> Locked | None:
-        own = self._buffer.newest(key)
-        if not isinstance(own, Missing):
-            return Locked(own, changed=False)
-        return self._held.find(key, mode, self._snapshot)
-
-    def _lock_snapshot(self) -> int:
-        return self._snapshot if self._keeps_snapshot else 0
-
-    async def _need_snapshot(self) -> None:
-        """From REPEATABLE READ on a lock is judged by the snapshot, so there must be one."""
-        if self._keeps_snapshot and not self._snapshot:
-            await self.look()
+        return await self._rows.lock(keys, strength=strength, wait=wait, new=new, proves=proves)
 
     async def look(self, snapshot: int = 0, *, exports: int = 0, imports: int = 0) -> int:
         """Pin the statement's snapshot, and read nothing; `snapshot`: begin with that one. Answers
@@ -330,45 +298,6 @@ class KvTransaction:
         reply = await self._reply(self._send_read(kv.Request(get=nothing), pin=True))
         self._saw(reply.get.snapshot)
         return self._snapshot
-
-    async def _lock(
-        self,
-        keys: Sequence[bytes],
-        mode: int,
-        wait: str,
-        snapshot: int,
-        *,
-        proves: bool = True,
-    ) -> list[Locked]:
-        locked: list[Locked] = []
-        if self._reads is not None:
-            await self._need_snapshot()  # one that a lock has given cannot be validated
-        for at in range(0, len(keys), LOCKS_PER_REQUEST):
-            part = keys[at : at + LOCKS_PER_REQUEST]
-            reply = await self._lock_part(part, mode, wait, snapshot, proves=proves)
-            self._newest_seen = max(self._newest_seen, reply.snapshot)
-            self._proven = True
-            if not self._snapshot and not snapshot:
-                self._snapshot = reply.snapshot
-            savepoint = self._savepoints.newest
-            locked += self._held.take(part, reply, mode, self._snapshot, savepoint)
-        return locked
-
-    async def _lock_part(
-        self, keys: Sequence[bytes], mode: int, wait: str, snapshot: int, *, proves: bool
-    ) -> kv.LockReply:
-        lock = kv.Lock(
-            keys=blocks.pack(keys),
-            mode=kv.LockMode.ValueType(mode),
-            wait=_WAITS[wait],
-            timeout_ms=self.lock_timeout_ms,
-            snapshot=snapshot,
-            savepoint=self._savepoints.locking(),
-        )
-        request = kv.Request(lock=lock)
-        if proves:
-            self._prove(request)
-        return (await self.locked(request)).lock
 
     async def locked(self, request: kv.Request) -> kv.Reply:
         """What storage answers to a request of the transaction that may wait for others."""
@@ -538,7 +467,7 @@ class KvTransaction:
     def _finish(self) -> None:
         self._ended = True
         self._buffer.close()
-        self._held.clear()
+        self._rows.clear()
         if self.tables.held:
             self.tables.close()
         self._stager.forget()
@@ -575,7 +504,7 @@ class KvTransaction:
         if self._enlist(request) != self._client.epoch:
             raise connection_lost()
 
-    def _prove(self, request: kv.Request) -> int:
+    def prove(self, request: kv.Request) -> int:
         """Let a request prove the catalog where that is needed on this stream; answers what it has
         to prove on another one."""
         if self._proven:
