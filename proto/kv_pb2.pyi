@@ -79,6 +79,12 @@ class _WaitPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WaitPolicy
     """LOCK_NOT_AVAILABLE at once"""
     SKIP_LOCKED: _WaitPolicy.ValueType  # 2
     """leave the key out"""
+    LOOK: _WaitPolicy.ValueType  # 3
+    """Of a single key that somebody else has: answer the row at `snapshot` (or now), with `locked` 0.
+    What is to be changed is waited for only if it is what it is to be.
+    """
+    WAIT_FOR_ROW: _WaitPolicy.ValueType  # 4
+    """likewise where there is no row; where there is one, wait"""
 
 class WaitPolicy(_WaitPolicy, metaclass=_WaitPolicyEnumTypeWrapper): ...
 
@@ -87,6 +93,12 @@ NOWAIT: WaitPolicy.ValueType  # 1
 """LOCK_NOT_AVAILABLE at once"""
 SKIP_LOCKED: WaitPolicy.ValueType  # 2
 """leave the key out"""
+LOOK: WaitPolicy.ValueType  # 3
+"""Of a single key that somebody else has: answer the row at `snapshot` (or now), with `locked` 0.
+What is to be changed is waited for only if it is what it is to be.
+"""
+WAIT_FOR_ROW: WaitPolicy.ValueType  # 4
+"""likewise where there is no row; where there is one, wait"""
 Global___WaitPolicy: _TypeAlias = WaitPolicy  # noqa: Y015
 
 class _TableMode:
@@ -354,6 +366,7 @@ class Request(_message.Message):
     SEQUENCE_FIELD_NUMBER: _builtins.int
     LOCK_TABLES_FIELD_NUMBER: _builtins.int
     RECALLED_FIELD_NUMBER: _builtins.int
+    FORGO_FIELD_NUMBER: _builtins.int
     SESSION_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """chosen by the pod, unique among its requests in flight"""
@@ -403,6 +416,8 @@ class Request(_message.Message):
     def lock_tables(self) -> Global___LockTables: ...
     @_builtins.property
     def recalled(self) -> Global___Recalled: ...
+    @_builtins.property
+    def forgo(self) -> Global___Forgo: ...
     def __init__(
         self,
         *,
@@ -426,13 +441,14 @@ class Request(_message.Message):
         sequence: Global___Sequence | None = ...,
         lock_tables: Global___LockTables | None = ...,
         recalled: Global___Recalled | None = ...,
+        forgo: Global___Forgo | None = ...,
         session: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["advisory", b"advisory", "cancel", b"cancel", "commit", b"commit", "end", b"end", "get", b"get", "increment", b"increment", "listen", b"listen", "lock", b"lock", "lock_tables", b"lock_tables", "locks", b"locks", "op", b"op", "recalled", b"recalled", "resolve", b"resolve", "scan", b"scan", "sequence", b"sequence", "stage", b"stage", "undo", b"undo", "unlock", b"unlock"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["advisory", b"advisory", "cancel", b"cancel", "commit", b"commit", "end", b"end", "forgo", b"forgo", "get", b"get", "increment", b"increment", "listen", b"listen", "lock", b"lock", "lock_tables", b"lock_tables", "locks", b"locks", "op", b"op", "recalled", b"recalled", "resolve", b"resolve", "scan", b"scan", "sequence", b"sequence", "stage", b"stage", "undo", b"undo", "unlock", b"unlock"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["advisory", b"advisory", "cancel", b"cancel", "catalog_version", b"catalog_version", "commit", b"commit", "end", b"end", "get", b"get", "id", b"id", "increment", b"increment", "listen", b"listen", "lock", b"lock", "lock_tables", b"lock_tables", "locks", b"locks", "op", b"op", "recalled", b"recalled", "resolve", b"resolve", "scan", b"scan", "sequence", b"sequence", "session", b"session", "stage", b"stage", "txn", b"txn", "undo", b"undo", "unlock", b"unlock"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["advisory", b"advisory", "cancel", b"cancel", "catalog_version", b"catalog_version", "commit", b"commit", "end", b"end", "forgo", b"forgo", "get", b"get", "id", b"id", "increment", b"increment", "listen", b"listen", "lock", b"lock", "lock_tables", b"lock_tables", "locks", b"locks", "op", b"op", "recalled", b"recalled", "resolve", b"resolve", "scan", b"scan", "sequence", b"sequence", "session", b"session", "stage", b"stage", "txn", b"txn", "undo", b"undo", "unlock", b"unlock"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_op: _TypeAlias = _typing.Literal["get", "scan", "lock", "stage", "commit", "end", "resolve", "increment", "cancel", "listen", "advisory", "unlock", "undo", "locks", "sequence", "lock_tables", "recalled"]  # noqa: Y015
+    _WhichOneofReturnType_op: _TypeAlias = _typing.Literal["get", "scan", "lock", "stage", "commit", "end", "resolve", "increment", "cancel", "listen", "advisory", "unlock", "undo", "locks", "sequence", "lock_tables", "recalled", "forgo"]  # noqa: Y015
     _WhichOneofArgType_op: _TypeAlias = _typing.Literal["op", b"op"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_op) -> _WhichOneofReturnType_op | None: ...
 
@@ -460,6 +476,7 @@ class Reply(_message.Message):
     SEQUENCE_FIELD_NUMBER: _builtins.int
     LOCK_TABLES_FIELD_NUMBER: _builtins.int
     RECALLED_FIELD_NUMBER: _builtins.int
+    FORGO_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     @_builtins.property
     def get(self) -> Global___GetReply: ...
@@ -495,6 +512,8 @@ class Reply(_message.Message):
     def lock_tables(self) -> Global___LockTablesReply: ...
     @_builtins.property
     def recalled(self) -> Global___RecalledReply: ...
+    @_builtins.property
+    def forgo(self) -> Global___ForgoReply: ...
     def __init__(
         self,
         *,
@@ -516,12 +535,13 @@ class Reply(_message.Message):
         sequence: Global___SequenceReply | None = ...,
         lock_tables: Global___LockTablesReply | None = ...,
         recalled: Global___RecalledReply | None = ...,
+        forgo: Global___ForgoReply | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["advisory", b"advisory", "commit", b"commit", "end", b"end", "error", b"error", "get", b"get", "increment", b"increment", "listen", b"listen", "lock", b"lock", "lock_tables", b"lock_tables", "locks", b"locks", "recalled", b"recalled", "resolve", b"resolve", "result", b"result", "scan", b"scan", "sequence", b"sequence", "stage", b"stage", "undo", b"undo", "unlock", b"unlock"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["advisory", b"advisory", "commit", b"commit", "end", b"end", "error", b"error", "forgo", b"forgo", "get", b"get", "increment", b"increment", "listen", b"listen", "lock", b"lock", "lock_tables", b"lock_tables", "locks", b"locks", "recalled", b"recalled", "resolve", b"resolve", "result", b"result", "scan", b"scan", "sequence", b"sequence", "stage", b"stage", "undo", b"undo", "unlock", b"unlock"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["advisory", b"advisory", "commit", b"commit", "end", b"end", "error", b"error", "get", b"get", "id", b"id", "increment", b"increment", "listen", b"listen", "lock", b"lock", "lock_tables", b"lock_tables", "locks", b"locks", "recalled", b"recalled", "resolve", b"resolve", "result", b"result", "scan", b"scan", "sequence", b"sequence", "stage", b"stage", "undo", b"undo", "unlock", b"unlock"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["advisory", b"advisory", "commit", b"commit", "end", b"end", "error", b"error", "forgo", b"forgo", "get", b"get", "id", b"id", "increment", b"increment", "listen", b"listen", "lock", b"lock", "lock_tables", b"lock_tables", "locks", b"locks", "recalled", b"recalled", "resolve", b"resolve", "result", b"result", "scan", b"scan", "sequence", b"sequence", "stage", b"stage", "undo", b"undo", "unlock", b"unlock"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["get", "scan", "lock", "stage", "commit", "end", "resolve", "increment", "listen", "advisory", "unlock", "undo", "locks", "error", "sequence", "lock_tables", "recalled"]  # noqa: Y015
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["get", "scan", "lock", "stage", "commit", "end", "resolve", "increment", "listen", "advisory", "unlock", "undo", "locks", "error", "sequence", "lock_tables", "recalled", "forgo"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
@@ -710,6 +730,8 @@ class Lock(_message.Message):
     TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     SNAPSHOT_FIELD_NUMBER: _builtins.int
     SAVEPOINT_FIELD_NUMBER: _builtins.int
+    TENTATIVE_FIELD_NUMBER: _builtins.int
+    NEW_FIELD_NUMBER: _builtins.int
     keys: _builtins.bytes
     """block; locked in this order"""
     mode: Global___LockMode.ValueType
@@ -720,6 +742,10 @@ class Lock(_message.Message):
     """When set, a key whose newest version is younger fails with CONFLICT (REPEATABLE READ)."""
     savepoint: _builtins.int
     """What `Undo` can take back: the number of the newest savepoint; 0: the lock lasts to the end."""
+    tentative: _builtins.bool
+    """`Forgo` can give back what this request gets."""
+    new: _builtins.bool
+    """Keys to be inserted: those behind one that has a row are left out rather than waited for."""
     def __init__(
         self,
         *,
@@ -729,10 +755,12 @@ class Lock(_message.Message):
         timeout_ms: _builtins.int = ...,
         snapshot: _builtins.int = ...,
         savepoint: _builtins.int = ...,
+        tentative: _builtins.bool = ...,
+        new: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "mode", b"mode", "savepoint", b"savepoint", "snapshot", b"snapshot", "timeout_ms", b"timeout_ms", "wait", b"wait"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "mode", b"mode", "new", b"new", "savepoint", b"savepoint", "snapshot", b"snapshot", "tentative", b"tentative", "timeout_ms", b"timeout_ms", "wait", b"wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1455,6 +1483,40 @@ class UndoReply(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UndoReply: _TypeAlias = UndoReply  # noqa: Y015
+
+@_typing.final
+class Forgo(_message.Message):
+    """Gives back what the transaction's last lock request got, if that was tentative, down to what was
+    held before: nothing was made of it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Forgo: _TypeAlias = Forgo  # noqa: Y015
+
+@_typing.final
+class ForgoReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForgoReply: _TypeAlias = ForgoReply  # noqa: Y015
 
 @_typing.final
 class Advisory(_message.Message):

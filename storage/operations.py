@@ -96,6 +96,7 @@ class Operations:
             "increment": self._increment,
             "listen": self._listen,
             "undo": self._undo,
+            "forgo": self._forgo,
             "advisory": self._advisory.lock,
             "unlock": self._advisory.unlock,
             "locks": self._advisory.list_locks,
@@ -344,6 +345,16 @@ class Operations:
             table = split_table_lock(key)
             if table is not None:
                 self._shard.settle(transaction, table)
+
+    def _forgo(self, request: kv.Request) -> kv.Reply:
+        transaction = self._tenant.transactions.get((self._pod, request.txn))
+        if (
+            transaction is not None
+            and transaction.session is self._stream
+            and not transaction.committing
+        ):
+            self._rows.forgo(transaction)
+        return kv.Reply(id=request.id, forgo=kv.ForgoReply())
 
     def _resolve(self, request: kv.Request) -> None:
         number = request.resolve.txn

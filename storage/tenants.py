@@ -93,6 +93,7 @@ class Transaction:
         "staging",
         "tables",
         "tenant",
+        "tentative",
         "time",
         "undo",
         "waits",
@@ -115,6 +116,8 @@ class Transaction:
         """Whose it is; see `Party.number`."""
         self.undo: list[tuple[int, bytes, int]] = []
         """(savepoint, key, mode held before) of every lock taken behind a savepoint."""
+        self.tentative: list[tuple[bytes, int]] = []
+        """(key, mode held before) of what the last lock request got, if it may be given back."""
         self.tables: dict[int, None] = {}
         """Tables that it has locked here, or wants to."""
         self.staged_bytes = 0

@@ -94,6 +94,7 @@ class Insert:
             touched.update(key for _, key in wanted)
             return [row]
         if self._upsert is None:
+            transaction.forgo()
             return []
         return await self._update(runtime, self._upsert, existing, row, touched)
 

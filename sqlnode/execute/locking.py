@@ -14,9 +14,10 @@ a join finds twice is changed once. Under REPEATABLE READ step 2 raises 40001 in
 newer version.
 
 A condition on the whole primary key needs no step 1: the key is locked at once, and what the lock
-answers is the row. That is one round trip, and sees a row committed since the snapshot, as the same
-statement would have had it come a moment later. Where REPEATABLE READ says 40001 the snapshot is
-looked at after all: a row that step 1 would not have found is no conflict.
+answers is the row. That is one round trip. Where somebody else has the key, or REPEATABLE READ says
+40001, the snapshot is looked at after all: a row that step 1 would not have found, for it does not
+exist or does not meet the rest of the condition, is no conflict, and not waited for. Neither is it
+locked for longer than it takes to see that.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -117,17 +118,29 @@ class PointRow:
         """See FoundRows.run."""
         for values in await self._values.points(runtime):
             key = self._encode(values)
-            try:
-                (newest,) = await runtime.transaction.lock((key,), strength=self._strength)
-            except SqlError as error:
-                if error.sqlstate != SERIALIZATION_FAILURE or error.blame is not Blame.USER:
-                    raise
-                (seen,) = await runtime.transaction.get((key,))
-                if await self._rows(key, seen, runtime):
-                    raise
-                continue
-            if rows := await self._rows(key, newest.value, runtime):
-                yield [Locked(rows[0], newest.changed)]
+            wait = "wait_for_row" if self._condition.is_identity else "look"
+            if locked := await self._lock(key, wait, runtime):
+                yield [locked]
+
+    async def _lock(self, key: bytes, wait: str, runtime: Runtime) -> Locked | None:
+        transaction = runtime.transaction
+        try:
+            (newest,) = await transaction.lock((key,), strength=self._strength, wait=wait)
+        except SqlError as error:
+            if error.sqlstate != SERIALIZATION_FAILURE or error.blame is not Blame.USER:
+                raise
+            (seen,) = await transaction.get((key,))
+            if await self._rows(key, seen, runtime):
+                raise
+            transaction.forgo()
+            return None
+        rows = await self._rows(key, newest.value, runtime)
+        if not rows:
+            transaction.forgo()
+            return None
+        if not newest.locked:
+            return await self._lock(key, "wait_for_row", runtime)
+        return Locked(rows[0], newest.changed)
 
     async def _rows(self, key: bytes, value: bytes | None, runtime: Runtime) -> Batch:
         """The row as a batch, if there is one and it meets the condition."""

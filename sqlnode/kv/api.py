@@ -94,8 +94,15 @@ class Transaction(Protocol):
     ) -> list[Locked]:
         """Take row locks in this order (`strength`, `wait` as in tree.RowLock) and answer the
         newest values. From REPEATABLE READ on a newer version than the snapshot raises 40001, and
-        so does a removal, unless the keys are to be `new`.
+        so does a removal, unless the keys are to be `new`; then those behind one that has a row
+        need not be locked. `wait` may be "look" for a single key: where somebody else has that, it
+        is answered as the snapshot has it, and not locked; with "wait_for_row" so if it has none.
         `proves` False: the caller sees from the answer whether its catalog is the newest."""
+        ...
+
+    def forgo(self) -> None:
+        """Free what the last `lock` has got that was `new`, or might look instead of waiting, also
+        where it raised 40001: nothing was, and will be, made of it."""
         ...
 
     async def insert(

@@ -288,6 +288,12 @@ class KvTransaction:
         """See `Transaction.lock`."""
         return await self._rows.lock(keys, strength=strength, wait=wait, new=new, proves=proves)
 
+    def forgo(self) -> None:
+        """See `Transaction.forgo`."""
+        if self._rows.forgo():
+            request = kv.Request(txn=self.number, session=self.session, forgo=kv.Forgo())
+            self._client.free(request, epoch=self._epoch)
+
     async def look(self, snapshot: int = 0, *, exports: int = 0, imports: int = 0) -> int:
         """Pin the statement's snapshot, and read nothing; `snapshot`: begin with that one. Answers
         which it is. `exports`, `imports`: see Get in proto/kv.proto (22023)."""

@@ -7,11 +7,12 @@ appearance. `DORMOUSE_REWRITE=1` writes the answers into the scripts instead of 
 
     pin                          take a snapshot; gets and scans of the session read at it
     get KEY…    scan FROM TO [reverse]
-    lock KEY… [key_share|share|no_key_update|update] [nowait|skip] [at_snapshot] [at_version=Tn]
-              [savepoint=N]
+    lock KEY… [key_share|share|no_key_update|update] [nowait|skip|look|for_row] [at_snapshot]
+              [at_version=Tn] [savepoint=N] [tentative] [new]
     table NUMBER MODE [nowait] [savepoint=N] [planned=Tn|1]
     recalled RECALL NUMBER [TXN:MODE[:SAVEPOINT]…]     what the pod's transactions have noted
     undo N                       back to a savepoint
+    forgo                        what the last lock got, if it was tentative
     stage KEY=VALUE…             (KEY=- removes)
     commit KEY=VALUE… [absent=KEY] [retire=FROM..TO] [at_snapshot] [new_catalog]
     end    resolve    leave    locks      increment KEY BY      next KEY COUNT
@@ -136,10 +137,10 @@ class Script:
 
     async def open(self) -> None:
         retention = Retention(collect_seconds=3600)
-        self._shard = await Shard.open(MemoryEngine(), clock=ManualClock(), retention=retention)
+        self.shard = await Shard.open(MemoryEngine(), clock=ManualClock(), retention=retention)
 
     async def close(self) -> None:
-        await self._shard.close()
+        await self.shard.close()
 
     async def run(self, commands: list[str]) -> list[str]:
         self._lines = []
@@ -149,13 +150,13 @@ class Script:
 
     async def _command(self, command: str) -> None:
         if command == "collect":
-            walked, removed = await self._shard.collector.collect()
+            walked, removed = await self.shard.collector.collect()
             self.say(f"collect: walked {walked}, removed {removed}")
             return
         name, _, rest = command.partition(": ")
         session = self._sessions.get(name)
         if session is None:
-            session = ScriptSession(self._shard, name, len(self._sessions) + 1, self)
+            session = ScriptSession(self.shard, name, len(self._sessions) + 1, self)
             await session.open()
             self._sessions[name] = session
         verb, *words = rest.split()
@@ -195,7 +196,11 @@ class Script:
             times = [self.time(time) for (time,) in TIME.iter_unpack(result.versions)]
             values = _values(result.values).split()
             shown = zip(values, times, result.locked, strict=True)
-            return " ".join(f"{v}@{t}" if locked else "skipped" for v, t, locked in shown)
+            told = [
+                f"{v}@{t}" if locked else "skipped" if v == "-" else f"skipped, {v}"
+                for v, t, locked in shown
+            ]
+            return " ".join(told)
         if kind in ("commit", "resolve"):
             if kind == "commit" or command == "resolve":
                 session.txn, session.snapshot = session.txn + 1, 0
@@ -242,14 +247,21 @@ class Script:
         named = [word.split("=", 1) for word in words if "=" in word]
         words = [word for word in words if "=" not in word]
         modes = [word for word in words if word in _MODES]
-        waits = {"nowait": kv.NOWAIT, "skip": kv.SKIP_LOCKED}
-        options = {*_MODES, *waits, "at_snapshot"}
+        waits = {
+            "nowait": kv.NOWAIT,
+            "skip": kv.SKIP_LOCKED,
+            "look": kv.LOOK,
+            "for_row": kv.WAIT_FOR_ROW,
+        }
+        options = {*_MODES, *waits, "at_snapshot", "tentative", "new"}
         lock = kv.Lock(
             keys=_keys([word for word in words if word not in options]),
             mode=_MODES[modes[0]] if modes else kv.UPDATE,
             wait=next((waits[word] for word in words if word in waits), kv.WAIT),
             snapshot=session.snapshot if "at_snapshot" in words else 0,
             savepoint=next((int(number) for name, number in named if name == "savepoint"), 0),
+            tentative="tentative" in words,
+            new="new" in words,
         )
         versions = [self._labelled(label) for name, label in named if name == "at_version"]
         return {"lock": lock, "catalog_version": versions[0] if versions else 0}
@@ -277,6 +289,9 @@ class Script:
 
     def _undo(self, _session: ScriptSession, words: list[str]) -> dict[str, Any]:
         return {"undo": kv.Undo(savepoint=int(words[0]))}
+
+    def _forgo(self, _session: ScriptSession, _words: list[str]) -> dict[str, Any]:
+        return {"forgo": kv.Forgo()}
 
     def _locks(self, _session: ScriptSession, _words: list[str]) -> dict[str, Any]:
         return {"locks": kv.ListLocks()}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.storage.scripting import Script
+from tests.storage.scripting import TENANT, Script
 
 SCRIPTS = sorted((Path(__file__).parent / "scripts").glob("*.txt"))
 
@@ -31,6 +31,20 @@ def test_script(path: Path) -> None:
     if os.environ.get("DORMOUSE_REWRITE"):
         path.write_text(answered)
     assert answered == text or os.environ.get("DORMOUSE_REWRITE")
+
+
+def test_what_is_given_back_leaves_nothing_behind() -> None:
+    async def again_and_again() -> None:
+        script = Script()
+        await script.open()
+        for _ in range(3):
+            await script.run(["a: lock k l savepoint=1 tentative", "a: forgo"])
+        [transaction] = script.shard.tenants.open(TENANT).transactions.values()
+        assert (transaction.undo, transaction.tentative) == ([], [])
+        assert script.shard.locks.total == 0
+        await script.close()
+
+    asyncio.run(again_and_again())
 
 
 def test_there_are_scripts() -> None:

@@ -130,6 +130,9 @@ class MemoryTransaction:
             found.append(Locked(newest, changed=changed))
         return found
 
+    def forgo(self) -> None:
+        """Nothing: nobody else wants its locks."""
+
     async def insert(
         self, keys: Sequence[bytes], values: Sequence[bytes], *, unique: Sequence[bool]
     ) -> int | None:

@@ -1,0 +1,186 @@
+-- Who finds nothing to change waits for nobody, and nobody waits for it.
+a: CREATE TABLE t (id int PRIMARY KEY, n int, s text UNIQUE);
+a: INSERT INTO t VALUES (1, 10, 'a'), (2, 20, 'b'), (3, 30, 'c');
+a: CREATE TABLE u (id int PRIMARY KEY, n int);
+a: BEGIN ISOLATION LEVEL $LEVEL;
+a: UPDATE t SET n = 0 WHERE id = 7;
+a: DELETE FROM t WHERE id = 8;
+a: UPDATE t SET n = 0 WHERE id = 1 AND n > 10;
+a: DELETE FROM t WHERE id = 2 AND s = 'x';
+a: UPDATE t SET id = 9 WHERE id = 10;
+a: INSERT INTO t VALUES (3, 0, 'x') ON CONFLICT DO NOTHING;
+a: INSERT INTO t VALUES (4, 0, 'c') ON CONFLICT (s) DO NOTHING;
+b: BEGIN ISOLATION LEVEL $LEVEL;
+b: UPDATE t SET n = 1 WHERE id = 7;
+b: DELETE FROM t WHERE id = 8;
+b: INSERT INTO t VALUES (7, 70, 'g'), (8, 80, 'h'), (4, 40, 'd');
+b: SELECT id FROM t WHERE id IN (1, 2, 3) ORDER BY id FOR UPDATE NOWAIT;
+b: DELETE FROM t WHERE s = 'c';
+b: ROLLBACK;
+a: COMMIT;
+-- What is being inserted is not there yet, and what is locked need not be what is looked for.
+a: BEGIN ISOLATION LEVEL $LEVEL;
+a: INSERT INTO t VALUES (5, 50, 'e');
+a: UPDATE t SET n = 11 WHERE id = 1;
+a: SELECT n FROM t WHERE id = 2 FOR UPDATE;
+b: BEGIN ISOLATION LEVEL $LEVEL;
+b: UPDATE t SET n = 0 WHERE id = 5;
+b: DELETE FROM t WHERE id = 5;
+b: UPDATE t SET n = 0 WHERE id = 1 AND n = 11;
+b: DELETE FROM t WHERE id = 2 AND n > 20;
+b: UPDATE t SET n = 0 WHERE id = 2 AND s = 'x' RETURNING n;
+b& UPDATE t SET n = n + 100 WHERE id = 1 AND n = 10 RETURNING n;
+a: COMMIT;
+b.
+b: ROLLBACK;
+b: BEGIN ISOLATION LEVEL $LEVEL;
+a: BEGIN ISOLATION LEVEL $LEVEL;
+a: UPDATE t SET n = 12 WHERE id = 1;
+b& UPDATE t SET n = n + 100 WHERE id = 1 AND n < 100 RETURNING n;
+a: ROLLBACK;
+b.
+b: ROLLBACK;
+-- It is in nobody's way while it waits for something else, either.
+a: BEGIN ISOLATION LEVEL $LEVEL;
+b: BEGIN ISOLATION LEVEL $LEVEL;
+a: UPDATE t SET n = 0 WHERE id = 7;
+b: UPDATE t SET n = 0 WHERE id = 8;
+a: INSERT INTO t VALUES (8, 80, 'h');
+b: INSERT INTO t VALUES (7, 70, 'g');
+a: COMMIT;
+b: COMMIT;
+a: SELECT * FROM t ORDER BY id;
+-- What was locked before stays so.
+a: BEGIN ISOLATION LEVEL $LEVEL;
+a: SELECT n FROM t WHERE id = 1 FOR SHARE;
+a: UPDATE t SET n = 0 WHERE id = 1 AND n = 999;
+b: UPDATE t SET s = 'z' WHERE id = 2;
+b: SELECT n FROM t WHERE id = 1 FOR SHARE NOWAIT;
+b: SELECT n FROM t WHERE id = 1 FOR UPDATE NOWAIT;
+a: UPDATE t SET n = 12 WHERE id = 1;
+a: DELETE FROM t WHERE id = 1 AND n = 11;
+a: INSERT INTO t VALUES (1, 0, 'q') ON CONFLICT DO NOTHING;
+b: SELECT n FROM t WHERE id = 1 FOR SHARE NOWAIT;
+a: SAVEPOINT s;
+a: UPDATE t SET n = 0 WHERE id = 3 AND n = 999;
+a: UPDATE t SET n = 31 WHERE id = 3;
+a: UPDATE t SET n = 0 WHERE id = 3 AND n = 30;
+b: SELECT n FROM t WHERE id = 3 FOR SHARE NOWAIT;
+a: ROLLBACK TO s;
+b: SELECT n FROM t WHERE id = 3 FOR UPDATE NOWAIT;
+b: SELECT n FROM t WHERE id = 1 FOR UPDATE NOWAIT;
+a: COMMIT;
+-- What somebody else has changed since the snapshot, and would not have been found in it.
+a: BEGIN ISOLATION LEVEL $LEVEL;
+a: SELECT n FROM t WHERE id = 5;
+b: UPDATE t SET n = 51 WHERE id = 5;
+a: UPDATE t SET n = 0 WHERE id = 5 AND n = 99;
+a: DELETE FROM t WHERE id = 5 AND n = 99;
+b: UPDATE t SET n = 50 WHERE id = 5;
+a: ROLLBACK;
+-- A row of one's own is locked more strongly where that is asked for.
+a: BEGIN ISOLATION LEVEL $LEVEL;
+b: BEGIN ISOLATION LEVEL $LEVEL;
+b: SELECT id FROM t WHERE id = 2 FOR KEY SHARE;
+a: UPDATE t SET n = n + 1 WHERE id = 2;
+a: SELECT n FROM t WHERE id = 2 FOR UPDATE NOWAIT;
+a: ROLLBACK;
+a: BEGIN ISOLATION LEVEL $LEVEL;
+a: UPDATE t SET n = n + 1 WHERE id = 2 RETURNING n;
+a: SELECT id, n FROM t WHERE id IN (2, 3) ORDER BY id FOR UPDATE SKIP LOCKED;
+a: SELECT id, n FROM t WHERE id IN (2, 3) ORDER BY id FOR NO KEY UPDATE;
+a& DELETE FROM t WHERE id = 2 RETURNING n;
+b: COMMIT;
+a.
+a: INSERT INTO t VALUES (2, 200, 'b') RETURNING n;
+a: UPDATE t SET n = n + 1 WHERE id = 2 RETURNING n;
+a: DELETE FROM t WHERE id = 2 RETURNING n;
+a: ROLLBACK;
+a: BEGIN ISOLATION LEVEL $LEVEL;
+a: UPDATE t SET n = n + 1 WHERE id = 2;
+a: INSERT INTO t VALUES (2, 0, 'q') ON CONFLICT DO NOTHING;
+b: BEGIN ISOLATION LEVEL $LEVEL;
+b: SELECT id FROM t WHERE id = 2 FOR KEY SHARE NOWAIT;
+a& DELETE FROM t WHERE id = 2 RETURNING n;
+b: COMMIT;
+a.
+a: ROLLBACK;
+a: BEGIN ISOLATION LEVEL $LEVEL;
+a: UPDATE t SET n = n + 1 WHERE id = 2;
+a: SAVEPOINT s;
+a: SELECT n FROM t WHERE id = 2 FOR UPDATE;
+a: SAVEPOINT q;
+a: DELETE FROM t WHERE id = 2;
+a: ROLLBACK TO s;
+b: BEGIN ISOLATION LEVEL $LEVEL;
+b: SELECT id FROM t WHERE id = 2 FOR KEY SHARE NOWAIT;
+a& DELETE FROM t WHERE id = 2 RETURNING n;
+b: COMMIT;
+a.
+a: ROLLBACK;
+a: BEGIN ISOLATION LEVEL $LEVEL;
+a: SELECT n FROM t WHERE id = 2 FOR SHARE;
+a: SAVEPOINT s;
+a: SELECT n FROM t WHERE id = 2 FOR NO KEY UPDATE;
+a: SAVEPOINT q;
+a: SELECT n FROM t WHERE id = 2 FOR UPDATE;
+a: ROLLBACK TO s;
+b: BEGIN ISOLATION LEVEL $LEVEL;
+b: SELECT id FROM t WHERE id = 2 FOR SHARE NOWAIT;
+a& UPDATE t SET n = n + 1 WHERE id = 2 RETURNING n;
+b: COMMIT;
+a.
+a: ROLLBACK;
+-- A key that exists decides, whoever has those that come after it.
+a: BEGIN ISOLATION LEVEL $LEVEL;
+a: INSERT INTO t VALUES (20, 0, 'new');
+a: DELETE FROM t WHERE id = 3;
+b: BEGIN ISOLATION LEVEL $LEVEL;
+b: SAVEPOINT s;
+b: INSERT INTO t VALUES (1, 0, 'new');
+b: ROLLBACK TO s;
+b: INSERT INTO t VALUES (1, 0, 'c') ON CONFLICT DO NOTHING;
+b: INSERT INTO t VALUES (30, 0, 'y'), (1, 0, 'x'), (20, 0, 'w');
+b: ROLLBACK TO s;
+b& INSERT INTO t VALUES (31, 0, 'y'), (20, 0, 'x'), (1, 0, 'w');
+a: COMMIT;
+b.
+b: ROLLBACK;
+a: SELECT * FROM t ORDER BY id;
+-- What was looked for has been read, though nobody waited for it.
+a: BEGIN ISOLATION LEVEL $LEVEL;
+b: BEGIN ISOLATION LEVEL $LEVEL;
+a: INSERT INTO t VALUES (11, 11, 'k');
+b: INSERT INTO t VALUES (12, 12, 'l');
+a: UPDATE t SET n = 0 WHERE id = 12;
+b: UPDATE t SET n = 0 WHERE id = 11;
+a: COMMIT;
+b: COMMIT;
+b: INSERT INTO t VALUES (12, 12, 'l') ON CONFLICT DO NOTHING;
+a: BEGIN ISOLATION LEVEL $LEVEL;
+b: BEGIN ISOLATION LEVEL $LEVEL;
+a: UPDATE t SET n = 99 WHERE id = 11;
+b: UPDATE t SET n = 99 WHERE id = 12;
+a: UPDATE t SET n = 0 WHERE id = 12 AND n = 99;
+b: UPDATE t SET n = 0 WHERE id = 11 AND n = 99;
+a: COMMIT;
+b: COMMIT;
+a: BEGIN ISOLATION LEVEL $LEVEL;
+b: BEGIN ISOLATION LEVEL $LEVEL;
+a: DELETE FROM t WHERE id = 11 AND n = 0;
+b: DELETE FROM t WHERE id = 12 AND n = 0;
+a: UPDATE t SET n = 0 WHERE id = 12;
+b: UPDATE t SET n = 0 WHERE id = 11;
+a: COMMIT;
+b: COMMIT;
+a: SELECT * FROM t WHERE id > 10 ORDER BY id;
+-- What has changed since the snapshot is too young, whoever has it now.
+a: BEGIN ISOLATION LEVEL $LEVEL;
+a: SELECT n FROM t WHERE id = 5;
+b: UPDATE t SET n = 52 WHERE id = 5;
+b: BEGIN ISOLATION LEVEL $LEVEL;
+b: UPDATE t SET n = 53 WHERE id = 5;
+a& UPDATE t SET n = n + 1 WHERE id = 5 RETURNING n;
+b: COMMIT;
+a.
+a: ROLLBACK;
