@@ -6,6 +6,7 @@ running one, and says which machine it ran on.
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -118,6 +119,8 @@ BENCHMARKS: dict[str, Benchmark | Simulation] = {
 def main() -> int:
     """Run the benchmarks; the exit code."""
     options = _parser().parse_args()
+    # As Ctrl-C does, this ends what was started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     names = list(BENCHMARKS) if options.name == "all" else [options.name]
     report: dict[str, Any] = {"machine": machine.describe(), "results": {}}
     print(", ".join(f"{name}: {value}" for name, value in report["machine"].items()))

@@ -8,6 +8,7 @@ import argparse
 import itertools
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -289,6 +290,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=random.randrange(100_000))
     parser.add_argument("--level", type=Level, help="READ COMMITTED, … (default: all, in turn)")
     options = parser.parse_args()
+    # As Ctrl-C does, this ends the gateway.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     planned = plan(kills=options.kills, seed=options.seed)
     for level in [options.level] if options.level else Level:
         folder = Path(tempfile.mkdtemp(prefix="dormouse-soak-"))
