@@ -6,8 +6,8 @@ Nothing else in a certificate grants anything.
 """
 
 import contextlib
+import os
 import ssl
-import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -122,12 +122,13 @@ class Credentials:
         return context
 
     def _load_chain(self, context: ssl.SSLContext) -> None:
-        # The ssl module reads chains from files only; a private temporary file is gone at once.
-        with tempfile.NamedTemporaryFile(prefix="dormouse-", suffix=".pem") as file:
+        # The ssl module reads chains from files only. This one is memory without a name: wherever
+        # the process is killed, no key stays behind.
+        with os.fdopen(os.memfd_create("dormouse"), "wb") as file:
             file.write(self.key + b"\n" + self.certificate)
             file.flush()
             # A password, or OpenSSL would ask the terminal for one where the key is encrypted.
-            context.load_cert_chain(file.name, password="")
+            context.load_cert_chain(f"/proc/self/fd/{file.fileno()}", password="")
 
 
 def pod_name(pod: PodId) -> str:

@@ -1,4 +1,6 @@
+import ssl
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,3 +39,16 @@ def test_no_authority_but_the_installations_own_is_trusted(
     credentials = Authority().credentials(Identity(role=Role.PROXY))
     for context in (credentials.for_tls_client(), credentials.for_tls_server(mutual=True)):
         assert context.cert_store_stats()["x509_ca"] == 1
+
+
+def test_a_key_is_never_in_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+    load = ssl.SSLContext.load_cert_chain
+
+    def watched(context: ssl.SSLContext, chain: str, **more: Any) -> None:
+        read.append(Path(chain).readlink())
+        load(context, chain, **more)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", watched)
+    Authority().credentials(Identity(role=Role.PROXY)).for_tls_client()
+    assert [path.name.partition(":")[0] for path in read] == ["memfd"]
