@@ -2,11 +2,12 @@
 
 A timestamp, or how long ago, counted from when the transaction begins to read:
 
-    SET dormouse.as_of = '2026-01-01 12:00:00+00'        SET dormouse.as_of = '-5 minutes'
+    SET dormouse.as_of = '2026-01-01 12:00:00+00'        SET dormouse.as_of = '5 minutes ago'
 
-The text is kept as it was given, for SHOW; it gets its meaning when a transaction begins to read,
-in the time zone and DateStyle the session has then. That is before its first statement is planned:
-the plan is for the tables, columns and indexes of then, also those that are dropped by now.
+`'-5 minutes'` is the same. The text is kept as it was given, for SHOW; it gets its meaning when a
+transaction begins to read, in the time zone and DateStyle the session has then. That is before its
+first statement is planned: the plan is for the tables, columns and indexes of then, also those that
+are dropped by now.
 """
 
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from sqlnode.errors import SqlError
 from sqlnode.functions.datetimemath import timestamptz_add
 from sqlnode.kv.usage import system_work
 from sqlnode.session.context import EPOCH_MICROS
-from sqlnode.session.guc_values import AS_OF, invalid
+from sqlnode.session.guc_values import AS_OF, invalid, is_how_long_ago
 from sqlnode.types.intervalparse import parse_interval
 from sqlnode.types.timestamps import timestamptz_of
 from sqlnode.types.zones import zone
@@ -34,7 +35,7 @@ def as_of_ns(text: str, context: "SessionContext") -> int:
     where it is none, or lies in the future."""
     now = context.clock_micros()
     try:
-        if text.startswith("-") and text != "-infinity":
+        if is_how_long_ago(text):
             micros = timestamptz_add(now, parse_interval(text), zone(context.time_zone))
         else:
             micros = timestamptz_of(text, context)

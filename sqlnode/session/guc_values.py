@@ -231,17 +231,22 @@ def _application_name(value: str, _current: str) -> str:
     return "".join(c if " " <= c <= "~" else "?" for c in value)[:63]
 
 
+def is_how_long_ago(text: str) -> bool:
+    """Whether a value of dormouse.as_of is an interval, and no timestamp."""
+    return (text.startswith("-") and text != "-infinity") or text.lower().endswith(" ago")
+
+
 def _as_of(value: str, _current: str) -> str:
     text = value.strip()
     if not text or text == "-infinity":
         return text
     try:
-        if text.startswith("-"):
+        if is_how_long_ago(text):
             parse_interval(text)
         else:
             parse(text, "timestamp with time zone", "ISO, MDY")
     except SqlError as error:
-        hint = "Give a timestamp, or how long ago, such as '-5 minutes'."
+        hint = "Give a timestamp, or how long ago, such as '5 minutes ago'."
         raise invalid(AS_OF, value, hint=hint) from error
     return text
 
